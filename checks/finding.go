@@ -1,0 +1,63 @@
+package checks
+
+import (
+	"time"
+
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// A Finding is one secret at one place.
+type Finding struct {
+	Rule *rules.Rule
+	// Credential is what was found, with all its parts.
+	Credential Credential
+	// Fingerprint names the secret part under the key given to the Scanner.
+	Fingerprint Fingerprint
+	// Redacted shows the kind of value and not the value: the rule's public
+	// prefix and asterisks, "ghp_************".
+	Redacted string
+
+	Location
+
+	Validity Validity // what the provider said; Unverified until somebody asked
+}
+
+// A Location says where a finding is. Lines and columns are 1-based; columns
+// count bytes, and EndColumn is one past the last byte, as in SARIF.
+type Location struct {
+	Path      string // slash-separated, relative to the root that was scanned
+	Line      int
+	Column    int
+	EndLine   int
+	EndColumn int
+
+	// The commit that added the line, empty when no commit is involved.
+	Commit string
+	Author string    // "Name <email>"
+	Date   time.Time // the commit's author date
+}
+
+// A Credential is a secret with the parts that belong to it, as a provider
+// needs them: "secret" always, and for kinds of several parts also the others
+// that the rule's pattern and companions name, such as "id".
+type Credential struct {
+	Rule  string // the rule's id
+	Parts map[string]Secret
+}
+
+// PartSecret is the name of the part that every credential has.
+const PartSecret = "secret"
+
+// Secret is the part that must stay secret.
+func (c Credential) Secret() Secret { return c.Parts[PartSecret] }
+
+// Validity is GitHub's word for whether a credential works.
+type Validity string
+
+// The validities. Unknown means that somebody asked and could not tell.
+const (
+	Unverified Validity = ""
+	Active     Validity = "active"
+	Inactive   Validity = "inactive"
+	Unknown    Validity = "unknown"
+)

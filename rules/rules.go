@@ -1,0 +1,166 @@
+// Package rules is the catalogue: what Stanch knows about each kind of
+// credential. One YAML file describes one provider, with the whole life of each
+// of its credentials on one screen: how it is detected, how it is verified,
+// revoked and issued anew, what a person does when no program can, and examples
+// that prove the pattern.
+//
+// The package knows; it does nothing. It opens no connection and reads no clock.
+package rules
+
+// A Provider is one file of the catalogue: the kinds of credential that one
+// company or product hands out.
+type Provider struct {
+	Name    string `yaml:"provider"` // short lower-case name, equal to the file's name
+	Title   string `yaml:"title"`    // as people write it: "GitHub"
+	Website string `yaml:"website"`  // where the formats are documented
+
+	// Base is the URL that request paths are appended to. It is the provider's
+	// public host, or empty for products that each operator hosts himself: then
+	// the operator names the host, never the scanned text.
+	Base string `yaml:"base"`
+
+	Rules []*Rule `yaml:"rules"`
+}
+
+// A Rule describes one kind of credential.
+type Rule struct {
+	ID       string   `yaml:"id"`       // stable, unique in the catalogue: "github-pat"
+	Title    string   `yaml:"title"`    // "GitHub personal access token (classic)"
+	Severity Severity `yaml:"severity"` // how bad it is while it is live
+
+	Detect Detect `yaml:"detect"`
+
+	// What can be done about it. The zero Action means that there is no such
+	// thing for this kind: nobody verifies a private key by asking.
+	Verify Action `yaml:"verify"`
+	Revoke Action `yaml:"revoke"`
+	Issue  Action `yaml:"issue"`
+	// BlastRadius names the driver that reports what the credential can do.
+	BlastRadius string `yaml:"blast_radius"`
+
+	// Runbook says, in one or two sentences and a link, what a person does.
+	Runbook string `yaml:"runbook"`
+
+	// Sample is the template of one random value of this shape, for instance
+	// 'ghp_{30:base62}{crc32}'. Tests expand it where examples say {sample}; the
+	// verifier expands it for its negative control. See Expand.
+	Sample string `yaml:"sample"`
+	// Examples are texts in which this rule, and no other, finds something.
+	Examples []string `yaml:"examples"`
+	// Counterexamples are texts in which no rule finds anything.
+	Counterexamples []string `yaml:"counterexamples"`
+
+	Provider *Provider `yaml:"-"` // the file that the rule stands in; set by Load
+}
+
+// Severity says how bad a live credential of a kind is.
+type Severity string
+
+// The severities, worst first.
+const (
+	Critical Severity = "critical"
+	High     Severity = "high"
+	Medium   Severity = "medium"
+	Low      Severity = "low"
+)
+
+// Detect says how a credential of a kind is recognised in text.
+type Detect struct {
+	// Keywords are literals of which one must occur in the text, whatever its
+	// letter case, before Pattern is tried near it.
+	Keywords []string `yaml:"keywords"`
+	// Pattern is an RE2 expression. Its group named "secret" is the credential;
+	// other named groups are parts that name it, such as "id". Without a group
+	// named "secret" the whole match is the secret.
+	Pattern string `yaml:"pattern"`
+	// Entropy is the least Shannon entropy, in bits a character, of the secret.
+	Entropy float64 `yaml:"entropy"`
+	// Checksum names the checksum that the secret must carry; see Checksums.
+	Checksum string `yaml:"checksum"`
+	// Reach is how many bytes after a keyword a match may end, 512 when zero.
+	// Only long things such as private keys need more.
+	Reach int `yaml:"reach"`
+	// Companions are other parts that stand near the match.
+	Companions []Companion `yaml:"companions"`
+	// Placeholders, when true, turns on the judgement that sorts out passwords
+	// that nobody uses: "changeme", "<password>", "${DB_PASSWORD}".
+	Placeholders bool `yaml:"placeholders"`
+}
+
+// A Companion is another part of a credential of several parts, such as the
+// secret access key that stands within a few lines of an AWS access key id.
+type Companion struct {
+	Name    string `yaml:"name"`    // the part's name in the credential
+	Pattern string `yaml:"pattern"` // RE2, with a group of the same name
+	Within  int    `yaml:"within"`  // lines before and after the match
+	// Required companions decide the finding: without one there is none.
+	Required bool `yaml:"required"`
+}
+
+// An Action says how something is done to a credential: by an HTTP request that
+// the catalogue spells out, or by a driver, Go code in package app/provider for
+// protocols that cannot be spelt (signatures, sessions).
+type Action struct {
+	Driver  string   `yaml:"driver"`  // "" with a Request means "http"; "manual" means a person, by the Runbook
+	Request *Request `yaml:"request"` // for the http driver
+	Answers []Answer `yaml:"answers"` // in order; the first that fits the response decides
+	Because string   `yaml:"because"` // why it is manual, or why there is none
+}
+
+// A Request is one HTTP request. In Path, Header and Body "{name}" stands for
+// the part of that name of the credential, escaped for the place it stands in.
+type Request struct {
+	Method string            `yaml:"method"`
+	Path   string            `yaml:"path"`
+	Header map[string]string `yaml:"header"`
+	// JSON is the body to send, encoded as JSON; placeholders stand in its
+	// strings.
+	JSON any `yaml:"json"`
+	// Form is the body to send as application/x-www-form-urlencoded.
+	Form map[string]string `yaml:"form"`
+}
+
+// An Answer says what a response means. What fits no Answer means nothing:
+// the credential's validity stays unknown.
+type Answer struct {
+	Status int `yaml:"status"`
+	// JSON gives top-level fields and the values they must have, compared as
+	// text. A response that is not JSON fits no Answer that has JSON or Identity.
+	JSON map[string]string `yaml:"json"`
+	// Empty requires a response without a body, such as 204.
+	Empty bool `yaml:"empty"`
+	// Means is the meaning: for verify "active", "inactive" or "active_lacks_scope";
+	// for revoke "revoked" (done), "accepted" (will be done) or "already_dead".
+	Means Meaning `yaml:"means"`
+	// Identity names top-level JSON fields (a dotted path for nested ones) that
+	// say whose credential it is; all must be there.
+	Identity []string `yaml:"identity"`
+	// IdentityHeaders names response headers worth keeping as evidence.
+	IdentityHeaders []string `yaml:"identity_headers"`
+}
+
+// Meaning is what a provider's answer says.
+type Meaning string
+
+// The meanings of answers to verify and to revoke.
+const (
+	MeansActive     Meaning = "active"
+	MeansLacksScope Meaning = "active_lacks_scope" // live, but may not do what the probe asked
+	MeansInactive   Meaning = "inactive"
+
+	MeansRevoked     Meaning = "revoked"
+	MeansAccepted    Meaning = "accepted"
+	MeansAlreadyDead Meaning = "already_dead"
+)
+
+// DriverName is the name that lists show for an action: a driver's name,
+// "manual", or "-" when there is no such action.
+func (a Action) DriverName() string {
+	switch {
+	case a.Driver != "":
+		return a.Driver
+	case a.Request != nil:
+		return "http"
+	}
+	return "-"
+}
