@@ -1,0 +1,178 @@
+// Package incident holds what happens to one leaked credential, from its
+// discovery to the proof that it is dead, as a state machine without any input
+// or output: package app acts, this package says what may come next.
+package incident
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// An Incident is one leaked credential, however often it was found.
+type Incident struct {
+	ID          string
+	Fingerprint checks.Fingerprint
+	Rule        string
+	Redacted    string
+	// Validity is what the provider said when it was first asked.
+	Validity checks.Validity
+	Opened   time.Time
+
+	// When the leaked credential's owners could stop worrying, step by step. The
+	// zero Time means not yet.
+	Contained time.Time // the provider took the revocation
+	Rotated   time.Time // its replacement is stored, verified, and the leaked one revoked
+	Dead      time.Time // the provider said that the leaked one does not work
+	Resolved  time.Time
+
+	Resolution Resolution
+	// Stuck says what a person must do before anything goes on; empty while
+	// Stanch can go on by itself.
+	Stuck string
+}
+
+// State is an incident's state as people read it.
+type State string
+
+// The states in the order in which an incident usually reaches them.
+const (
+	Open       State = "open"
+	Contained  State = "contained"
+	Rotated    State = "rotated"
+	ProvedDead State = "proved_dead"
+	Resolved   State = "resolved"
+)
+
+// State is the furthest that the incident has come.
+func (i *Incident) State() State {
+	switch {
+	case !i.Resolved.IsZero():
+		return Resolved
+	case !i.Dead.IsZero():
+		return ProvedDead
+	case !i.Rotated.IsZero():
+		return Rotated
+	case !i.Contained.IsZero():
+		return Contained
+	}
+	return Open
+}
+
+// Resolution is how an incident ended. All but ResolutionRotated are GitHub's words.
+type Resolution string
+
+// The resolutions.
+const (
+	Unresolved              Resolution = ""
+	ResolutionRotated       Resolution = "rotated" // replaced in its store and proved dead
+	ResolutionRevoked       Resolution = "revoked" // proved dead without a replacement
+	ResolutionFalsePositive Resolution = "false_positive"
+)
+
+// A Verb is what is to be done to a leaked credential.
+type Verb string
+
+// The verbs.
+const (
+	Rotate Verb = "rotate" // replace it where it is stored, then kill it
+	Revoke Verb = "revoke" // kill it
+)
+
+// A Step is one part of a remediation. Each is recorded before and after it runs.
+type Step string
+
+// The steps of a remediation.
+const (
+	Issue     Step = "issue"      // a replacement comes into being
+	Put       Step = "put"        // the replacement stands where the leaked one stood
+	VerifyNew Step = "verify_new" // the provider takes the replacement
+	RevokeOld Step = "revoke_old" // the provider is told to kill the leaked one
+	ProveDead Step = "prove_dead" // the provider refuses the leaked one
+	Retire    Step = "retire"     // the leaked value is destroyed in the store's history
+)
+
+// Order decides which of two evils comes first when a live credential leaks.
+type Order string
+
+// The orders. ReplaceFirst never leaves its users without a working credential;
+// RevokeFirst never leaves a thief with one for longer than needed.
+const (
+	ReplaceFirst Order = "replace_first"
+	RevokeFirst  Order = "revoke_first"
+)
+
+// Plan returns the steps of a remediation in the order in which they must run.
+func Plan(verb Verb, order Order) []Step {
+	switch {
+	case verb == Revoke:
+		return []Step{RevokeOld, ProveDead}
+	case order == RevokeFirst:
+		return []Step{RevokeOld, ProveDead, Issue, Put, VerifyNew, Retire}
+	}
+	return []Step{Issue, Put, VerifyNew, RevokeOld, ProveDead, Retire}
+}
+
+// ErrOutOfOrder reports a step that must not run yet.
+var ErrOutOfOrder = errors.New("step out of order")
+
+// MayRun says whether step may run now: every step before it in the plan must be
+// done. It is asked before each step, whoever asks for it.
+func MayRun(plan, done []Step, step Step) error {
+	for _, s := range plan {
+		if s == step {
+			return nil
+		}
+		if !slices.Contains(done, s) {
+			return fmt.Errorf("%s before %s is done: %w", step, s, ErrOutOfOrder)
+		}
+	}
+	return fmt.Errorf("%s is not part of this plan: %w", step, ErrOutOfOrder)
+}
+
+// Done records in the incident that step was done at the given time. The steps
+// done before it decide what that means.
+func (i *Incident) Done(plan, before []Step, step Step, at time.Time) error {
+	if err := MayRun(plan, before, step); err != nil {
+		return err
+	}
+	i.Stuck = ""
+	switch step {
+	case RevokeOld:
+		i.Contained = at
+	case ProveDead:
+		i.Dead = at
+	}
+	done := append(slices.Clone(before), step)
+	if i.Rotated.IsZero() && slices.Contains(done, VerifyNew) && slices.Contains(done, RevokeOld) {
+		i.Rotated = at
+	}
+	if !slices.ContainsFunc(plan, func(s Step) bool { return !slices.Contains(done, s) }) {
+		i.resolve(plan, at)
+	}
+	return nil
+}
+
+func (i *Incident) resolve(plan []Step, at time.Time) {
+	i.Resolved = at
+	i.Resolution = ResolutionRevoked
+	if slices.Contains(plan, VerifyNew) {
+		i.Resolution = ResolutionRotated
+	}
+}
+
+// Dismiss ends the incident because the text is no secret. A live credential
+// cannot be dismissed: the provider knows better than the author of a commit.
+func (i *Incident) Dismiss(at time.Time) error {
+	switch {
+	case i.State() == Resolved:
+		return fmt.Errorf("incident %s is already resolved as %s", i.ID, i.Resolution)
+	case i.Validity == checks.Active:
+		return fmt.Errorf("incident %s: the provider says that this credential is live; revoke or rotate it instead", i.ID)
+	}
+	i.Resolved, i.Resolution, i.Stuck = at, ResolutionFalsePositive, ""
+	return nil
+}
