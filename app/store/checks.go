@@ -1,0 +1,183 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// A Check is one commit on which Stanch reports. Its ID is the check run's
+// external_id: with it the run is found again after a crash.
+type Check struct {
+	ID           string
+	Installation int64
+	Repository   github.Repository
+	HeadSHA      string
+	Received     time.Time // when the first delivery that named the commit came in
+	RunID        int64     // GitHub's id of the check run, 0 until it exists
+	Reported     time.Time // when the check run was last completed
+	Pulls        []int     // the pull requests whose head it is, as far as they were told
+}
+
+// A Scan is the examination of one range of commits because of one delivery.
+type Scan struct {
+	Delivery string
+	CheckID  string
+	Job      json.RawMessage // the job's arguments, to run it again
+	Coverage checks.Coverage
+	Problem  string // why it could not be scanned
+	Finished time.Time
+}
+
+// EnsureCheck returns the check of a commit, which it makes if there is none.
+func (tx *Tx) EnsureCheck(ctx context.Context, c Check) (Check, error) {
+	repo, err := json.Marshal(c.Repository)
+	if err != nil {
+		return Check{}, err
+	}
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Check{}, err
+	}
+	if _, err := tx.q.ExecContext(ctx, `insert into checks (id, installation, repository, repository_id, head_sha, received)
+		values (?, ?, ?, ?, ?, ?) on conflict (installation, repository_id, head_sha) do nothing`,
+		id.String(), c.Installation, repo, c.Repository.ID, c.HeadSHA, micros(c.Received)); err != nil {
+		return Check{}, err
+	}
+	pulls := c.Pulls
+	if c, err = scanCheck(tx.q.QueryRowContext(ctx, selectCheck+` where installation = ? and repository_id = ? and head_sha = ?`,
+		c.Installation, c.Repository.ID, c.HeadSHA)); err != nil {
+		return Check{}, err
+	}
+	for _, n := range pulls {
+		if _, err := tx.q.ExecContext(ctx, `insert into check_pulls (check_id, number) values (?, ?) on conflict do nothing`, c.ID, n); err != nil {
+			return Check{}, err
+		}
+	}
+	c.Pulls, err = tx.pulls(ctx, c.ID)
+	return c, err
+}
+
+const selectCheck = `select id, installation, repository, head_sha, received, run_id, reported from checks`
+
+// Check returns a check by its id, or ErrNotFound.
+func (q queries) Check(ctx context.Context, id string) (Check, error) {
+	c, err := scanCheck(q.q.QueryRowContext(ctx, selectCheck+` where id = ?`, id))
+	if err != nil {
+		return Check{}, err
+	}
+	c.Pulls, err = q.pulls(ctx, id)
+	return c, err
+}
+
+func scanCheck(row interface{ Scan(...any) error }) (Check, error) {
+	var c Check
+	var repo []byte
+	var received, reported int64
+	if err := row.Scan(&c.ID, &c.Installation, &repo, &c.HeadSHA, &received, &c.RunID, &reported); err != nil {
+		return Check{}, notFound(err)
+	}
+	c.Received, c.Reported = fromMicros(received), fromMicros(reported)
+	if err := json.Unmarshal(repo, &c.Repository); err != nil {
+		return Check{}, fmt.Errorf("check %s: repository: %w", c.ID, err)
+	}
+	return c, nil
+}
+
+func (q queries) pulls(ctx context.Context, check string) ([]int, error) {
+	return collect(q, ctx, func(row scanner) (n int, err error) {
+		return n, row.Scan(&n)
+	}, `select number from check_pulls where check_id = ? order by number`, check)
+}
+
+// SetCheckRun remembers GitHub's id of a check's run.
+func (tx *Tx) SetCheckRun(ctx context.Context, check string, runID int64) error {
+	_, err := tx.q.ExecContext(ctx, `update checks set run_id = ? where id = ?`, runID, check)
+	return err
+}
+
+// SetReported remembers when a check's run was last completed.
+func (tx *Tx) SetReported(ctx context.Context, check string, at time.Time) error {
+	_, err := tx.q.ExecContext(ctx, `update checks set reported = ? where id = ?`, micros(at), check)
+	return err
+}
+
+// StartScan records that a delivery's range is being examined. A scan that was
+// finished stays finished.
+func (tx *Tx) StartScan(ctx context.Context, s Scan) error {
+	_, err := tx.q.ExecContext(ctx, `insert into scans (delivery, check_id, job) values (?, ?, ?) on conflict (delivery) do nothing`,
+		s.Delivery, s.CheckID, []byte(s.Job))
+	return err
+}
+
+// FinishScan records what a scan covered, or the problem that kept it from
+// covering anything.
+func (tx *Tx) FinishScan(ctx context.Context, delivery string, c checks.Coverage, problem string, at time.Time) error {
+	coverage, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	_, err = tx.q.ExecContext(ctx, `update scans set coverage = ?, problem = ?, finished = ? where delivery = ?`,
+		coverage, problem, micros(at), delivery)
+	return err
+}
+
+// ReopenScan makes a finished scan run again.
+func (tx *Tx) ReopenScan(ctx context.Context, delivery string) error {
+	_, err := tx.q.ExecContext(ctx, `update scans set coverage = '', problem = '', finished = 0 where delivery = ?`, delivery)
+	return err
+}
+
+// Scans returns the scans of a check in the order in which they came.
+func (q queries) Scans(ctx context.Context, check string) ([]Scan, error) {
+	return collect(q, ctx, readScan, `select delivery, check_id, job, coverage, problem, finished from scans where check_id = ? order by rowid`, check)
+}
+
+// Scan returns the scan of a delivery, or ErrNotFound.
+func (q queries) Scan(ctx context.Context, delivery string) (Scan, error) {
+	s, err := readScan(q.q.QueryRowContext(ctx, `select delivery, check_id, job, coverage, problem, finished from scans where delivery = ?`, delivery))
+	return s, notFound(err)
+}
+
+func readScan(row scanner) (Scan, error) {
+	var s Scan
+	var job, coverage []byte
+	var finished int64
+	if err := row.Scan(&s.Delivery, &s.CheckID, &job, &coverage, &s.Problem, &finished); err != nil {
+		return Scan{}, err
+	}
+	s.Job, s.Finished = job, fromMicros(finished)
+	if len(coverage) > 0 {
+		if err := json.Unmarshal(coverage, &s.Coverage); err != nil {
+			return Scan{}, fmt.Errorf("scan %s: coverage: %w", s.Delivery, err)
+		}
+	}
+	return s, nil
+}
+
+// A scanner is a row of a result.
+type scanner interface{ Scan(...any) error }
+
+// collect reads all rows of a query.
+func collect[T any](q queries, ctx context.Context, read func(scanner) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		v, err := read(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, v)
+	}
+	return all, rows.Err()
+}

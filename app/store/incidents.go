@@ -1,0 +1,190 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// An Incident is an incident with what the store keeps beside it.
+type Incident struct {
+	incident.Incident
+	Grade    string          // of the evidence that came with Validity
+	Evidence json.RawMessage // what the provider said
+	Received time.Time       // when the delivery that brought it came in
+
+	Verb   incident.Verb   // the remediation that was approved; empty while none is
+	Order  incident.Order  // and its order
+	Stored json.RawMessage // where the credential is kept, as package app wrote it
+}
+
+// Plan is the incident's remediation, step by step.
+func (i *Incident) Plan() []incident.Step { return incident.Plan(i.Verb, i.Order) }
+
+// An Occurrence is one place at which an incident's credential was found.
+type Occurrence struct {
+	Incident string
+	Delivery string // whose scan found it
+	checks.Location
+	InTip bool // whether the tip of the scanned range still has it
+}
+
+// ErrErased reports a sealed credential that is not kept any more.
+var ErrErased = errors.New("the credential is not kept any more")
+
+const incidentColumns = `id, fingerprint, rule, redacted, validity, grade, evidence, opened, received,
+	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, stored`
+
+// OpenIncident returns the incident of a credential, made from i if there is
+// none; opened reports which.
+func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened bool, err error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Incident{}, false, err
+	}
+	res, err := tx.q.ExecContext(ctx, `insert into incidents (id, fingerprint, rule, redacted, validity, grade, evidence, opened, received)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (fingerprint) do nothing`,
+		id.String(), i.Fingerprint, i.Rule, i.Redacted, i.Validity, i.Grade, string(i.Evidence), micros(i.Opened), micros(i.Received))
+	if err != nil {
+		return Incident{}, false, err
+	}
+	n, err := res.RowsAffected()
+	if err != nil {
+		return Incident{}, false, err
+	}
+	i, err = tx.IncidentOf(ctx, i.Fingerprint)
+	return i, n == 1, err
+}
+
+// SaveIncident writes back everything about an incident that can change. When
+// it is resolved, what was sealed for it is erased.
+func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
+	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
+		contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, stored = ? where id = ?`,
+		i.Validity, i.Grade, string(i.Evidence), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
+		i.Resolution, i.Stuck, i.Verb, i.Order, string(i.Stored), i.ID)
+	if err != nil || i.Resolved.IsZero() {
+		return err
+	}
+	_, err = tx.q.ExecContext(ctx, `update incidents set sealed_old = null, sealed_new = null where id = ?`, i.ID)
+	return err
+}
+
+// Incident returns an incident by its id, or ErrNotFound.
+func (q queries) Incident(ctx context.Context, id string) (Incident, error) {
+	return readIncident(q.q.QueryRowContext(ctx, `select `+incidentColumns+` from incidents where id = ?`, id))
+}
+
+// IncidentOf returns the incident of a credential, or ErrNotFound.
+func (q queries) IncidentOf(ctx context.Context, f checks.Fingerprint) (Incident, error) {
+	return readIncident(q.q.QueryRowContext(ctx, `select `+incidentColumns+` from incidents where fingerprint = ?`, f))
+}
+
+// Incidents returns the incidents found by the scans of a check.
+func (q queries) Incidents(ctx context.Context, check string) ([]Incident, error) {
+	return collect(q, ctx, func(row scanner) (Incident, error) { return readIncident(row) },
+		`select `+incidentColumns+` from incidents where id in (
+			select incident from occurrences join scans using (delivery) where check_id = ?) order by opened, id`, check)
+}
+
+// Occurrences returns the places found by the scans of a check, each once.
+func (q queries) Occurrences(ctx context.Context, check string) ([]Occurrence, error) {
+	return collect(q, ctx, func(row scanner) (Occurrence, error) {
+		var o Occurrence
+		var date int64
+		err := row.Scan(&o.Incident, &o.Delivery, &o.Commit, &o.Path, &o.Line, &o.Column, &o.EndLine, &o.EndColumn, &o.Author, &date, &o.InTip)
+		o.Date = fromMicros(date)
+		return o, err
+	}, `select incident, min(o.delivery), commit_sha, path, line, col, end_line, end_col, author, date, max(in_tip)
+		from occurrences o join scans s on s.delivery = o.delivery where s.check_id = ?
+		group by incident, commit_sha, path, line, col order by min(o.rowid)`, check)
+}
+
+// ChecksOf returns the ids of the checks that show an incident.
+func (q queries) ChecksOf(ctx context.Context, incident string) ([]string, error) {
+	return collect(q, ctx, func(row scanner) (id string, err error) {
+		return id, row.Scan(&id)
+	}, `select distinct check_id from occurrences join scans using (delivery) where incident = ? order by check_id`, incident)
+}
+
+// AddOccurrence records a place. A place that is known already stays as it is.
+func (tx *Tx) AddOccurrence(ctx context.Context, o Occurrence) error {
+	_, err := tx.q.ExecContext(ctx, `insert into occurrences
+		(incident, delivery, commit_sha, path, line, col, end_line, end_col, author, date, in_tip)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
+		o.Incident, o.Delivery, o.Commit, o.Path, o.Line, o.Column, o.EndLine, o.EndColumn, o.Author, micros(o.Date), o.InTip)
+	return err
+}
+
+// DropOccurrences forgets what a scan found, before it runs again.
+func (tx *Tx) DropOccurrences(ctx context.Context, delivery string) error {
+	_, err := tx.q.ExecContext(ctx, `delete from occurrences where delivery = ?`, delivery)
+	return err
+}
+
+func readIncident(row scanner) (Incident, error) {
+	var i Incident
+	var evidence, stored string
+	var opened, received, contained, rotated, dead, resolved int64
+	err := row.Scan(&i.ID, &i.Fingerprint, &i.Rule, &i.Redacted, &i.Validity, &i.Grade, &evidence, &opened, &received,
+		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &stored)
+	if err != nil {
+		return Incident{}, notFound(err)
+	}
+	i.Evidence, i.Stored = json.RawMessage(evidence), json.RawMessage(stored)
+	i.Opened, i.Received = fromMicros(opened), fromMicros(received)
+	i.Contained, i.Rotated = fromMicros(contained), fromMicros(rotated)
+	i.Dead, i.Resolved = fromMicros(dead), fromMicros(resolved)
+	return i, nil
+}
+
+// The two credentials that are kept sealed while an incident is open.
+const (
+	Leaked      = "sealed_old" // the leaked credential
+	Replacement = "sealed_new" // its replacement
+)
+
+// Seal keeps a credential, encrypted, until the incident is resolved. The column
+// is Leaked or Replacement.
+func (tx *Tx) Seal(ctx context.Context, incident, column string, c checks.Credential) error {
+	box, err := tx.keys.sealCredential(c, incident+" "+column)
+	if err != nil {
+		return fmt.Errorf("seal credential: %w", err)
+	}
+	query, err := sealedColumn(`update incidents set %s = ? where id = ?`, column)
+	if err != nil {
+		return err
+	}
+	_, err = tx.q.ExecContext(ctx, query, box, incident)
+	return err
+}
+
+// Unseal returns a credential that Seal kept, or ErrErased.
+func (q queries) Unseal(ctx context.Context, incident, column string) (checks.Credential, error) {
+	query, err := sealedColumn(`select %s from incidents where id = ?`, column)
+	if err != nil {
+		return checks.Credential{}, err
+	}
+	var box []byte
+	if err := q.q.QueryRowContext(ctx, query, incident).Scan(&box); err != nil {
+		return checks.Credential{}, notFound(err)
+	}
+	if box == nil {
+		return checks.Credential{}, ErrErased
+	}
+	return q.keys.open(box, incident+" "+column)
+}
+
+func sealedColumn(query, column string) (string, error) {
+	if column != Leaked && column != Replacement {
+		return "", fmt.Errorf("no sealed column %q", column)
+	}
+	return fmt.Sprintf(query, column), nil
+}

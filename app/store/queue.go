@@ -1,0 +1,112 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+)
+
+// pollInterval is how often the queue looks for jobs that nobody announced.
+// Announced ones start within about 50 ms.
+const pollInterval = 500 * time.Millisecond
+
+// jobTimeout bounds one run of one job: a fetch and scan of a large push.
+const jobTimeout = 15 * time.Minute
+
+// maxAttempts is how often a job is run before it is given up. With River's
+// schedule (attempt⁴ seconds) that is a day of trying.
+const maxAttempts = 18
+
+// Work makes the store's queue run jobs. Each queue name has its number of
+// concurrent jobs. Call Stop before Close.
+func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[string]int, retry river.ClientRetryPolicy) error {
+	if err := s.reviveJobs(ctx); err != nil {
+		return fmt.Errorf("revive interrupted jobs: %w", err)
+	}
+	configs := make(map[string]river.QueueConfig, len(queues))
+	for name, n := range queues {
+		configs[name] = river.QueueConfig{MaxWorkers: n}
+	}
+	queue, err := river.NewClient(riversqlite.New(s.db), &river.Config{
+		Queues:            configs,
+		Workers:           workers,
+		RetryPolicy:       retry,
+		MaxAttempts:       maxAttempts,
+		JobTimeout:        jobTimeout,
+		FetchPollInterval: pollInterval,
+		FetchCooldown:     20 * time.Millisecond,
+		Logger:            slog.New(minLevel{s.log.Handler(), slog.LevelWarn}),
+	})
+	if err != nil {
+		return fmt.Errorf("make job queue: %w", err)
+	}
+	if err := queue.Start(ctx); err != nil {
+		return fmt.Errorf("start job queue: %w", err)
+	}
+	s.queue = queue
+	return nil
+}
+
+// Stop waits for running jobs until ctx ends, then cancels them; an interrupted
+// job runs again at the next start.
+func (s *Store) Stop(ctx context.Context) error {
+	if s.queue == nil {
+		return nil
+	}
+	if err := s.queue.Stop(ctx); err != nil {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		return s.queue.StopAndCancel(ctx)
+	}
+	return nil
+}
+
+// reviveJobs makes the jobs available that were running when the last process
+// on this database was killed. River does so after its rescue time, an hour; but
+// the lock file says that no other process can be running them, so there is
+// nothing to wait for.
+func (s *Store) reviveJobs(ctx context.Context) error {
+	_, err := s.db.ExecContext(ctx, `update river_job set state = 'available' where state = 'running'`)
+	return err
+}
+
+// Enqueue adds a job when the transaction commits.
+func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
+	if tx.store.queue == nil {
+		return errors.New("enqueue job: the queue is not running")
+	}
+	if _, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil); err != nil {
+		return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+	}
+	return nil
+}
+
+// FinishStep records in the transaction that the job's current resumable step
+// is done, so that a crash right after the commit does not repeat it.
+func FinishStep[T river.JobArgs](ctx context.Context, tx *Tx, job *river.Job[T]) error {
+	_, err := river.ResumableSetStepTx[*riversqlite.Driver](ctx, tx.tx, job)
+	return err
+}
+
+// minLevel hides what the queue says about its own health below a level.
+type minLevel struct {
+	slog.Handler
+	level slog.Level
+}
+
+func (h minLevel) Enabled(ctx context.Context, l slog.Level) bool {
+	return l >= h.level && h.Handler.Enabled(ctx, l)
+}
+
+func (h minLevel) WithAttrs(a []slog.Attr) slog.Handler {
+	return minLevel{h.Handler.WithAttrs(a), h.level}
+}
+
+func (h minLevel) WithGroup(name string) slog.Handler {
+	return minLevel{h.Handler.WithGroup(name), h.level}
+}
