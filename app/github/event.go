@@ -1,0 +1,306 @@
+package github
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode"
+)
+
+// maxText bounds the names in a payload. The bound is ours and generous: a ref
+// whose elements are file names of 255 bytes can still have four of them.
+const maxText = 1024
+
+// An Event is what a webhook delivery says: a Push, a PullRequest, a
+// CheckRunEvent, or Other. Only what Stanch acts on is decoded: commit
+// messages, titles and bodies, which strangers write, never get in.
+type Event interface {
+	// From is the installation that the event is for, 0 if it names none.
+	From() int64
+}
+
+// A Push says that a branch or a tag moved.
+type Push struct {
+	Ref           string // "refs/heads/main"
+	Before, After string // all zeros: the ref did not, or does not, exist
+	// HeadCommit is empty when the ref was deleted. For a tag with a message
+	// After is the tag and this the commit.
+	HeadCommit               string
+	Created, Deleted, Forced bool
+	Repository               Repository
+	Installation             int64
+}
+
+// A PullRequest says that something happened to a pull request.
+type PullRequest struct {
+	Action           string
+	Number           int
+	HeadSHA, BaseSHA string
+	HeadRef, BaseRef string // branch names
+	Before, After    string // where the head was and is, on "synchronize" only
+	BaseChanged      bool   // on "edited": it now goes to another branch
+	// Fork says that the head is not in Repository, or that its repository no
+	// longer exists. Its pushes are not reported to us.
+	Fork         bool
+	Repository   Repository // the one that the pull request goes to
+	Installation int64
+}
+
+// A CheckRunEvent says that somebody pressed a check run's button, or wants it
+// run again, or that it was made.
+type CheckRunEvent struct {
+	Action     string
+	Identifier string // the button's, on "requested_action"
+	CheckRunID int64
+	ExternalID string
+	HeadSHA    string
+	AppID      int64 // whose check run it is
+	// Sender pressed the button. GitHub does not say who may: ask Permission.
+	Sender       string
+	SenderType   string // "User" or "Bot"
+	Repository   Repository
+	Installation int64
+}
+
+// Other is any other event.
+type Other struct {
+	Event        string
+	Action       string
+	Installation int64
+}
+
+// From implements Event.
+func (e Push) From() int64 { return e.Installation }
+
+// From implements Event.
+func (e PullRequest) From() int64 { return e.Installation }
+
+// From implements Event.
+func (e CheckRunEvent) From() int64 { return e.Installation }
+
+// From implements Event.
+func (e Other) From() int64 { return e.Installation }
+
+// ParseEvent reads the payload of the event name (X-GitHub-Event). Fields that
+// are missing stay zero, except those without which there is nothing to act on:
+// an event that ParseEvent accepts names a repository and commits in the form
+// that GitHub gives them, and refs without control characters.
+func ParseEvent(name string, body []byte) (Event, error) {
+	var event Event
+	var err error
+	switch name {
+	case "push":
+		event, err = parsePush(body)
+	case "pull_request":
+		event, err = parsePullRequest(body)
+	case "check_run":
+		event, err = parseCheckRun(body)
+	default:
+		event, err = parseOther(name, body)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s event: %w", name, err)
+	}
+	return event, nil
+}
+
+// The parts that many payloads share.
+type (
+	payloadAccount struct {
+		ID    int64  `json:"id"`
+		Login string `json:"login"`
+		Name  string `json:"name"`
+		Type  string `json:"type"`
+	}
+	payloadRepository struct {
+		ID            int64          `json:"id"`
+		Name          string         `json:"name"`
+		FullName      string         `json:"full_name"`
+		Private       bool           `json:"private"`
+		DefaultBranch string         `json:"default_branch"`
+		Owner         payloadAccount `json:"owner"`
+	}
+	payloadInstallation struct {
+		ID int64 `json:"id"`
+	}
+	payloadSide struct {
+		Ref  string             `json:"ref"`
+		SHA  string             `json:"sha"`
+		Repo *payloadRepository `json:"repo"` // null when the fork was deleted
+	}
+)
+
+func parsePush(body []byte) (Event, error) {
+	var p struct {
+		Ref          string              `json:"ref"`
+		Before       string              `json:"before"`
+		After        string              `json:"after"`
+		Created      bool                `json:"created"`
+		Deleted      bool                `json:"deleted"`
+		Forced       bool                `json:"forced"`
+		Repository   payloadRepository   `json:"repository"`
+		Installation payloadInstallation `json:"installation"`
+		HeadCommit   struct {
+			ID string `json:"id"`
+		} `json:"head_commit"`
+	}
+	if err := decode(body, &p); err != nil {
+		return nil, err
+	}
+	repo, repoErr := p.Repository.repository()
+	event := Push{
+		Ref: p.Ref, Before: p.Before, After: p.After, HeadCommit: p.HeadCommit.ID,
+		Created: p.Created, Deleted: p.Deleted, Forced: p.Forced,
+		Repository: repo, Installation: p.Installation.ID,
+	}
+	return event, cmp.Or(repoErr,
+		checkSHA("before", p.Before), checkSHA("after", p.After), checkOptionalSHA("head_commit", p.HeadCommit.ID),
+		checkText("ref", p.Ref), checkText("default_branch", repo.DefaultBranch))
+}
+
+func parsePullRequest(body []byte) (Event, error) {
+	var p struct {
+		Action  string `json:"action"`
+		Number  int    `json:"number"`
+		Before  string `json:"before"`
+		After   string `json:"after"`
+		Changes struct {
+			Base *struct{} `json:"base"`
+		} `json:"changes"`
+		PullRequest struct {
+			Head payloadSide `json:"head"`
+			Base payloadSide `json:"base"`
+		} `json:"pull_request"`
+		Repository   payloadRepository   `json:"repository"`
+		Installation payloadInstallation `json:"installation"`
+	}
+	if err := decode(body, &p); err != nil {
+		return nil, err
+	}
+	head, base := p.PullRequest.Head, p.PullRequest.Base
+	if base.Repo == nil {
+		base.Repo = &p.Repository
+	}
+	repo, repoErr := base.Repo.repository()
+	if p.Number <= 0 {
+		return nil, errors.New("payload names no pull request")
+	}
+	event := PullRequest{
+		Action: p.Action, Number: p.Number,
+		HeadSHA: head.SHA, BaseSHA: base.SHA, HeadRef: head.Ref, BaseRef: base.Ref,
+		Before: p.Before, After: p.After, BaseChanged: p.Changes.Base != nil,
+		Fork:       head.Repo == nil || head.Repo.ID != repo.ID,
+		Repository: repo, Installation: p.Installation.ID,
+	}
+	return event, cmp.Or(repoErr,
+		checkSHA("head", head.SHA), checkSHA("base", base.SHA),
+		checkOptionalSHA("before", p.Before), checkOptionalSHA("after", p.After),
+		checkText("head ref", head.Ref), checkText("base ref", base.Ref),
+		checkText("action", p.Action), checkText("default_branch", repo.DefaultBranch))
+}
+
+func parseCheckRun(body []byte) (Event, error) {
+	var p struct {
+		Action   string `json:"action"`
+		CheckRun struct {
+			ID         int64  `json:"id"`
+			ExternalID string `json:"external_id"`
+			HeadSHA    string `json:"head_sha"`
+			App        struct {
+				ID int64 `json:"id"`
+			} `json:"app"`
+		} `json:"check_run"`
+		RequestedAction struct {
+			Identifier string `json:"identifier"`
+		} `json:"requested_action"`
+		Sender       payloadAccount      `json:"sender"`
+		Repository   payloadRepository   `json:"repository"`
+		Installation payloadInstallation `json:"installation"`
+	}
+	if err := decode(body, &p); err != nil {
+		return nil, err
+	}
+	repo, repoErr := p.Repository.repository()
+	event := CheckRunEvent{
+		Action: p.Action, Identifier: p.RequestedAction.Identifier,
+		CheckRunID: p.CheckRun.ID, ExternalID: p.CheckRun.ExternalID,
+		HeadSHA: p.CheckRun.HeadSHA, AppID: p.CheckRun.App.ID,
+		Sender: p.Sender.Login, SenderType: p.Sender.Type,
+		Repository: repo, Installation: p.Installation.ID,
+	}
+	return event, cmp.Or(repoErr,
+		checkSHA("head_sha", p.CheckRun.HeadSHA), checkText("action", p.Action),
+		checkText("identifier", p.RequestedAction.Identifier), checkText("sender", p.Sender.Login),
+		checkText("default_branch", repo.DefaultBranch))
+}
+
+func parseOther(name string, body []byte) (Event, error) {
+	var p struct {
+		Action       string              `json:"action"`
+		Installation payloadInstallation `json:"installation"`
+	}
+	if err := decode(body, &p); err != nil {
+		return nil, err
+	}
+	return Other{Event: name, Action: p.Action, Installation: p.Installation.ID}, checkText("action", p.Action)
+}
+
+// decode reads a JSON object. Its errors say where the payload is wrong and
+// never quote it.
+func decode(body []byte, into any) error {
+	if !bytes.HasPrefix(bytes.TrimSpace(body), []byte("{")) {
+		return errors.New("payload is no JSON object")
+	}
+	err := json.Unmarshal(body, into)
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &syntax):
+		return fmt.Errorf("payload is no JSON, see byte %d", syntax.Offset)
+	case errors.As(err, &kind):
+		return fmt.Errorf("payload's %q at byte %d should be of type %s", kind.Field, kind.Offset, kind.Type)
+	}
+	return err
+}
+
+// repository takes what is needed. Push payloads have shown the owner as
+// "name", others as "login".
+func (p payloadRepository) repository() (Repository, error) {
+	owner := p.Owner.Login
+	if owner == "" {
+		owner, _, _ = strings.Cut(p.FullName, "/")
+	}
+	repo := Repository{ID: p.ID, Owner: owner, Name: p.Name, Private: p.Private, DefaultBranch: p.DefaultBranch}
+	if repo.ID <= 0 {
+		return repo, errors.New("payload names no repository")
+	}
+	return repo, checkPath(repo)
+}
+
+// checkSHA accepts an object's name in either of git's hash algorithms.
+func checkSHA(field, sha string) error {
+	const sha1, sha256 = 40, 64 // hexadecimal digits
+	if len(sha) != sha1 && len(sha) != sha256 || strings.Trim(sha, "0123456789abcdef") != "" {
+		return fmt.Errorf("payload's %s is no commit", field)
+	}
+	return nil
+}
+
+func checkOptionalSHA(field, sha string) error {
+	if sha == "" {
+		return nil
+	}
+	return checkSHA(field, sha)
+}
+
+// checkText refuses what could break out of a log line or a command's
+// argument.
+func checkText(field, text string) error {
+	if len(text) > maxText || strings.IndexFunc(text, unicode.IsControl) >= 0 {
+		return fmt.Errorf("payload's %s is too long or has control characters", field)
+	}
+	return nil
+}
