@@ -1,0 +1,220 @@
+package checks
+
+import (
+	"bytes"
+	"cmp"
+	"regexp"
+	"slices"
+)
+
+// A candidate is what one rule takes for a credential.
+type candidate struct {
+	rule       *compiled
+	start, end int // where the secret part stands
+	parts      map[string]Secret
+}
+
+// try appends to found what the rule's pattern finds in the window w of data.
+func (c *compiled) try(found []candidate, data []byte, w window) []candidate {
+	if w.start >= w.end {
+		return found
+	}
+	matches := within(c.pattern, data, w)
+	for i, m := range matches {
+		parts := make(map[string]Secret, 1+len(c.companions))
+		start, end := c.groups(parts, data, m)
+		s, e, ok := c.companionsOf(parts, data, matches, i)
+		if !ok {
+			continue
+		}
+		if e > 0 {
+			start, end = s, e
+		}
+		value := parts[PartSecret].Expose()
+		if value == "" || !credible(&c.Detect, parts[partName].Expose(), value) {
+			continue
+		}
+		delete(parts, partName)
+		found = append(found, candidate{c, start, end, parts})
+	}
+	return found
+}
+
+// partName is the group that holds the name a password is assigned to. It helps
+// to judge the password and is no part of the credential.
+const partName = "name"
+
+// within returns the matches in a window. One that touches an edge where the
+// window is cut is not believed: it may go on beyond, or have seen a word's
+// boundary where there is none.
+func within(pattern *regexp.Regexp, data []byte, w window) [][]int {
+	matches := pattern.FindAllSubmatchIndex(data[w.start:w.end], -1)
+	return slices.DeleteFunc(matches, func(m []int) bool {
+		for i := range m {
+			if m[i] >= 0 {
+				m[i] += w.start
+			}
+		}
+		cutBefore := m[0] == w.start && w.start > 0
+		cutAfter := m[1] == w.end && w.end < len(data)
+		return cutBefore || cutAfter
+	})
+}
+
+// groups fills parts from the named groups of a match, and returns where the
+// secret stands: the group of that name, or the whole match.
+func (c *compiled) groups(parts map[string]Secret, data []byte, m []int) (start, end int) {
+	for i, name := range c.pattern.SubexpNames() {
+		if name != "" && m[2*i] >= 0 {
+			parts[name] = NewSecret(string(data[m[2*i]:m[2*i+1]]))
+		}
+	}
+	start, end = m[0], m[1]
+	if i := c.pattern.SubexpIndex(PartSecret); i >= 0 {
+		start, end = m[2*i], m[2*i+1]
+	} else if !c.secretBeside() {
+		parts[PartSecret] = NewSecret(string(data[start:end]))
+	}
+	return start, end
+}
+
+// secretBeside reports whether a companion is the secret, and the pattern only
+// its public name.
+func (c *compiled) secretBeside() bool {
+	for _, companion := range c.Detect.Companions {
+		if companion.Name == PartSecret {
+			return true
+		}
+	}
+	return false
+}
+
+// companionsOf fills parts from the rule's companions near the match i. It
+// returns where the secret stands if it is one of them, and ok unless a
+// required companion is missing.
+func (c *compiled) companionsOf(parts map[string]Secret, data []byte, matches [][]int, i int) (start, end int, ok bool) {
+	for n, companion := range c.Detect.Companions {
+		m := nearest(c.companions[n], data, matches, i, companion.Within)
+		if m == nil {
+			if companion.Required {
+				return 0, 0, false
+			}
+			continue
+		}
+		g := c.companions[n].SubexpIndex(companion.Name)
+		value := NewSecret(string(data[m[2*g]:m[2*g+1]]))
+		parts[companion.Name] = value
+		if companion.Name == PartSecret {
+			start, end = m[2*g], m[2*g+1]
+		}
+	}
+	return start, end, true
+}
+
+// nearest returns the match of pattern that belongs to matches[i]: the first one
+// after it, or else the last one before it, within so many lines and with no
+// other match between, whose companion it would be.
+func nearest(pattern *regexp.Regexp, data []byte, matches [][]int, i, lines int) []int {
+	region := neighbourhood(data, matches[i][0], matches[i][1], lines)
+	before := window{region.start, matches[i][0]}
+	after := window{matches[i][1], region.end}
+	if i > 0 {
+		before.start = max(before.start, matches[i-1][1])
+	}
+	if i+1 < len(matches) {
+		after.end = min(after.end, matches[i+1][0])
+	}
+	if found := between(pattern, data, after); len(found) > 0 {
+		return found[0]
+	}
+	if found := between(pattern, data, before); len(found) > 0 {
+		return found[len(found)-1]
+	}
+	return nil
+}
+
+// between returns the matches in a window and a byte around it, where the
+// boundaries of a value are.
+func between(pattern *regexp.Regexp, data []byte, w window) [][]int {
+	if w.start >= w.end {
+		return nil
+	}
+	return within(pattern, data, window{max(0, w.start-1), min(len(data), w.end+1)})
+}
+
+// maxNeighbourhood bounds, in bytes to either side, where companions are looked
+// for: lines may be very long.
+const maxNeighbourhood = 4096
+
+// neighbourhood is data[start:end] with so many lines before and after it.
+func neighbourhood(data []byte, start, end, lines int) window {
+	from, to := max(0, start-maxNeighbourhood), min(len(data), end+maxNeighbourhood)
+	first, last := start, end
+	for n := 0; n <= lines && first > from; n++ {
+		first = from + bytes.LastIndexByte(data[from:first], '\n')
+		if first < from {
+			first = from
+			break
+		}
+	}
+	for n := 0; n <= lines && last < to; n++ {
+		next := bytes.IndexByte(data[last:to], '\n')
+		if next < 0 {
+			last = to
+			break
+		}
+		last += next + 1
+	}
+	return window{first, last}
+}
+
+// resolve drops every candidate that overlaps a better one, and returns the
+// rest in order of position.
+func resolve(all []candidate) []candidate {
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end)) })
+	var kept []candidate
+	for len(all) > 0 {
+		n, end := 1, all[0].end
+		for n < len(all) && all[n].start < end {
+			end = max(end, all[n].end)
+			n++
+		}
+		kept = append(kept, best(all[:n])...)
+		all = all[n:]
+	}
+	return kept
+}
+
+// best resolves candidates that hang together by overlapping.
+func best(tangle []candidate) []candidate {
+	slices.SortFunc(tangle, better)
+	kept := tangle[:0:0]
+	for _, c := range tangle {
+		if !slices.ContainsFunc(kept, func(k candidate) bool { return c.start < k.end && k.start < c.end }) {
+			kept = append(kept, c)
+		}
+	}
+	slices.SortFunc(kept, func(a, b candidate) int { return cmp.Compare(a.start, b.start) })
+	return kept
+}
+
+// better orders candidates: a rule for one provider's tokens before one that
+// judges passwords, then the longer secret, then the credential of more parts,
+// then by rule and place so that the order never depends on chance.
+func better(a, b candidate) int {
+	return cmp.Or(
+		cmp.Compare(generic(a), generic(b)),
+		cmp.Compare(b.end-b.start, a.end-a.start),
+		cmp.Compare(len(b.parts), len(a.parts)),
+		cmp.Compare(a.rule.ID, b.rule.ID),
+		cmp.Compare(a.start, b.start),
+	)
+}
+
+// generic is 1 for rules that know nothing but a name, and 0 for all others.
+func generic(c candidate) int {
+	if c.rule.Detect.Placeholders {
+		return 1
+	}
+	return 0
+}

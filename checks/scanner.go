@@ -1,0 +1,204 @@
+package checks
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/stanch-dev/stanch/rules"
+)
+
+const (
+	// lead is how many bytes before a keyword a match may begin.
+	lead = 128
+	// defaultReach is how many bytes after a keyword a match may end when the
+	// rule does not say.
+	defaultReach = 512
+	// maxStars is how many asterisks stand for the hidden part of a value, however
+	// long it is: its length is nobody's business.
+	maxStars = 12
+)
+
+// A Scanner finds credentials in bytes. It is pure and safe for concurrent use.
+//
+// One pass looks for the keywords of all rules at once. A rule's pattern is
+// tried only near its keywords, and overlapping neighbourhoods are tried as one,
+// so that the work grows with the size of the input and not with its malice.
+type Scanner struct {
+	key     FingerprintKey
+	matcher *matcher
+	users   [][]int // keyword → the rules that have it
+	rules   []compiled
+}
+
+// A compiled rule is a rule ready to match.
+type compiled struct {
+	*rules.Rule
+	pattern    *regexp.Regexp
+	companions []*regexp.Regexp // in the order of Detect.Companions
+	reach      int
+}
+
+// NewScanner prepares the rules of catalogue. Fingerprints are made under key.
+func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
+	switch {
+	case len(catalogue) == 0:
+		return nil, errors.New("no rules to scan with: load a catalogue")
+	case len(key) == 0:
+		return nil, errors.New("no fingerprint key: anybody could test guesses against fingerprints made without one")
+	}
+	s := &Scanner{key: slices.Clone(key)}
+	var keywords []string
+	index := make(map[string]int)
+	for i, r := range catalogue {
+		c, err := compile(r)
+		if err != nil {
+			return nil, fmt.Errorf("rule %s: %w", r.ID, err)
+		}
+		s.rules = append(s.rules, c)
+		for _, k := range r.Detect.Keywords {
+			k = strings.ToLower(k)
+			id, known := index[k]
+			if !known {
+				id = len(keywords)
+				index[k] = id
+				keywords = append(keywords, k)
+				s.users = append(s.users, nil)
+			}
+			s.users[id] = append(s.users[id], i)
+		}
+	}
+	var err error
+	s.matcher, err = newMatcher(keywords)
+	return s, err
+}
+
+// compile prepares one rule.
+func compile(r *rules.Rule) (compiled, error) {
+	if len(r.Detect.Keywords) == 0 || slices.Contains(r.Detect.Keywords, "") {
+		return compiled{}, errors.New("a rule needs keywords, and none of them empty")
+	}
+	pattern, err := regexp.Compile(r.Detect.Pattern)
+	if err != nil {
+		return compiled{}, fmt.Errorf("pattern: %w", err)
+	}
+	c := compiled{Rule: r, pattern: pattern, reach: r.Detect.Reach}
+	if c.reach <= 0 {
+		c.reach = defaultReach
+	}
+	for _, companion := range r.Detect.Companions {
+		p, err := regexp.Compile(companion.Pattern)
+		if err != nil {
+			return compiled{}, fmt.Errorf("companion %s: %w", companion.Name, err)
+		}
+		if p.SubexpIndex(companion.Name) < 0 {
+			return compiled{}, fmt.Errorf("companion %s: its pattern has no group of that name", companion.Name)
+		}
+		c.companions = append(c.companions, p)
+	}
+	return c, nil
+}
+
+// Scan returns the credentials in data, in order of position: one for each
+// secret at each place. Locations name path, with any secret in it hidden.
+func (s *Scanner) Scan(path string, data []byte) []Finding {
+	kept := resolve(s.candidates(data))
+	if len(kept) == 0 {
+		return nil
+	}
+	path = s.hide(path, kept)
+	findings := make([]Finding, len(kept))
+	at := cursor{data: data, line: 1}
+	for i, c := range kept {
+		line, column := at.position(c.start)
+		end := at // a copy: the next finding may start before this one ends
+		endLine, endColumn := end.position(c.end)
+		secret := c.parts[PartSecret]
+		findings[i] = Finding{
+			Rule:        c.rule.Rule,
+			Credential:  Credential{Rule: c.rule.ID, Parts: c.parts},
+			Fingerprint: secret.Fingerprint(s.key),
+			Redacted:    c.rule.redact(secret),
+			Location:    Location{Path: path, Line: line, Column: column, EndLine: endLine, EndColumn: endColumn},
+		}
+	}
+	return findings
+}
+
+// A window is a part of the data that a rule's pattern is tried on.
+type window struct{ start, end int }
+
+// candidates returns everything that some rule takes for a credential.
+func (s *Scanner) candidates(data []byte) []candidate {
+	var found []candidate
+	var open []window // rule → its window that may still grow
+	ids, i, state := s.matcher.find(data, 0, 0)
+	for ; ids != nil; ids, i, state = s.matcher.find(data, i, state) {
+		if open == nil {
+			open = make([]window, len(s.rules))
+		}
+		for _, id := range ids {
+			for _, r := range s.users[id] {
+				next := s.rules[r].around(data, i-s.matcher.sizes[id], i)
+				if w := &open[r]; w.end > 0 && next.start <= w.end {
+					*w = window{min(w.start, next.start), max(w.end, next.end)}
+				} else {
+					found = s.rules[r].try(found, data, *w)
+					*w = next
+				}
+			}
+		}
+	}
+	for r, w := range open {
+		found = s.rules[r].try(found, data, w)
+	}
+	return found
+}
+
+// around is the window around a keyword at data[start:end]: as far as a match
+// may go, and a byte more on either side to see what stands next to it.
+func (c *compiled) around(data []byte, start, end int) window {
+	return window{max(0, start-lead-1), min(len(data), end+c.reach+1)}
+}
+
+// hide replaces in path every secret of found, and whatever a rule takes for a
+// secret in the path itself.
+func (s *Scanner) hide(path string, found []candidate) string {
+	for _, c := range slices.Concat(found, s.candidates([]byte(path))) {
+		path = strings.ReplaceAll(path, c.parts[PartSecret].Expose(), redacted)
+	}
+	return path
+}
+
+// redact shows the public prefix of the rule's values and asterisks.
+func (c *compiled) redact(secret Secret) string {
+	value, prefix := secret.Expose(), c.Prefix()
+	hidden, found := strings.CutPrefix(value, prefix)
+	if !found {
+		prefix = ""
+	}
+	return prefix + strings.Repeat("*", min(maxStars, len(hidden)))
+}
+
+// A cursor finds lines and columns of ascending offsets in one pass.
+type cursor struct {
+	data   []byte
+	offset int // up to here lines are counted
+	line   int // 1-based
+	bol    int // where the line begins
+}
+
+// position returns the 1-based line and column of an offset that is not before
+// the last one asked for.
+func (c *cursor) position(offset int) (line, column int) {
+	passed := c.data[c.offset:offset]
+	c.line += bytes.Count(passed, []byte{'\n'})
+	if last := bytes.LastIndexByte(passed, '\n'); last >= 0 {
+		c.bol = c.offset + last + 1
+	}
+	c.offset = offset
+	return c.line, offset - c.bol + 1
+}

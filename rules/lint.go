@@ -1,0 +1,315 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"regexp"
+	"regexp/syntax"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxReach bounds how far a pattern may look, and so what a scan costs.
+	maxReach = 32 << 10
+	// impliedReach is the reach of a rule that names none, and impliedLead how far
+	// before its keyword a match may begin. Package checks scans by them.
+	impliedReach = 512
+	impliedLead  = 128
+	// minKeyword is the least length of a keyword: shorter ones are everywhere.
+	minKeyword = 3
+	// maxWithin is how many lines away a companion may stand.
+	maxWithin = 50
+)
+
+// Drivers lists the names that Action.Driver may have. All but "http" and
+// "manual" are Go code of package app/provider.
+func Drivers() []string { return []string{"http", "manual", "broker", "vault"} }
+
+var (
+	ruleID = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
+	part   = regexp.MustCompile(`\{([^{}]*)\}`)
+)
+
+// Lint returns everything that is wrong with a provider's file. It says more
+// than Load: that the rules will find what their examples show, that no pattern
+// can run away, and that no answer or action is left to guessing.
+func Lint(p *Provider) []error {
+	l := linter{where: p.Name + ".yaml"}
+	l.must(ruleID.MatchString(p.Name), "provider %q: use lower-case words joined by hyphens", p.Name)
+	l.must(p.Title != "", "title is missing")
+	l.must(isHTTPS(p.Website), "website %q is no https URL", p.Website)
+	l.must(p.Base == "" || isHTTPS(p.Base) && !strings.HasSuffix(p.Base, "/"), "base %q must be an https URL without a final slash, or empty", p.Base)
+	l.must(len(p.Rules) > 0, "there is no rule")
+	seen := make(map[string]bool)
+	for _, r := range p.Rules {
+		l.must(!seen[r.ID], "rule %s: its id is taken", r.ID)
+		seen[r.ID] = true
+		own := r.ID == p.Name || strings.HasPrefix(r.ID, p.Name+"-")
+		l.must(own && ruleID.MatchString(r.ID), "rule %q: its id must be %s or begin with %s-", r.ID, p.Name, p.Name)
+		l.rule(r)
+	}
+	return l.errs
+}
+
+// isHTTPS reports whether text is an absolute https URL without credentials.
+func isHTTPS(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil
+}
+
+// A linter collects what is wrong.
+type linter struct {
+	where string // the file, and the rule within it
+	errs  []error
+}
+
+// must records a complaint unless ok.
+func (l *linter) must(ok bool, format string, args ...any) {
+	if !ok {
+		l.errs = append(l.errs, errors.New(l.where+": "+fmt.Sprintf(format, args...)))
+	}
+}
+
+// rule checks one rule.
+func (l *linter) rule(r *Rule) {
+	file := l.where
+	defer func() { l.where = file }()
+	l.where += ": " + r.ID
+	l.must(r.Title != "", "title is missing")
+	l.must(slices.Contains([]Severity{Critical, High, Medium, Low}, r.Severity), "severity %q is none of critical, high, medium, low", r.Severity)
+	l.must(strings.Contains(r.Runbook, "https://"), "runbook must say what a person does, with a link")
+	parts := l.detect(&r.Detect)
+	if parts == nil {
+		return // without patterns nothing else can be checked
+	}
+	l.examples(r)
+	for name, a := range map[string]Action{"verify": r.Verify, "revoke": r.Revoke, "issue": r.Issue} {
+		l.action(name, a, parts)
+	}
+	l.must(r.Verify.Driver != "broker" && r.Revoke.Driver != "broker", "the broker issues; it neither verifies nor revokes")
+	l.must(r.Issue.Request == nil, "issue: no request can hand out a credential; name a driver")
+	l.must(r.BlastRadius == "" || slices.Contains(Drivers(), r.BlastRadius), "blast_radius %q is no known driver", r.BlastRadius)
+}
+
+// detect checks how the rule recognises its credentials. It returns the names of
+// their parts, or nil when a pattern does not compile.
+func (l *linter) detect(d *Detect) map[string]bool {
+	l.must(len(d.Keywords) > 0, "there is no keyword")
+	for _, k := range d.Keywords {
+		l.must(len(k) >= minKeyword && isASCII(k), "keyword %q: use %d ASCII characters or more", k, minKeyword)
+	}
+	l.must(d.Entropy >= 0 && d.Entropy < 8, "entropy %v is not in bits a byte", d.Entropy)
+	l.must(d.Checksum == "" || knownChecksum(d.Checksum), "checksum %q is none of %s", d.Checksum, strings.Join(Checksums(), ", "))
+	l.must(d.Checksum == "" || !d.Placeholders, "a value with a checksum is no placeholder: choose one judgement")
+	l.must(d.Reach >= 0 && d.Reach <= maxReach, "reach %d is not in 0..%d", d.Reach, maxReach)
+	parts := map[string]bool{"secret": true}
+	ok := l.pattern("pattern", d.Pattern, d.Reach, parts)
+	for _, c := range d.Companions {
+		l.must(c.Within >= 0 && c.Within <= maxWithin, "companion %s: within %d is not in 0..%d", c.Name, c.Within, maxWithin)
+		own := make(map[string]bool)
+		ok = l.pattern("companion "+c.Name, c.Pattern, 0, own) && ok
+		l.must(len(own) == 1 && own[c.Name], "companion %s: its pattern must have one named group, of that name", c.Name)
+		parts[c.Name] = true
+	}
+	if !ok {
+		return nil
+	}
+	return parts
+}
+
+// isASCII reports whether s has ASCII characters only.
+func isASCII(s string) bool {
+	return strings.IndexFunc(s, func(r rune) bool { return r >= 0x80 }) < 0
+}
+
+// pattern checks a regular expression and adds its named groups to parts.
+func (l *linter) pattern(name, expr string, reach int, parts map[string]bool) bool {
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		l.must(false, "%s: %v", name, err)
+		return false
+	}
+	l.must(expr != "", "%s is missing", name)
+	for _, group := range tree.CapNames() {
+		if group != "" {
+			parts[group] = true
+		}
+	}
+	least, most := width(tree)
+	l.must(least > 0, "%s matches the empty text", name)
+	limit := impliedLead + max(reach, impliedReach)
+	// Where a reach is written down, it is what holds an unbounded pattern.
+	l.must(most <= limit || reach > 0 && most == unbounded, "%s may match more than %d bytes: bound its repetitions or set reach", name, limit)
+	return true
+}
+
+// unbounded is the width of what has no end.
+const unbounded = 1 << 30
+
+// width returns the least and the most bytes that an expression matches.
+func width(re *syntax.Regexp) (least, most int) {
+	sum := func() {
+		for _, sub := range re.Sub {
+			a, b := width(sub)
+			least, most = least+a, min(unbounded, most+b)
+		}
+	}
+	times := func(low, high int) {
+		sum()
+		least *= low
+		if high < 0 || most == unbounded {
+			most = unbounded
+		} else {
+			most *= high
+		}
+	}
+	switch re.Op {
+	case syntax.OpLiteral:
+		n := len(string(re.Rune))
+		return n, n
+	case syntax.OpCharClass, syntax.OpAnyChar, syntax.OpAnyCharNotNL:
+		return 1, 1 // of a byte each: scanned text is ASCII where it counts
+	case syntax.OpCapture, syntax.OpConcat:
+		sum()
+	case syntax.OpStar:
+		times(0, -1)
+	case syntax.OpPlus:
+		times(1, -1)
+	case syntax.OpQuest:
+		times(0, 1)
+	case syntax.OpRepeat:
+		times(re.Min, re.Max)
+	case syntax.OpAlternate:
+		least = unbounded
+		for _, sub := range re.Sub {
+			a, b := width(sub)
+			least, most = min(least, a), max(most, b)
+		}
+	}
+	return least, most
+}
+
+// examples checks that the examples show what the rule finds.
+func (l *linter) examples(r *Rule) {
+	random := rand.NewChaCha8([32]byte{1}) // examples are the same in every run
+	l.must(len(r.Examples) > 0, "there is no example")
+	l.must(len(r.Counterexamples) > 0, "there is no counterexample")
+	shown := false
+	for i, text := range r.Examples {
+		expanded, sample, err := r.Expand(text, random)
+		if err != nil {
+			l.must(false, "%v", err)
+			continue
+		}
+		has := slices.ContainsFunc(r.Detect.Keywords, func(k string) bool {
+			return strings.Contains(strings.ToLower(expanded), strings.ToLower(k))
+		})
+		l.must(has, "example %d has no keyword", i+1)
+		shown = shown || strings.Contains(text, "{sample}") && r.shows(expanded, sample)
+	}
+	l.must(shown, "no example has {sample} where the pattern finds the whole of it as the secret")
+	for _, text := range r.Counterexamples {
+		_, _, err := r.Expand(text, random)
+		l.must(err == nil, "counterexample: %v", err)
+	}
+	_, sample, err := r.Expand("", random)
+	if c := r.Detect.Checksum; err == nil && c != "" {
+		l.must(ValidChecksum(c, sample), "the sample does not carry the checksum %s", c)
+	}
+}
+
+// shows reports whether the pattern, or the companion that is the secret, finds
+// exactly the sample in text.
+func (r *Rule) shows(text, sample string) bool {
+	expr := r.Detect.Pattern
+	for _, c := range r.Detect.Companions {
+		if c.Name == "secret" {
+			expr = c.Pattern
+		}
+	}
+	pattern := regexp.MustCompile(expr)
+	group := max(0, pattern.SubexpIndex("secret"))
+	for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+		if m[group] == sample {
+			return true
+		}
+	}
+	return false
+}
+
+// action checks one of verify, revoke and issue.
+func (l *linter) action(name string, a Action, parts map[string]bool) {
+	switch {
+	case a.Request != nil:
+		l.must(a.Driver == "" || a.Driver == "http", "%s: driver %s takes no request", name, a.Driver)
+		l.request(name, a.Request, parts)
+		l.answers(name, a.Answers)
+		return
+	case a.Driver == "":
+		l.must(a.Because != "", "%s: say what does it, or because of what nothing does", name)
+	case a.Driver == "manual":
+		l.must(a.Because != "", "%s is manual: say because of what", name)
+	default:
+		l.must(a.Driver != "http" && slices.Contains(Drivers(), a.Driver), "%s: driver %q needs a request or is not known", name, a.Driver)
+	}
+	l.must(len(a.Answers) == 0, "%s: answers without a request", name)
+}
+
+// request checks that a request asks the provider's host and names known parts.
+func (l *linter) request(name string, q *Request, parts map[string]bool) {
+	methods := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	l.must(slices.Contains(methods, q.Method), "%s: method %q is none of %s", name, q.Method, strings.Join(methods, ", "))
+	rooted := strings.HasPrefix(q.Path, "/") && !strings.HasPrefix(q.Path, "//")
+	l.must(rooted, "%s: path %q must begin with one slash: the host is the provider's", name, q.Path)
+	l.must(!strings.Contains(q.Path, "{secret}"), "%s: the secret must not stand in a URL, which is logged everywhere", name)
+	l.must(q.JSON == nil || q.Form == nil, "%s: a body is json or form, not both", name)
+	texts := slices.Concat([]string{q.Path}, slices.Collect(maps.Values(q.Header)), slices.Collect(maps.Values(q.Form)), stringsIn(q.JSON))
+	for _, text := range texts {
+		for _, m := range part.FindAllStringSubmatch(text, -1) {
+			l.must(parts[m[1]], "%s: {%s} names no part of the credential", name, m[1])
+		}
+	}
+}
+
+// stringsIn returns all strings in a decoded YAML value.
+func stringsIn(v any) []string {
+	var all []string
+	switch v := v.(type) {
+	case string:
+		all = []string{v}
+	case []any:
+		for _, x := range v {
+			all = append(all, stringsIn(x)...)
+		}
+	case map[string]any:
+		for _, x := range v {
+			all = append(all, stringsIn(x)...)
+		}
+	}
+	return all
+}
+
+// answers checks what responses are said to mean.
+func (l *linter) answers(name string, answers []Answer) {
+	known := map[string][]Meaning{
+		"verify": {MeansActive, MeansLacksScope, MeansInactive},
+		"revoke": {MeansRevoked, MeansAccepted, MeansAlreadyDead},
+	}[name]
+	good := false
+	for i, a := range answers {
+		l.must(slices.Contains(known, a.Means), "%s: answer %d means %q, which is none of %v", name, i+1, a.Means, known)
+		l.must(a.Status >= 200 && a.Status < 600 && a.Status/100 != 3, "%s: answer %d has the status %d", name, i+1, a.Status)
+		l.must(a.Status < 500, "%s: answer %d: a server's error says nothing about a credential", name, i+1)
+		// Proxies and login walls answer with bare statuses too.
+		proof := len(a.JSON) > 0 || a.Means == MeansActive || a.Means == MeansRevoked || a.Means == MeansAccepted
+		l.must(proof, "%s: answer %d must ask for a JSON field: a bare status may be a proxy's", name, i+1)
+		l.must(!a.Empty || len(a.JSON)+len(a.Identity) == 0, "%s: answer %d cannot be empty and have fields", name, i+1)
+		good = good || a.Means == MeansActive || a.Means == MeansRevoked || a.Means == MeansAccepted
+	}
+	l.must(good, "%s: no answer says that it succeeded", name)
+}

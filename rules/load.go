@@ -1,0 +1,118 @@
+package rules
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+//go:embed *.yaml
+var embedded embed.FS
+
+// Catalogue returns the rules that are built in, sorted by id.
+func Catalogue() ([]*Rule, error) {
+	providers, err := Load(embedded)
+	if err != nil {
+		return nil, err
+	}
+	return Flatten(providers), nil
+}
+
+// Flatten returns the rules of all providers, sorted by id.
+func Flatten(providers []*Provider) []*Rule {
+	var all []*Rule
+	for _, p := range providers {
+		all = append(all, p.Rules...)
+	}
+	slices.SortFunc(all, func(a, b *Rule) int { return strings.Compare(a.ID, b.ID) })
+	return all
+}
+
+// Load reads the provider files (*.yaml) at the root of fsys, sorted by name.
+// Decoding is strict: an unknown field is an error that names file and line.
+// Load says whether the files can be read; Lint says whether they are good.
+func Load(fsys fs.FS) ([]*Provider, error) {
+	names, err := fs.Glob(fsys, "*.yaml")
+	if err != nil {
+		return nil, fmt.Errorf("list rule files: %w", err)
+	}
+	if len(names) == 0 {
+		return nil, errors.New("no rule file (*.yaml) here: name a directory that has some")
+	}
+	seen := make(map[string]string) // rule id → file
+	var providers []*Provider
+	for _, name := range names {
+		data, err := fs.ReadFile(fsys, name)
+		if err != nil {
+			return nil, fmt.Errorf("read rule file %s: %w", name, err)
+		}
+		p, err := decode(name, data)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range p.Rules {
+			if other, dup := seen[r.ID]; dup {
+				return nil, fmt.Errorf("%s: rule id %q is already taken by %s: choose another", name, r.ID, other)
+			}
+			seen[r.ID] = name
+		}
+		providers = append(providers, p)
+	}
+	return providers, nil
+}
+
+// decode reads one provider file.
+func decode(name string, data []byte) (*Provider, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	dec.KnownFields(true)
+	p := new(Provider)
+	if err := dec.Decode(p); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, fmt.Errorf("%s:1: the file is empty: describe a provider in it", name)
+		}
+		return nil, located(name, err)
+	}
+	if err := dec.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("%s: more than one YAML document: one file describes one provider", name)
+	}
+	if want := strings.TrimSuffix(path.Base(name), ".yaml"); p.Name != want {
+		return nil, fmt.Errorf("%s: provider is %q: it must be %q, as the file is named", name, p.Name, want)
+	}
+	for i, r := range p.Rules {
+		if r == nil {
+			return nil, fmt.Errorf("%s: rule %d is empty: describe it or remove it", name, i+1)
+		}
+		r.Provider = p
+	}
+	return p, nil
+}
+
+// yamlLine finds the line in the decoder's messages, which are text only.
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
+
+// located rewrites a decoding error to "file:line: message", one a line, the
+// form that editors understand.
+func located(name string, err error) error {
+	var typed *yaml.TypeError
+	messages := []string{err.Error()}
+	if errors.As(err, &typed) {
+		messages = typed.Errors
+	}
+	for i, m := range messages {
+		if yamlLine.MatchString(m) {
+			messages[i] = yamlLine.ReplaceAllString(m, name+":$1: ")
+		} else {
+			messages[i] = name + ":1: " + strings.TrimPrefix(m, "yaml: ")
+		}
+	}
+	return errors.New(strings.Join(messages, "\n"))
+}
