@@ -1,0 +1,62 @@
+package provider
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stanch-dev/stanch/rules"
+)
+
+func (p *Providers) whyNoVerify(rule *rules.Rule) string {
+	if v := p.verifier(rule); v != nil {
+		return v.ready(rule)
+	}
+	return whyNot("verify", rule.Verify)
+}
+
+func (p *Providers) whyNoRevoke(rule *rules.Rule) string {
+	switch rule.Revoke.DriverName() {
+	case driverHTTP:
+		return p.web.ready(rule)
+	case driverVault:
+		return p.vault.ready(rule)
+	}
+	return whyNot("revoke", rule.Revoke)
+}
+
+func (p *Providers) whyNoIssue(rule *rules.Rule) string {
+	switch rule.Issue.DriverName() {
+	case driverBroker:
+		return p.broker.ready()
+	case driverVault:
+		return p.vault.readyToIssue()
+	}
+	return whyNot("issue", rule.Issue)
+}
+
+// whyNot says why nothing here does an action.
+func whyNot(verb string, action rules.Action) string {
+	name := action.DriverName()
+	switch {
+	case action.Because != "":
+		return fmt.Sprintf("%s: %s", verb, action.Because)
+	case name == driverManual:
+		return verb + ": a person does it, see the runbook"
+	case name == "-":
+		return verb + ": there is no way for this kind"
+	}
+	return fmt.Sprintf("%s: this build has no driver %q", verb, name)
+}
+
+// joinReasons joins what there is, each reason once.
+func joinReasons(reasons []string) string {
+	var all []string
+	seen := map[string]bool{"": true}
+	for _, r := range reasons {
+		if !seen[r] {
+			seen[r] = true
+			all = append(all, r)
+		}
+	}
+	return strings.Join(all, "; ")
+}

@@ -1,0 +1,360 @@
+// Package provider asks providers about one credential, and tells them to kill
+// it or to hand out its replacement.
+//
+// Most providers are spoken to as the catalogue spells out (http.go); Vault and
+// the operator's broker are spoken to in Go (vault.go, broker.go). Three things
+// hold for all of them. A host is named by the catalogue or by the operator and
+// never by the text that was scanned. Whatever the network does wrong, a proxy's
+// page, a redirect, a timeout, is no answer: the validity stays unknown. And a
+// yes or no counts only if the same host says no to a random value of the same
+// shape (control.go).
+package provider
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net/netip"
+	"slices"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// answerWithin bounds one question or command, from the dial to the last byte.
+const answerWithin = 10 * time.Second
+
+// The drivers that actions of the catalogue can name.
+const (
+	driverHTTP   = "http"
+	driverVault  = "vault"
+	driverBroker = "broker"
+	driverManual = "manual"
+)
+
+// A Config says which providers there are and how to reach them.
+type Config struct {
+	Catalogue []*rules.Rule
+
+	// BaseURLs are the operator's own base URLs, by the provider's name. They
+	// overrule the catalogue's, and may be private or plain http, because the
+	// operator named them.
+	BaseURLs map[string]string
+	// AllowedNetworks are private networks in which catalogue hosts may be.
+	AllowedNetworks []netip.Prefix
+
+	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
+	// of. VaultToken is Stanch's own token there; without it a token that may
+	// not look itself up stays unknown on OpenBao, and none can be issued.
+	// VAULT_CACERT, VAULT_CLIENT_CERT and the like are honoured.
+	VaultAddr      string
+	VaultToken     checks.Secret
+	VaultNamespace string
+	// VaultIssueRole is the token role that replacements are created with; see
+	// deploy/vault/stanch-issue.hcl. Without one they are created as orphans,
+	// for which Vault wants sudo.
+	VaultIssueRole string
+
+	// BrokerURL is the operator's endpoint that issues credentials for providers
+	// without an interface for it; BrokerToken is what Stanch says to it.
+	BrokerURL   string
+	BrokerToken checks.Secret
+
+	Now    func() time.Time // time.Now when nil
+	Logger *slog.Logger     // nothing is logged when nil
+}
+
+// Grade says how much a verdict can bear.
+type Grade string
+
+// The grades. Only a verdict of grade A may revoke without a person.
+const (
+	GradeA Grade = "A" // named the credential's owner, and refused a random value
+	GradeB Grade = "B" // a documented answer, but less than that
+	GradeC Grade = "C" // anything else
+)
+
+// A Verdict is what a provider says about a credential.
+type Verdict struct {
+	Validity   checks.Validity `json:"validity"`
+	Grade      Grade           `json:"grade"`
+	LacksScope bool            `json:"lacks_scope,omitempty"` // active, but may not do what was asked of it
+	Evidence   Evidence        `json:"evidence"`
+}
+
+// Evidence is what a verdict or a receipt rests on. It holds no secret: it can
+// be stored, logged and shown.
+type Evidence struct {
+	Request  string            `json:"request"`            // "GET https://api.github.com/user", placeholders unfilled
+	Status   int               `json:"status,omitempty"`   // of the response, 0 when none came
+	Answer   string            `json:"answer"`             // short: "200 with identity", "html", "timeout"
+	Identity map[string]string `json:"identity,omitempty"` // whose credential it is, in the provider's words
+	Control  string            `json:"control,omitempty"`  // what the negative control said
+	At       time.Time         `json:"at"`
+}
+
+// A Receipt says what a provider answered to a revocation.
+type Receipt struct {
+	Meaning  rules.Meaning `json:"meaning"` // revoked, accepted or already_dead
+	Evidence Evidence      `json:"evidence"`
+}
+
+// Abilities says what can be done, as configured, about a kind of credential.
+type Abilities struct {
+	Verify bool
+	Revoke bool
+	Issue  bool
+	Reason string // why something cannot be done; empty when all can
+}
+
+// Definite refusals: nothing has changed anywhere.
+var (
+	// ErrCannotRevoke means that no program can revoke this credential.
+	ErrCannotRevoke = errors.New("cannot be revoked")
+	// ErrCannotIssue means that nothing was issued. Any other error of Issue
+	// leaves open whether a new credential exists.
+	ErrCannotIssue = errors.New("cannot be issued")
+)
+
+// An AnswerError is an answer that does not say what was asked for. The
+// credential may or may not have changed: verify it.
+type AnswerError struct {
+	Rule     string
+	Evidence Evidence
+}
+
+// Error names the request and the answer.
+func (e *AnswerError) Error() string {
+	return fmt.Sprintf("%s: %s answered %q (status %d): verify the credential before trying again",
+		e.Rule, e.Evidence.Request, e.Evidence.Answer, e.Evidence.Status)
+}
+
+// A verifier asks one question: is this credential live? The grade and the
+// control are the caller's.
+type verifier interface {
+	verify(context.Context, *rules.Rule, checks.Credential) (Verdict, error)
+	host(*rules.Rule) string // what a negative control is remembered for
+	ready(*rules.Rule) string
+}
+
+// Providers speaks to all providers of the catalogue.
+type Providers struct {
+	rules   map[string]*rules.Rule
+	web     *web
+	vault   *vault
+	broker  *broker
+	control control
+	flights singleflight.Group
+	key     []byte // of the names of questions under way; lives as long as the process
+	within  time.Duration
+	now     func() time.Time
+	log     *slog.Logger
+}
+
+// New returns the providers of a configuration. It connects to none of them.
+func New(cfg Config) (*Providers, error) {
+	p := &Providers{
+		rules:  make(map[string]*rules.Rule, len(cfg.Catalogue)),
+		key:    make([]byte, sha256.Size),
+		within: answerWithin,
+		now:    cfg.Now,
+		log:    cfg.Logger,
+	}
+	rand.Read(p.key) // never fails: see crypto/rand
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	for _, r := range cfg.Catalogue {
+		p.rules[r.ID] = r
+	}
+	p.control = control{now: p.now, known: map[string]controlled{}}
+	var err error
+	if p.web, err = newWeb(cfg, p.now); err != nil {
+		return nil, err
+	}
+	if p.vault, err = newVault(cfg, p.now); err != nil {
+		return nil, err
+	}
+	if p.broker, err = newBroker(cfg, p.now); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Verify asks the provider whether a credential is live. Equal questions asked
+// at the same time are asked once. Whatever goes wrong on the way is a verdict
+// of Unknown with its evidence; an error means a mistake of ours or in the
+// catalogue.
+func (p *Providers) Verify(ctx context.Context, cred checks.Credential) (Verdict, error) {
+	rule, err := p.rule(cred)
+	if err != nil {
+		return Verdict{}, err
+	}
+	v := p.verifier(rule)
+	if v == nil {
+		return p.unknown("no verification for this kind"), nil
+	}
+	if why := v.ready(rule); why != "" {
+		return p.unknown(why), nil
+	}
+	// The question outlives the caller who happened to ask it first; the others
+	// still wait for the answer.
+	flight := p.flights.DoChan(p.question(cred), func() (any, error) {
+		return p.ask(context.WithoutCancel(ctx), v, rule, cred)
+	})
+	select {
+	case <-ctx.Done():
+		return p.unknown("cancelled"), nil
+	case r := <-flight:
+		if r.Err != nil {
+			return Verdict{}, r.Err
+		}
+		return r.Val.(Verdict).clone(), nil
+	}
+}
+
+// ask asks about cred, and then about a random value unless that was settled a
+// short while ago.
+func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred checks.Credential) (Verdict, error) {
+	verdict, err := p.bounded(ctx, v, rule, cred)
+	if err != nil {
+		return Verdict{}, err
+	}
+	if verdict.Validity != checks.Unknown {
+		controlled, err := p.control.settle(rule.ID+" "+v.host(rule), func() (Verdict, error) {
+			if rule.Sample == "" {
+				return p.unknown("the rule has no sample"), nil
+			}
+			random, err := randomLike(rule, cred)
+			if err != nil {
+				return Verdict{}, err
+			}
+			return p.bounded(ctx, v, rule, random)
+		})
+		if err != nil {
+			return Verdict{}, err
+		}
+		verdict.judge(controlled)
+	}
+	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
+		slog.String("validity", string(verdict.Validity)), slog.String("grade", string(verdict.Grade)),
+		slog.String("answer", verdict.Evidence.Answer), slog.String("control", verdict.Evidence.Control))
+	return verdict, nil
+}
+
+func (p *Providers) bounded(ctx context.Context, v verifier, rule *rules.Rule, cred checks.Credential) (Verdict, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.within)
+	defer cancel()
+	return v.verify(ctx, rule, cred)
+}
+
+// Can says what can be done about a kind of credential as things are configured.
+func (p *Providers) Can(rule string) Abilities {
+	r, ok := p.rules[rule]
+	if !ok {
+		return Abilities{Reason: "no such rule: " + rule}
+	}
+	reasons := []string{p.whyNoVerify(r), p.whyNoRevoke(r), p.whyNoIssue(r)}
+	can := Abilities{Verify: reasons[0] == "", Revoke: reasons[1] == "", Issue: reasons[2] == ""}
+	can.Reason = joinReasons(reasons)
+	return can
+}
+
+// Revoke makes a credential useless. Revoking a dead one succeeds. Proof that
+// it is dead is not the receipt but the next Verify.
+func (p *Providers) Revoke(ctx context.Context, cred checks.Credential) (Receipt, error) {
+	rule, err := p.rule(cred)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if why := p.whyNoRevoke(rule); why != "" {
+		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, why)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.within)
+	defer cancel()
+	if rule.Revoke.Driver == driverVault {
+		return p.vault.revoke(ctx, rule, cred)
+	}
+	return p.web.revoke(ctx, rule, cred)
+}
+
+// Issue asks for the replacement of old, which has the identity that Verify
+// found. The operation's id goes along, so that the new credential can be
+// traced to it, and so that a broker answers the same to a repetition. An error
+// that is ErrCannotIssue is definite; after any other a credential may exist
+// that nobody holds, and unless IssueIsIdempotent a person has to look.
+func (p *Providers) Issue(ctx context.Context, old checks.Credential, identity map[string]string, operation string) (checks.Credential, error) {
+	rule, err := p.rule(old)
+	if err != nil {
+		return checks.Credential{}, err
+	}
+	if why := p.whyNoIssue(rule); why != "" {
+		return checks.Credential{}, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.within)
+	defer cancel()
+	if rule.Issue.Driver == driverVault {
+		return p.vault.issue(ctx, rule, old, identity, operation)
+	}
+	return p.broker.issue(ctx, rule, old, identity, operation)
+}
+
+// IssueIsIdempotent says whether Issue with the same operation may be repeated
+// when nobody knows how the first attempt ended.
+func (p *Providers) IssueIsIdempotent(rule string) bool {
+	r, ok := p.rules[rule]
+	return ok && r.Issue.Driver == driverBroker
+}
+
+func (p *Providers) rule(cred checks.Credential) (*rules.Rule, error) {
+	rule, ok := p.rules[cred.Rule]
+	if !ok {
+		return nil, fmt.Errorf("rule %q is not in the catalogue", cred.Rule)
+	}
+	if cred.Secret().Len() == 0 {
+		return nil, fmt.Errorf("credential of rule %s has no part %q", cred.Rule, checks.PartSecret)
+	}
+	return rule, nil
+}
+
+func (p *Providers) verifier(rule *rules.Rule) verifier {
+	switch rule.Verify.DriverName() {
+	case driverHTTP:
+		return p.web
+	case driverVault:
+		return p.vault
+	}
+	return nil
+}
+
+// question names a question by a keyed hash, so that the table of questions
+// under way holds no secret.
+func (p *Providers) question(cred checks.Credential) string {
+	mac := hmac.New(sha256.New, p.key)
+	fmt.Fprintf(mac, "%q", cred.Rule)
+	for _, name := range slices.Sorted(maps.Keys(cred.Parts)) {
+		fmt.Fprintf(mac, " %q %q", name, cred.Parts[name].Expose())
+	}
+	return string(mac.Sum(nil))
+}
+
+func (p *Providers) unknown(answer string) Verdict {
+	return Verdict{Validity: checks.Unknown, Grade: GradeC, Evidence: Evidence{Answer: answer, At: p.now()}}
+}
+
+// clone returns a verdict whose map nobody else holds.
+func (v Verdict) clone() Verdict {
+	v.Evidence.Identity = maps.Clone(v.Evidence.Identity)
+	return v
+}
