@@ -122,6 +122,9 @@ func addresses(value string) bool {
 	if strings.Contains(value, "://") || strings.HasPrefix(value, "/") || strings.HasPrefix(value, "~") || strings.HasPrefix(value, "arn:") {
 		return true
 	}
+	if member(value) {
+		return true
+	}
 	if dot := strings.LastIndexByte(value, '.'); dot >= 0 {
 		switch strings.ToLower(value[dot+1:]) {
 		case "go", "js", "ts", "py", "rb", "md", "txt", "yml", "yaml", "json", "pem", "key", "crt", "com", "org", "net", "html", "svg", "png":
@@ -129,6 +132,23 @@ func addresses(value string) bool {
 		}
 	}
 	return false
+}
+
+// member reports whether value names a member of something, as in user1.password:
+// words joined by dots, none of which begins with a digit.
+func member(value string) bool {
+	words := strings.Split(value, ".")
+	for _, w := range words {
+		if w == "" || w[0] >= '0' && w[0] <= '9' || strings.IndexFunc(w, notWord) >= 0 {
+			return false
+		}
+	}
+	return len(words) > 1
+}
+
+// notWord reports whether r cannot stand in an identifier.
+func notWord(r rune) bool {
+	return r != '_' && !(r >= '0' && r <= '9') && !(r|0x20 >= 'a' && r|0x20 <= 'z')
 }
 
 // echoes reports whether value says its own name: password = "user_password1".
