@@ -1,0 +1,195 @@
+package secretstore
+
+import (
+	"context"
+	"crypto/subtle"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"filippo.io/age"
+	"github.com/rogpeppe/go-internal/lockedfile"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// keepVersions is how many versions of a secret the file keeps, as many as
+// Vault's KV keeps by default.
+const keepVersions = 10
+
+// A File is a store in one file, encrypted with age (https://age-encryption.org)
+// to the identity in a key file. Several processes may use it at the same time.
+type File struct {
+	path     string
+	identity *age.X25519Identity
+	key      checks.FingerprintKey
+	lock     *lockedfile.Mutex
+
+	beforeRename func() // for tests that crash there
+}
+
+// contents is what the file holds once decrypted. Nothing of it outlives the
+// call that read it.
+type contents struct {
+	Format  int                `json:"format"`
+	Secrets map[string]*secret `json:"secrets"`
+}
+
+type secret struct {
+	Current  int              `json:"current"`
+	Versions map[int]*version `json:"versions"`
+}
+
+type version struct {
+	Fields    map[string]string `json:"fields,omitempty"`
+	Metadata  map[string]string `json:"metadata,omitempty"`
+	Created   time.Time         `json:"created"`
+	Destroyed bool              `json:"destroyed,omitempty"`
+}
+
+// OpenFile opens the store at path, which need not exist yet, with the identity
+// in keyPath. The key file is made on first use, readable by its owner alone. Who
+// has both files has the secrets: keep the key file elsewhere in backups.
+func OpenFile(path, keyPath string, key checks.FingerprintKey) (*File, error) {
+	f := &File{path: path, key: key, lock: lockedfile.MutexAt(path + ".lock"), beforeRename: func() {}}
+	unlock, err := f.lock.Lock()
+	if err != nil {
+		return nil, fmt.Errorf("lock secret store %s: %w", path, err)
+	}
+	defer unlock()
+	if f.identity, err = openKey(keyPath, path); err != nil {
+		return nil, err
+	}
+	if _, err := f.read(); err != nil {
+		return nil, err
+	}
+	f.sweep()
+	return f, nil
+}
+
+// Name is "file".
+func (*File) Name() string { return "file" }
+
+// Locate returns the places that hold a value now or, when there are none, those
+// of superseded versions that still hold it.
+func (f *File) Locate(_ context.Context, fp checks.Fingerprint) ([]Location, error) {
+	var current, old []Location
+	err := f.view(func(c *contents) error {
+		for path, s := range c.Secrets {
+			for n, v := range s.Versions {
+				for _, field := range fingerprints(f.key, v.Fields)[fp] {
+					loc := Location{Store: f.Name(), Path: path, Field: field, Version: n, Superseded: n != s.Current}
+					if loc.Superseded {
+						old = append(old, loc)
+					} else {
+						current = append(current, loc)
+					}
+				}
+			}
+		}
+		return nil
+	})
+	if len(current) == 0 {
+		current = old
+	}
+	sortLocations(current)
+	return current, err
+}
+
+// Get returns the value that a field has now, and the current version.
+func (f *File) Get(_ context.Context, loc Location) (value checks.Secret, current int, err error) {
+	err = f.view(func(c *contents) error {
+		s, ok := c.Secrets[loc.Path]
+		if !ok {
+			return fmt.Errorf("get %s: %w", loc, ErrNotFound)
+		}
+		current = s.Current
+		text, ok := s.Versions[s.Current].Fields[loc.Field]
+		if !ok {
+			return fmt.Errorf("get %s: %w: no such field in version %d", loc, ErrNotFound, s.Current)
+		}
+		value = checks.NewSecret(text)
+		return nil
+	})
+	return value, current, err
+}
+
+// Put replaces one field if the secret is still at loc.Version, and leaves the
+// others. It returns where the new value is. Done twice it changes nothing more.
+func (f *File) Put(_ context.Context, loc Location, value checks.Secret, operation string) (Location, error) {
+	if err := checkPut(loc, value); err != nil {
+		return Location{}, err
+	}
+	err := f.update(func(c *contents) (bool, error) {
+		s := c.Secrets[loc.Path]
+		if s == nil {
+			s = &secret{Versions: map[int]*version{0: {}}}
+		}
+		if s.Current != loc.Version {
+			if s.Current == loc.Version+1 && equal(s.Versions[s.Current].Fields[loc.Field], value) {
+				return false, nil // it was this very Put
+			}
+			return false, fmt.Errorf("put %s: %w: it is at version %d", loc, ErrConflict, s.Current)
+		}
+		c.Secrets[loc.Path] = s
+		s.add(loc.Field, value, operation)
+		return true, nil
+	})
+	if err != nil {
+		return Location{}, err
+	}
+	return loc.next(loc.Version + 1), nil
+}
+
+// add makes a new version in which one field is different, and drops what is
+// older than the versions that are kept.
+func (s *secret) add(field string, value checks.Secret, operation string) {
+	next := &version{
+		Fields:   map[string]string{},
+		Metadata: map[string]string{operationKey: operation},
+		Created:  time.Now().UTC(),
+	}
+	maps.Copy(next.Fields, s.Versions[s.Current].Fields)
+	next.Fields[field] = value.Expose()
+	s.Current++
+	s.Versions[s.Current] = next
+	maps.DeleteFunc(s.Versions, func(n int, _ *version) bool { return n == 0 || n <= s.Current-keepVersions })
+}
+
+// Retire destroys the version that loc names, and no other. A version that is
+// gone already is no error; the current one is.
+func (f *File) Retire(_ context.Context, loc Location) error {
+	return f.update(func(c *contents) (bool, error) {
+		s, ok := c.Secrets[loc.Path]
+		if !ok {
+			return false, nil
+		}
+		if loc.Version == s.Current {
+			return false, fmt.Errorf("retire %s: it is the current version; put a replacement first", loc)
+		}
+		v, ok := s.Versions[loc.Version]
+		if !ok || v.Destroyed {
+			return false, nil
+		}
+		v.Fields, v.Destroyed = nil, true
+		return true, nil
+	})
+}
+
+// Skipped is empty: who can open the file can read all of it.
+func (*File) Skipped() []string { return nil }
+
+// Paths lists the secrets.
+func (f *File) Paths() ([]string, error) {
+	var paths []string
+	err := f.view(func(c *contents) error {
+		paths = slices.Sorted(maps.Keys(c.Secrets))
+		return nil
+	})
+	return paths, err
+}
+
+func equal(text string, value checks.Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(text), []byte(value.Expose())) == 1
+}

@@ -1,0 +1,95 @@
+// Package secretstore is where live credentials are kept: it finds the place
+// that holds a leaked value, puts the replacement there, and destroys the old
+// version when that is proved dead.
+//
+// There are two stores with the same behaviour. Vault speaks to KV version 2 of
+// HashiCorp Vault and OpenBao. File is one encrypted file, for those who have
+// neither. Both keep versions, and both replace a value only if nobody else has
+// replaced it meanwhile.
+//
+// A store is searched by fingerprint. Neither store keeps values in memory for
+// that: Vault remembers keyed hashes, File reads itself anew each time.
+package secretstore
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// A Location is one field of one version of a secret. A Version of 0 is that of
+// a secret which does not exist yet.
+type Location struct {
+	Store   string `json:"store"`
+	Path    string `json:"path"`
+	Field   string `json:"field"`
+	Version int    `json:"version"`
+	// Superseded means that the version is not the current one: it still holds
+	// the value, but whoever reads the secret gets another.
+	Superseded bool `json:"superseded,omitempty"`
+}
+
+// String says where it is, for people.
+func (l Location) String() string {
+	text := fmt.Sprintf("%s: %s, field %s, version %d", l.Store, l.Path, l.Field, l.Version)
+	if l.Superseded {
+		text += " (superseded)"
+	}
+	return text
+}
+
+// What callers branch on.
+var (
+	// ErrConflict means that the secret has changed since the Location was made:
+	// nothing was written. Locate it again.
+	ErrConflict = errors.New("the secret has changed meanwhile")
+	// ErrNotFound means that there is no such secret, field or version.
+	ErrNotFound = errors.New("no such secret")
+	// ErrTooMany means that the store holds more secrets than may be searched.
+	ErrTooMany = errors.New("more secrets than may be searched")
+)
+
+// operationKey is the metadata that names the operation which wrote a version.
+const operationKey = "stanch_operation"
+
+// fields names, by fingerprint, the fields of a version.
+type fields map[checks.Fingerprint][]string
+
+// fingerprints takes the fingerprints of all values that are text. Values deeper
+// down are not looked at: they have no field that could be replaced by itself.
+func fingerprints[V any](key checks.FingerprintKey, values map[string]V) fields {
+	found := fields{}
+	for name, value := range values {
+		if text, ok := any(value).(string); ok && text != "" {
+			fp := checks.NewSecret(text).Fingerprint(key)
+			found[fp] = append(found[fp], name)
+		}
+	}
+	return found
+}
+
+func sortLocations(all []Location) {
+	slices.SortFunc(all, func(a, b Location) int {
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Field, b.Field), cmp.Compare(b.Version, a.Version))
+	})
+}
+
+// checkPut refuses what no store can do.
+func checkPut(loc Location, value checks.Secret) error {
+	switch {
+	case loc.Path == "" || loc.Field == "":
+		return fmt.Errorf("put %s: a path and a field are needed", loc)
+	case value.Len() == 0:
+		return fmt.Errorf("put %s: the value is empty", loc)
+	}
+	return nil
+}
+
+// next is the location of the version that follows.
+func (l Location) next(version int) Location {
+	l.Version, l.Superseded = version, false
+	return l
+}
