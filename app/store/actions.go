@@ -43,13 +43,19 @@ func (tx *Tx) ForgetAttempts(ctx context.Context, incident string, step incident
 	return err
 }
 
+// DropActions forgets all steps of an incident that begins anew.
+func (tx *Tx) DropActions(ctx context.Context, incident string) error {
+	_, err := tx.q.ExecContext(ctx, `delete from actions where incident = ?`, incident)
+	return err
+}
+
 // FinishAction records that a step is done.
 func (tx *Tx) FinishAction(ctx context.Context, incident string, step incident.Step, detail map[string]string, at time.Time) error {
 	b, err := json.Marshal(detail)
 	if err != nil {
 		return err
 	}
-	_, err = tx.q.ExecContext(ctx, `update actions set done = ?, detail = ? where incident = ? and step = ?`, micros(at), b, incident, step)
+	_, err = tx.q.ExecContext(ctx, `update actions set done = ?, detail = ? where incident = ? and step = ?`, micros(at), string(b), incident, step)
 	return err
 }
 

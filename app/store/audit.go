@@ -26,7 +26,7 @@ func (tx *Tx) Audit(ctx context.Context, e audit.Entry) error {
 		return err
 	}
 	if _, err := tx.q.ExecContext(ctx, `insert into audit_log (seq, at, actor, verb, subject, detail, prev, hash) values (?, ?, ?, ?, ?, ?, ?, ?)`,
-		e.Seq, micros(e.At), e.Actor, e.Verb, e.Subject, detail, e.Prev, e.Hash); err != nil {
+		e.Seq, micros(e.At), e.Actor, e.Verb, e.Subject, string(detail), e.Prev, e.Hash); err != nil {
 		return fmt.Errorf("append to audit log: %w", err)
 	}
 	return nil

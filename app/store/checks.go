@@ -21,7 +21,7 @@ type Check struct {
 	HeadSHA      string
 	Received     time.Time // when the first delivery that named the commit came in
 	RunID        int64     // GitHub's id of the check run, 0 until it exists
-	Reported     time.Time // when the check run was last completed
+	Reported     string    // digest of what the check run was last completed with
 	Pulls        []int     // the pull requests whose head it is, as far as they were told
 }
 
@@ -47,7 +47,7 @@ func (tx *Tx) EnsureCheck(ctx context.Context, c Check) (Check, error) {
 	}
 	if _, err := tx.q.ExecContext(ctx, `insert into checks (id, installation, repository, repository_id, head_sha, received)
 		values (?, ?, ?, ?, ?, ?) on conflict (installation, repository_id, head_sha) do nothing`,
-		id.String(), c.Installation, repo, c.Repository.ID, c.HeadSHA, micros(c.Received)); err != nil {
+		id.String(), c.Installation, string(repo), c.Repository.ID, c.HeadSHA, micros(c.Received)); err != nil {
 		return Check{}, err
 	}
 	pulls := c.Pulls
@@ -79,11 +79,11 @@ func (q queries) Check(ctx context.Context, id string) (Check, error) {
 func scanCheck(row interface{ Scan(...any) error }) (Check, error) {
 	var c Check
 	var repo []byte
-	var received, reported int64
-	if err := row.Scan(&c.ID, &c.Installation, &repo, &c.HeadSHA, &received, &c.RunID, &reported); err != nil {
+	var received int64
+	if err := row.Scan(&c.ID, &c.Installation, &repo, &c.HeadSHA, &received, &c.RunID, &c.Reported); err != nil {
 		return Check{}, notFound(err)
 	}
-	c.Received, c.Reported = fromMicros(received), fromMicros(reported)
+	c.Received = fromMicros(received)
 	if err := json.Unmarshal(repo, &c.Repository); err != nil {
 		return Check{}, fmt.Errorf("check %s: repository: %w", c.ID, err)
 	}
@@ -102,9 +102,9 @@ func (tx *Tx) SetCheckRun(ctx context.Context, check string, runID int64) error 
 	return err
 }
 
-// SetReported remembers when a check's run was last completed.
-func (tx *Tx) SetReported(ctx context.Context, check string, at time.Time) error {
-	_, err := tx.q.ExecContext(ctx, `update checks set reported = ? where id = ?`, micros(at), check)
+// SetReported remembers the digest of what a check's run was completed with.
+func (tx *Tx) SetReported(ctx context.Context, check, digest string) error {
+	_, err := tx.q.ExecContext(ctx, `update checks set reported = ? where id = ?`, digest, check)
 	return err
 }
 
@@ -112,7 +112,7 @@ func (tx *Tx) SetReported(ctx context.Context, check string, at time.Time) error
 // finished stays finished.
 func (tx *Tx) StartScan(ctx context.Context, s Scan) error {
 	_, err := tx.q.ExecContext(ctx, `insert into scans (delivery, check_id, job) values (?, ?, ?) on conflict (delivery) do nothing`,
-		s.Delivery, s.CheckID, []byte(s.Job))
+		s.Delivery, s.CheckID, string(s.Job))
 	return err
 }
 
@@ -124,7 +124,7 @@ func (tx *Tx) FinishScan(ctx context.Context, delivery string, c checks.Coverage
 		return err
 	}
 	_, err = tx.q.ExecContext(ctx, `update scans set coverage = ?, problem = ?, finished = ? where delivery = ?`,
-		coverage, problem, micros(at), delivery)
+		string(coverage), problem, micros(at), delivery)
 	return err
 }
 

@@ -75,13 +75,18 @@ func (s *Store) reviveJobs(ctx context.Context) error {
 	return err
 }
 
-// Enqueue adds a job when the transaction commits.
+// Enqueue adds a job when the transaction commits. A unique job that is there
+// already is an error: what the new one was to see, the old one may have passed.
 func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 	if tx.store.queue == nil {
 		return errors.New("enqueue job: the queue is not running")
 	}
-	if _, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil); err != nil {
+	res, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil)
+	if err != nil {
 		return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+	}
+	if res.UniqueSkippedAsDuplicate {
+		return fmt.Errorf("enqueue %s job: one is still running", job.Kind())
 	}
 	return nil
 }

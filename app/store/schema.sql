@@ -20,7 +20,7 @@ create table checks (
 	head_sha     text not null,
 	received     integer not null, -- when the first delivery came in
 	run_id       integer not null default 0, -- GitHub's id of the check run, 0 until it exists
-	reported     integer not null default 0, -- when the check run was last completed
+	reported     text not null default '', -- digest of what the check run was last completed with
 	unique (installation, repository_id, head_sha)
 ) strict;
 
