@@ -1,0 +1,180 @@
+package git
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+const (
+	// lineContext is how much of a line before and after a secret belongs to its
+	// occurrence. Lines of minified files are as long as their files.
+	lineContext = 2 << 10
+	// maxCommit is how much of a commit is read for its author, who stands in the
+	// first lines.
+	maxCommit = 64 << 10
+)
+
+// An occurrence is a secret with the line that it stands on: what must be equal
+// in a parent for the secret not to be new. The line is kept as a hash, for it
+// holds the secret.
+type occurrence struct {
+	fingerprint checks.Fingerprint
+	line        [sha256.Size]byte
+}
+
+// occurrences gives the occurrence of each finding in data, which must be in
+// order of position.
+func occurrences(data []byte, findings []checks.Finding) []occurrence {
+	keys := make([]occurrence, len(findings))
+	at := 0 // start of line number
+	number := 1
+	for i, f := range findings {
+		for ; number < f.Line; number++ {
+			at += bytes.IndexByte(data[at:], '\n') + 1
+		}
+		keys[i] = occurrence{f.Fingerprint, sha256.Sum256(lineAround(data[at:], f))}
+	}
+	return keys
+}
+
+// lineAround returns the lines of a finding, which begin with data, without
+// their ends: a file whose line ends change adds no secret.
+func lineAround(data []byte, f checks.Finding) []byte {
+	start := max(0, f.Column-1-lineContext)
+	end, column := 0, f.EndColumn
+	for number := f.Line; number < f.EndLine; number++ {
+		end += bytes.IndexByte(data[end:], '\n') + 1
+	}
+	limit := min(len(data), end+column-1+lineContext)
+	if n := bytes.IndexByte(data[end:limit], '\n'); n >= 0 {
+		limit = end + n
+	}
+	text := bytes.ReplaceAll(data[min(start, limit):limit], []byte("\r\n"), []byte("\n"))
+	return bytes.TrimSuffix(text, []byte("\r"))
+}
+
+// added returns the findings of b that are in none of parents. Equal occurrences
+// are counted: a second copy is new even though the first is not, and a line
+// that only moved is not new.
+func added(b *blob, parents []*blob) []checks.Finding {
+	old := make(map[occurrence]int)
+	for _, p := range parents {
+		count := make(map[occurrence]int)
+		for _, key := range p.keys {
+			count[key]++
+			old[key] = max(old[key], count[key])
+		}
+	}
+	var findings []checks.Finding
+	for i, key := range b.keys {
+		if old[key] > 0 {
+			old[key]--
+			continue
+		}
+		findings = append(findings, b.findings[i])
+	}
+	return findings
+}
+
+// hide masks secrets in a path, for a file's name may hold one too.
+func (s *scan) hide(path string) string {
+	shown := path
+	for _, f := range slices.Backward(s.scanner.Scan("", []byte(path))) {
+		if f.Line != 1 || f.EndLine != 1 || f.EndColumn-1 > len(shown) {
+			return "[hidden: the path holds a secret]"
+		}
+		shown = shown[:f.Column-1] + f.Redacted + shown[f.EndColumn-1:]
+	}
+	return shown
+}
+
+// markTip sets InTip of all leaks.
+func (s *scan) markTip(ctx context.Context, tip string) error {
+	inTip := make(map[checks.Fingerprint]bool)
+	err := s.view.tree(ctx, tip, func(id objectID) {
+		if b := s.blobs[id]; b != nil {
+			for _, f := range b.findings {
+				inTip[f.Fingerprint] = true
+			}
+		}
+	})
+	for i := range s.leaks {
+		s.leaks[i].InTip = inTip[s.leaks[i].Fingerprint]
+	}
+	return err
+}
+
+// sign sets author and date of all leaks, which stand in order of commits.
+func (s *scan) sign(ctx context.Context) error {
+	var ids []objectID
+	for _, leak := range s.leaks {
+		id, err := parseObjectID(leak.Commit)
+		if err != nil {
+			return err
+		}
+		if len(ids) == 0 || ids[len(ids)-1] != id {
+			ids = append(ids, id)
+		}
+	}
+	next := 0
+	return s.view.read(ctx, ids, func(id objectID, _ int64, r io.Reader) error {
+		head, err := io.ReadAll(io.LimitReader(r, maxCommit))
+		if err != nil {
+			return err
+		}
+		author, date := parseAuthor(head)
+		for ; next < len(s.leaks) && s.leaks[next].Commit == id.String(); next++ {
+			s.leaks[next].Author, s.leaks[next].Date = author, date
+		}
+		_, err = io.Copy(io.Discard, r)
+		return err
+	})
+}
+
+// parseAuthor reads the author's line of a commit object:
+//
+//	author Name <email> 1700000000 +0100
+//
+// What a strange commit does not say stays empty.
+func parseAuthor(commit []byte) (name string, date time.Time) {
+	header, _, _ := bytes.Cut(commit, []byte("\n\n"))
+	for line := range bytes.Lines(header) {
+		rest, ok := strings.CutPrefix(strings.TrimSuffix(string(line), "\n"), "author ")
+		if !ok {
+			continue
+		}
+		end := strings.LastIndexByte(rest, '>') + 1
+		return strings.ToValidUTF8(rest[:end], "\uFFFD"), parseDate(rest[end:])
+	}
+	return "", time.Time{}
+}
+
+// parseDate reads "1700000000 +0100".
+func parseDate(text string) time.Time {
+	fields := strings.Fields(text)
+	if len(fields) == 0 {
+		return time.Time{}
+	}
+	// Dates from year 10000 on cannot be written in JSON (RFC 3339).
+	const year10000 = 253402300800
+	seconds, err := strconv.ParseInt(fields[0], 10, 64)
+	if err != nil || seconds < 0 || seconds >= year10000-24*60*60 {
+		return time.Time{}
+	}
+	date := time.Unix(seconds, 0).UTC()
+	if len(fields) > 1 {
+		if zone, err := time.Parse("-0700", fields[1]); err == nil {
+			_, offset := zone.Zone()
+			date = date.In(time.FixedZone("", offset))
+		}
+	}
+	return date
+}

@@ -1,0 +1,87 @@
+package git
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// A Range is the commits that can be reached from Tip and from none of Bases.
+// Without bases it is all of Tip's history.
+type Range struct {
+	Bases []string
+	Tip   string
+}
+
+// ParseRange reads a range as people write it:
+//
+//	A..B   what B has and A has not
+//	A...B  what B has since it left A (after their merge bases), as pull requests show it
+//	REV    that commit alone: REV without its parents
+//
+// A side left empty means HEAD. The ids in the Range are full ids.
+func (r *Repository) ParseRange(ctx context.Context, spec string) (Range, error) {
+	if from, to, ok := strings.Cut(spec, "..."); ok {
+		return r.sinceMergeBase(ctx, from, to)
+	}
+	from, to, two := strings.Cut(spec, "..")
+	if !two {
+		return r.single(ctx, spec)
+	}
+	base, tip, err := r.ends(ctx, from, to)
+	return Range{Bases: []string{base}, Tip: tip}, err
+}
+
+// ends resolves both sides of a range.
+func (r *Repository) ends(ctx context.Context, from, to string) (base, tip string, err error) {
+	if from == "" && to == "" {
+		return "", "", errors.New("a range needs a revision: write A..B, A...B or REV")
+	}
+	if base, err = r.Commit(ctx, orHead(from)); err != nil {
+		return "", "", err
+	}
+	tip, err = r.Commit(ctx, orHead(to))
+	return base, tip, err
+}
+
+func orHead(rev string) string {
+	if rev == "" {
+		return "HEAD"
+	}
+	return rev
+}
+
+// sinceMergeBase is the range A...B. Without a common ancestor it is A..B, which
+// is then everything that B has.
+func (r *Repository) sinceMergeBase(ctx context.Context, from, to string) (Range, error) {
+	base, tip, err := r.ends(ctx, from, to)
+	if err != nil {
+		return Range{}, err
+	}
+	out, err := line(ctx, r.dir, "merge-base", "--all", "--end-of-options", base, tip)
+	if failed := (*CommandError)(nil); errors.As(err, &failed) && failed.Stderr == "" {
+		return Range{Bases: []string{base}, Tip: tip}, nil // git exits silently when there is none
+	}
+	if err != nil {
+		return Range{}, fmt.Errorf("range %s...%s: %w", from, to, err)
+	}
+	return Range{Bases: strings.Fields(out), Tip: tip}, nil
+}
+
+// single is the range of one commit. A merge is compared with all its parents.
+func (r *Repository) single(ctx context.Context, rev string) (Range, error) {
+	tip, err := r.Commit(ctx, rev)
+	if err != nil {
+		return Range{}, err
+	}
+	out, err := line(ctx, r.dir, "rev-list", "--parents", "--max-count=1", "--end-of-options", tip)
+	if err != nil {
+		return Range{}, fmt.Errorf("range %s: %w", rev, err)
+	}
+	ids := strings.Fields(out)
+	if len(ids) == 0 || ids[0] != tip {
+		return Range{}, fmt.Errorf("range %s: git did not list the commit itself", rev)
+	}
+	return Range{Bases: ids[1:], Tip: tip}, nil
+}
