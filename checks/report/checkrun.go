@@ -1,3 +1,10 @@
+// Package report turns what was found into what people and programs read: a
+// GitHub check run with its annotations, the one comment on a pull request, and
+// for the command line text, JSON and SARIF.
+//
+// Everything here is a pure function. Paths, authors and refs come from
+// strangers: they are masked, so that no report holds a secret's value, and
+// escaped for the place they are written to.
 package report
 
 // A CheckRun is what a GitHub check run says, ready to send. Texts are already
@@ -40,4 +47,67 @@ type Button struct {
 	Label       string // 20 characters at most
 	Description string // 40 characters at most
 	Identifier  string // 20 characters at most
+}
+
+// GitHub's limits.
+const (
+	// MaxTextBytes bounds a check run's summary and its text. GitHub's description
+	// says characters, its answer says bytes: "summary exceeds a maximum bytesize
+	// of 65535" (github/docs#35252).
+	MaxTextBytes = 65535
+	// MaxAnnotationBytes bounds an annotation's message: 64 KB
+	// (docs.github.com/rest/checks/runs, output.annotations.message).
+	MaxAnnotationBytes = 64 * 1000
+	// MaxAnnotationTitle bounds an annotation's title, and ours: 255 characters
+	// (docs.github.com/rest/checks/runs, output.annotations.title).
+	MaxAnnotationTitle = 255
+	// MaxButtons, MaxButtonLabel, MaxButtonDescription and MaxButtonIdentifier bound
+	// the actions (docs.github.com/rest/checks/runs, actions).
+	MaxButtons           = 3
+	MaxButtonLabel       = 20
+	MaxButtonDescription = 40
+	MaxButtonIdentifier  = 20
+	// MaxCommentRunes bounds a comment: "Body is too long (maximum is 65536
+	// characters)", GitHub's answer to a longer one.
+	MaxCommentRunes = 65536
+)
+
+// The identifiers of the buttons, as they come back from GitHub.
+const (
+	ButtonRotate     = "rotate"
+	ButtonRevoke     = "revoke"
+	ButtonNotASecret = "not_a_secret"
+)
+
+// NewCheckRun says what the check run of a scan shows when it is completed.
+func NewCheckRun(s Scan) CheckRun {
+	s = s.masked()
+	return CheckRun{
+		Conclusion:  s.conclusion(),
+		Title:       cutRunes(s.title(), MaxAnnotationTitle),
+		Summary:     cutBytes(s.summary(), MaxTextBytes),
+		Text:        cutBytes(s.runbooks(), MaxTextBytes),
+		Annotations: s.annotations(),
+		Actions:     s.buttons(),
+	}
+}
+
+func (s Scan) buttons() []Button {
+	var rotate, revoke, dismiss bool
+	for _, l := range s.Leaks {
+		rotate = rotate || l.Actionable && l.CanRotate
+		revoke = revoke || l.Actionable && l.CanRevoke
+		dismiss = dismiss || l.dismissable()
+	}
+	var buttons []Button
+	if rotate {
+		buttons = append(buttons, Button{"Rotate now", "Replace it in its store, kill this one", ButtonRotate})
+	}
+	if revoke {
+		buttons = append(buttons, Button{"Revoke now", "Kill it now, without a replacement", ButtonRevoke})
+	}
+	if dismiss {
+		buttons = append(buttons, Button{"Not a secret", "Dismiss what is not known to be live", ButtonNotASecret})
+	}
+	return buttons
 }

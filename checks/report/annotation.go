@@ -1,0 +1,67 @@
+package report
+
+import (
+	"strings"
+
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// annotations has one remark for each finding. GitHub lets nobody change a
+// remark, so it says nothing that can become untrue, and nothing about liveness.
+func (s Scan) annotations() []Annotation {
+	var all []Annotation
+	for _, l := range s.Leaks {
+		if l.Path == "" {
+			continue // GitHub takes no annotation without a path
+		}
+		all = append(all, s.annotation(l))
+	}
+	return all
+}
+
+func (s Scan) annotation(l Leak) Annotation {
+	a := Annotation{
+		Path:      strings.ToValidUTF8(l.Path, "\uFFFD"),
+		StartLine: max(l.Line, 1),
+		EndLine:   max(l.EndLine, l.Line, 1),
+		Level:     level(l),
+		Title:     cutRunes(visible(kind(l.Finding)), MaxAnnotationTitle),
+		Message:   cutBytes(s.remark(l), MaxAnnotationBytes),
+	}
+	// Our EndColumn is one past the last byte, GitHub's is the last.
+	if last := l.EndColumn - 1; a.StartLine == a.EndLine && l.Column >= 1 && last >= l.Column {
+		a.StartColumn, a.EndColumn = l.Column, last
+	}
+	return a
+}
+
+// level is loud for what can do harm. It says nothing about liveness: what is
+// not known to be harmless is as loud as what works.
+func level(l Leak) string {
+	switch {
+	case l.phase().passes():
+		return "notice"
+	case severity(l.Finding) == rules.Critical, severity(l.Finding) == rules.High:
+		return "failure"
+	}
+	return "warning"
+}
+
+// remark is plain text: GitHub shows no Markdown in annotations.
+func (s Scan) remark(l Leak) string {
+	var b strings.Builder
+	b.WriteString(visible(kind(l.Finding)))
+	if l.Redacted != "" && !s.Public {
+		b.WriteString(" (" + visible(l.Redacted) + ")")
+	}
+	b.WriteString(" in this line")
+	if l.Commit != "" {
+		b.WriteString(", added by commit " + visible(short(l.Commit)))
+	}
+	b.WriteString(". Take it out of the file and read it from where secrets are kept. Deleting the line does not " +
+		"make it secret again: the commit stays readable. What has been done about it is in the check's summary.")
+	if l.Rule != nil && l.Rule.Runbook != "" {
+		b.WriteString("\n\nBy hand: " + strings.TrimSpace(l.Rule.Runbook))
+	}
+	return b.String()
+}

@@ -1,0 +1,120 @@
+package report
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// masked is what stands in a report where a secret's value stood.
+const masked = "[redacted]"
+
+// minPart is the length from which on the other parts of a credential are
+// masked too. Shorter ones are names such as "admin", not worth a hole in a path.
+const minPart = 16
+
+// A mask holds the secrets of a report, to take them out of the texts that
+// strangers chose: a path may repeat the secret that its file holds. Comparing
+// whole Secrets needs no way into them.
+type mask map[int]map[checks.Secret]bool // by length
+
+func newMask(findings []checks.Finding) mask {
+	m := mask{}
+	for _, f := range findings {
+		for name, part := range f.Credential.Parts {
+			n := part.Len()
+			if n == 0 || name != checks.PartSecret && n < minPart {
+				continue
+			}
+			if m[n] == nil {
+				m[n] = map[checks.Secret]bool{}
+			}
+			m[n][part] = true
+		}
+	}
+	return m
+}
+
+// text returns s without the secrets in it, longest first.
+func (m mask) text(s string) string {
+	for _, n := range m.lengths() {
+		if n > len(s) {
+			continue
+		}
+		s = m.cut(s, n)
+	}
+	return s
+}
+
+func (m mask) lengths() []int {
+	lengths := slices.Sorted(maps.Keys(m))
+	slices.Reverse(lengths)
+	return lengths
+}
+
+// cut replaces the secrets of n bytes in s.
+func (m mask) cut(s string, n int) string {
+	var b strings.Builder
+	for i := 0; i < len(s); {
+		if i+n <= len(s) && m[n][checks.NewSecret(s[i:i+n])] {
+			b.WriteString(masked)
+			i += n
+			continue
+		}
+		b.WriteByte(s[i])
+		i++
+	}
+	return b.String()
+}
+
+// finding returns f without secrets in the texts that strangers chose.
+func (m mask) finding(f checks.Finding) checks.Finding {
+	f.Path = m.text(f.Path)
+	f.Author = m.text(f.Author)
+	f.Commit = m.text(f.Commit)
+	f.Redacted = m.text(f.Redacted)
+	return f
+}
+
+// maskAll returns the findings without secrets in their texts.
+func maskAll(findings []checks.Finding) []checks.Finding {
+	m := newMask(findings)
+	clean := make([]checks.Finding, len(findings))
+	for i, f := range findings {
+		clean[i] = m.finding(f)
+	}
+	return clean
+}
+
+// masked returns the scan without secrets in its texts.
+func (s Scan) masked() Scan {
+	var findings []checks.Finding
+	for _, l := range s.Leaks {
+		findings = append(findings, l.Finding)
+	}
+	m := newMask(findings)
+	s.Problem = m.text(s.Problem)
+	s.Leaks = slices.Clone(s.Leaks)
+	for i, l := range s.Leaks {
+		l.Finding = m.finding(l.Finding)
+		l.Stored, l.Stuck = m.text(l.Stored), m.text(l.Stuck)
+		s.Leaks[i] = l
+	}
+	s.Coverage = slices.Clone(s.Coverage)
+	for i, c := range s.Coverage {
+		s.Coverage[i] = m.coverage(c)
+	}
+	return s
+}
+
+func (m mask) coverage(c checks.Coverage) checks.Coverage {
+	c.Base, c.Tip = m.text(c.Base), m.text(c.Tip)
+	c.Skipped = slices.Clone(c.Skipped)
+	for i, skip := range c.Skipped {
+		skip.Path, skip.Reason = m.text(skip.Path), m.text(skip.Reason)
+		c.Skipped[i] = skip
+	}
+	return c
+}

@@ -1,0 +1,356 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+var widget = &rules.Rule{
+	ID: "widget-token", Title: "Widget API token", Severity: rules.Critical,
+	Runbook:  "Delete the token in the settings: https://widgets.example/settings",
+	Provider: &rules.Provider{Name: "widgets", Website: "https://widgets.example/docs"},
+}
+
+const (
+	headSHA = "1111111111111111111111111111111111111111"
+	baseSHA = "2222222222222222222222222222222222222222"
+	value   = "wdg-" + "correct-horse-battery"
+)
+
+func finding(path string) checks.Finding {
+	return checks.Finding{
+		Rule:        widget,
+		Credential:  checks.Credential{Rule: widget.ID, Parts: map[string]checks.Secret{checks.PartSecret: checks.NewSecret(value)}},
+		Fingerprint: "f00d",
+		Redacted:    "wdg-************",
+		Location: checks.Location{
+			Path: path, Line: 3, Column: 7, EndLine: 3, EndColumn: 32,
+			Commit: headSHA, Author: "Ada <ada@example.org>", Date: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
+		},
+	}
+}
+
+func leak(change func(*Leak)) Leak {
+	l := Leak{Finding: finding("deploy/prod.env"), InTip: true, State: StateOpen, Incident: "inc-7"}
+	change(&l)
+	return l
+}
+
+func whole() []checks.Coverage {
+	return []checks.Coverage{{Base: baseSHA, Tip: headSHA, Commits: 2, Blobs: 5, Bytes: 12345}}
+}
+
+func holed() []checks.Coverage {
+	c := whole()
+	c[0].Skipped = []checks.Skip{{Commit: headSHA, Path: "big.bin", Reason: "larger than 256 MiB"}}
+	return c
+}
+
+func isLive(l *Leak)  { l.Validity, l.CanRotate, l.CanRevoke = checks.Active, true, true }
+func waiting(l *Leak) { isLive(l); l.Actionable = true }
+func isStuck(l *Leak) {
+	isLive(l)
+	l.State, l.Stuck = StateStuck, "Give Stanch write access to kv/ci/deploy"
+}
+func isUnknown(l *Leak) { l.Validity = checks.Unknown }
+func isDead(l *Leak) {
+	isLive(l)
+	l.State, l.DeadAfter, l.Stored = StateProvedDead, 9*time.Second, "vault: kv/ci/deploy, field token, version 4"
+}
+func isGone(l *Leak) {
+	isDead(l)
+	l.InTip = false
+	l.State, l.Resolution = StateResolved, resolvedRotated
+}
+func isInactive(l *Leak)   { l.Validity = checks.Inactive }
+func isDismissed(l *Leak)  { l.State, l.Resolution = StateResolved, resolvedFalsePositive }
+func inContained(l *Leak)  { isLive(l); l.State = StateContained }
+func liveAndNone(l *Leak)  { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
+func diedByItself(l *Leak) { isInactive(l); l.State = StateContained }
+
+// scans are the situations that a check run has to tell apart.
+var scans = []struct {
+	name    string
+	scan    Scan
+	want    Conclusion
+	title   string
+	comment bool
+}{
+	{"nothing", Scan{Coverage: whole()}, Success, "No credentials found", false},
+	{"no-coverage", Scan{}, ActionRequired, "Could not scan everything", false},
+	{"problem", Scan{Problem: "the commit is not there", Coverage: whole()}, ActionRequired, "Could not scan everything", false},
+	{"incomplete", Scan{Coverage: holed()}, ActionRequired, "Could not scan everything", false},
+	{"incomplete-live", Scan{Coverage: holed(), Leaks: []Leak{leak(isLive)}}, Failure,
+		"1 live credential, being rotated; not everything was scanned", true},
+	{"incomplete-gone", Scan{Coverage: holed(), Leaks: []Leak{leak(isGone)}}, ActionRequired, "Could not scan everything", true},
+	{"live", Scan{Coverage: whole(), Leaks: []Leak{leak(isLive)}}, Failure, "1 live credential, being rotated", true},
+	{"waiting", Scan{Coverage: whole(), Leaks: []Leak{leak(waiting), leak(isUnknown)}}, Failure,
+		"1 live credential, waiting for a decision", true},
+	{"contained", Scan{Coverage: whole(), Leaks: []Leak{leak(inContained)}}, Failure,
+		"1 credential revoked, proof of death pending", true},
+	{"stuck", Scan{Coverage: whole(), Leaks: []Leak{leak(isStuck)}}, Failure, "1 credential: a person must act", true},
+	{"unknown", Scan{Coverage: whole(), Leaks: []Leak{leak(isUnknown)}}, Failure, "1 credential found, validity unknown", false},
+	{"dead-in-tip", Scan{Coverage: whole(), Leaks: []Leak{leak(isDead)}}, Failure,
+		"Rotated and proved dead after 9 s; remove it from the file", true},
+	{"gone", Scan{Coverage: whole(), Leaks: []Leak{leak(isGone)}}, Success, "Rotated and proved dead after 9 s", true},
+	{"never-live", Scan{Coverage: whole(), Leaks: []Leak{leak(isInactive)}}, Success, "1 credential found, not live", false},
+	{"dismissed", Scan{Coverage: whole(), Leaks: []Leak{leak(isDismissed)}}, Success, "1 finding, dismissed as no secret", false},
+	{"live-overrules-dismissal", Scan{Coverage: whole(), Leaks: []Leak{leak(liveAndNone)}}, Failure,
+		"1 live credential, being rotated", true},
+	{"contained-is-not-never-live", Scan{Coverage: whole(), Leaks: []Leak{leak(diedByItself)}}, Failure,
+		"1 credential revoked, proof of death pending", true},
+	{"public-live", Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isLive), leak(isUnknown), leak(isStuck)}}, Failure,
+		"3 credentials found", false},
+	{"public-dead", Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isDead)}}, Failure,
+		"Rotated and proved dead after 9 s; remove it from the file", true},
+}
+
+func TestCheckRun(t *testing.T) {
+	for _, test := range scans {
+		t.Run(test.name, func(t *testing.T) {
+			test.scan.HeadSHA = headSHA
+			run, comment := NewCheckRun(test.scan), Comment(test.scan)
+			if run.Conclusion != test.want || run.Title != test.title {
+				t.Errorf("got %s %q, want %s %q", run.Conclusion, run.Title, test.want, test.title)
+			}
+			if (comment != "") != test.comment {
+				t.Errorf("comment is %q, want one: %v", comment, test.comment)
+			}
+			golden(t, test.name+".md", show(run, comment))
+		})
+	}
+}
+
+func show(run CheckRun, comment string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s\n\n---- summary\n%s\n---- text\n%s\n", run.Conclusion, run.Title, run.Summary, run.Text)
+	for _, a := range run.Actions {
+		fmt.Fprintf(&b, "---- button %s: %s (%s)\n", a.Identifier, a.Label, a.Description)
+	}
+	for _, a := range run.Annotations {
+		fmt.Fprintf(&b, "---- %s %s:%d:%d-%d:%d %s\n%s\n",
+			a.Level, a.Path, a.StartLine, a.StartColumn, a.EndLine, a.EndColumn, a.Title, a.Message)
+	}
+	fmt.Fprintf(&b, "---- comment\n%s", comment)
+	return b.String()
+}
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got); -update writes it anew:\n%s", path, diff)
+	}
+}
+
+// In public, leaks that work and leaks that nobody could test look the same.
+func TestPublicHidesLiveness(t *testing.T) {
+	unknown := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isUnknown)}}
+	want := NewCheckRun(unknown)
+	for name, change := range map[string]func(*Leak){
+		"live": isLive, "contained": inContained, "stuck": isStuck, "waiting": waiting,
+	} {
+		s := unknown
+		s.Leaks = []Leak{leak(change)}
+		got := NewCheckRun(s)
+		got.Actions = want.Actions // only those who may write see buttons
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s differs from unknown:\n%s", name, diff)
+		}
+		if c := Comment(s); c != "" {
+			t.Errorf("%s: a public comment before the proof: %s", name, c)
+		}
+	}
+	two := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isDead), leak(isLive)}}
+	if c := Comment(two); c != "" {
+		t.Errorf("a public comment while one is live: %s", c)
+	}
+}
+
+func TestAnnotationsDoNotGoStale(t *testing.T) {
+	message := func(change func(*Leak)) string {
+		return NewCheckRun(Scan{Coverage: whole(), Leaks: []Leak{leak(change)}}).Annotations[0].Message
+	}
+	for _, change := range []func(*Leak){isDead, isStuck, isUnknown, isInactive} {
+		if diff := cmp.Diff(message(isLive), message(change)); diff != "" {
+			t.Errorf("the message depends on the state:\n%s", diff)
+		}
+	}
+}
+
+func TestAnnotationColumns(t *testing.T) {
+	one := leak(isLive)
+	many := leak(isLive)
+	many.EndLine, many.EndColumn = 9, 2
+	a := NewCheckRun(Scan{Coverage: whole(), Leaks: []Leak{one, many}}).Annotations
+	if a[0].StartColumn != 7 || a[0].EndColumn != 31 {
+		t.Errorf("columns %d-%d, want 7-31: GitHub's end is the last character", a[0].StartColumn, a[0].EndColumn)
+	}
+	if a[1].StartLine != 3 || a[1].EndLine != 9 || a[1].StartColumn != 0 || a[1].EndColumn != 0 {
+		t.Errorf("GitHub takes no columns for several lines: %+v", a[1])
+	}
+}
+
+func TestLimits(t *testing.T) {
+	s := Scan{Public: false, Coverage: holed(), Problem: strings.Repeat("é", 9000)}
+	for i := range 300 {
+		l := leak(isStuck)
+		l.Path = strings.Repeat("<ü|`>/", 700) + fmt.Sprint(i)
+		l.Stuck = strings.Repeat("&ß", 3000)
+		s.Leaks = append(s.Leaks, l)
+	}
+	run := NewCheckRun(s)
+	if len(run.Summary) > MaxTextBytes || !utf8.ValidString(run.Summary) {
+		t.Errorf("summary of %d bytes, valid UTF-8: %v", len(run.Summary), utf8.ValidString(run.Summary))
+	}
+	if !strings.HasSuffix(run.Summary, cutNote) {
+		t.Error("the summary does not say that it was cut")
+	}
+	if n := utf8.RuneCountInString(Comment(s)); n > MaxCommentRunes {
+		t.Errorf("comment of %d characters", n)
+	}
+	if len(run.Annotations) != 300 {
+		t.Errorf("%d annotations, want one a finding", len(run.Annotations))
+	}
+	all := Scan{Coverage: whole(), Leaks: []Leak{leak(waiting), leak(isUnknown)}}
+	buttons := NewCheckRun(all).Actions
+	if len(buttons) != MaxButtons {
+		t.Errorf("%d buttons, want %d", len(buttons), MaxButtons)
+	}
+	for _, b := range buttons {
+		if len(b.Label) > MaxButtonLabel || len(b.Description) > MaxButtonDescription || len(b.Identifier) > MaxButtonIdentifier {
+			t.Errorf("button too long for GitHub: %+v", b)
+		}
+	}
+}
+
+func TestNotASecretOnlyWhereNothingSaysLive(t *testing.T) {
+	for name, test := range map[string]struct {
+		change func(*Leak)
+		want   bool
+	}{
+		"live": {isLive, false}, "stuck live": {isStuck, false}, "unknown": {isUnknown, true},
+		"dead": {isDead, false}, "dismissed": {isDismissed, false}, "inactive": {isInactive, false},
+	} {
+		var got bool
+		for _, b := range NewCheckRun(Scan{Coverage: whole(), Leaks: []Leak{leak(test.change)}}).Actions {
+			got = got || b.Identifier == ButtonNotASecret
+		}
+		if got != test.want {
+			t.Errorf("%s: button shown: %v, want %v", name, got, test.want)
+		}
+	}
+}
+
+func TestMarkdownInjection(t *testing.T) {
+	hostile := "x`|</code></td><img src=x onerror=alert(1)> @admin #1 [a](http://b) \n# head\n|a|b|\x1b[31m\u202e\xff**b**"
+	l := leak(isStuck)
+	l.Path, l.Stuck, l.Stored, l.Commit, l.Incident = hostile, hostile, hostile, hostile, hostile
+	c := holed()
+	c[0].Base, c[0].Tip = hostile, hostile
+	c[0].Skipped[0] = checks.Skip{Commit: hostile, Path: hostile, Reason: hostile}
+	s := Scan{Coverage: c, Leaks: []Leak{l}, Problem: hostile}
+	run := NewCheckRun(s)
+	for name, text := range map[string]string{"summary": run.Summary, "comment": Comment(s)} {
+		for _, bad := range []string{"<img", "</td>", "@admin", "\n# head", "\n|a|", "\x1b", "\u202e", "**b**", "[a](", "http://b", " #1"} {
+			if strings.Contains(text, bad) {
+				t.Errorf("the %s lets %q through:\n%s", name, bad, text)
+			}
+		}
+		for line := range strings.Lines(text) {
+			if n := strings.Count(line, "|"); strings.HasPrefix(line, "|") && n != 6 && n != 7 {
+				t.Errorf("the %s has a table row of %d bars: %s", name, n, line)
+			}
+		}
+	}
+	for _, a := range run.Annotations {
+		if strings.ContainsAny(a.Message, "\x1b\u202e") {
+			t.Errorf("annotation holds control characters: %q", a.Message)
+		}
+	}
+}
+
+func TestCode(t *testing.T) {
+	for in, want := range map[string]string{
+		"a/b_c.go":  "`a/b_c.go`",
+		"a|b":       "<code>a&#124;b</code>",
+		"a`b":       "<code>a&#96;b</code>",
+		"a\nb":      "<code>a&#92;x0ab</code>",
+		"":          "<code></code>",
+		"@org/team": "`@org/team`",
+		"<b>":       "`<b>`",
+		"grün":      "`grün`",
+	} {
+		if got := code(in); got != want {
+			t.Errorf("code(%q) = %s, want %s", in, got, want)
+		}
+	}
+}
+
+func FuzzNoReportHoldsTheSecret(f *testing.F) {
+	f.Add("deploy/", ".env", "Ada", "no access")
+	f.Add("a|`", "\x1b[2J", "\xff\u202e", "<b>")
+	f.Fuzz(func(t *testing.T, before, after, author, problem string) {
+		l := leak(isStuck)
+		hostile := before + value + after
+		l.Path, l.Author, l.Stuck, l.Stored = hostile, author+value, problem+value, value+value
+		c := holed()
+		c[0].Skipped[0].Path, c[0].Base = hostile, value
+		s := Scan{Coverage: c, Problem: problem + value, Leaks: []Leak{l}}
+		for name, text := range everything(t, s) {
+			if strings.Contains(text, value) {
+				t.Errorf("%s holds the secret, before %q, after %q", name, before, after)
+			}
+		}
+	})
+}
+
+// everything renders a scan in every way there is.
+func everything(t *testing.T, s Scan) map[string]string {
+	t.Helper()
+	findings := []checks.Finding{}
+	for _, l := range s.Leaks {
+		findings = append(findings, l.Finding)
+	}
+	var text, array, lines, sarif bytes.Buffer
+	for _, err := range []error{
+		Text(&text, findings, true), JSON(&array, findings), JSONLines(&lines, findings),
+		SARIF(&sarif, findings, Run{Rules: []*rules.Rule{widget}, Problems: []string{s.Problem}}),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	run, err := json.Marshal(NewCheckRun(s))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return map[string]string{
+		"text": text.String(), "json": array.String(), "jsonl": lines.String(), "sarif": sarif.String(),
+		"check run": string(run), "comment": Comment(s),
+	}
+}

@@ -1,0 +1,177 @@
+package report
+
+import (
+	"slices"
+	"time"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// A Scan is what is known about one head commit: what was looked at, what was
+// found, and what has been done about it since.
+type Scan struct {
+	Repository string // "owner/name"
+	HeadSHA    string
+	// Public says that everybody can read the repository, and so the check too.
+	Public   bool
+	Coverage []checks.Coverage
+	Leaks    []Leak
+	Problem  string // why it could not be scanned; empty when it could
+}
+
+// A Leak is one finding with its incident as far as it has come.
+type Leak struct {
+	checks.Finding      // Validity is what the provider said when first asked
+	InTip          bool // the file still holds it at the head commit
+
+	Incident   string // the incident's id
+	State      LeakState
+	Resolution string        // one of GitHub's resolutions, or "rotated"
+	DeadAfter  time.Duration // from the push to the proof of death
+	Stored     string        // where its replacement is: "vault: kv/ci/deploy, field token, version 4"
+	Stuck      string        // what a person must do before anything goes on
+
+	Actionable bool // a person may press a button now
+	CanRotate  bool
+	CanRevoke  bool
+}
+
+// LeakState is how far the incident of a leak has come.
+type LeakState string
+
+// The states. The first five are the incident's own.
+const (
+	StateOpen       LeakState = "open"
+	StateContained  LeakState = "contained"
+	StateRotated    LeakState = "rotated"
+	StateProvedDead LeakState = "proved_dead"
+	StateResolved   LeakState = "resolved"
+	StateStuck      LeakState = "stuck"
+)
+
+// The resolutions that matter to a check.
+const (
+	resolvedRotated       = "rotated"
+	resolvedRevoked       = "revoked"
+	resolvedFalsePositive = "false_positive"
+	resolvedUsedInTests   = "used_in_tests"
+)
+
+// phase is what a leak means to the reader of a check. Smaller is worse.
+type phase int
+
+const (
+	hidden     phase = iota // not known to be dead, and everybody reads along
+	stuck                   // a person must act before anything goes on
+	live                    // it works, and nothing has happened to it
+	contained               // it was revoked; the proof is missing
+	unverified              // nobody could tell whether it works
+	exposed                 // dead, but still in the file
+	gone                    // dead and out of the file
+	neverLive               // it did not work when it was first seen
+	dismissed               // somebody said that it is no secret
+)
+
+// phase judges the leak. A live credential overrules whoever dismissed it, and
+// only a proof makes a live one dead.
+func (l Leak) phase() phase {
+	switch {
+	case l.proved() && l.InTip:
+		return exposed
+	case l.proved():
+		return gone
+	case l.State == StateStuck || l.Stuck != "":
+		return stuck
+	case l.State == StateContained || l.State == StateRotated:
+		return contained
+	case l.Validity == checks.Active:
+		return live
+	case l.Resolution == resolvedFalsePositive || l.Resolution == resolvedUsedInTests:
+		return dismissed
+	case l.Validity == checks.Inactive:
+		return neverLive
+	}
+	return unverified
+}
+
+// proved says that the provider refused the credential after it was revoked.
+func (l Leak) proved() bool {
+	return l.State == StateProvedDead ||
+		l.State == StateResolved && (l.Resolution == resolvedRotated || l.Resolution == resolvedRevoked)
+}
+
+// wasLive says that the credential worked when it was found.
+func (l Leak) wasLive() bool {
+	return l.Validity == checks.Active || l.State == StateStuck || l.proved() || l.phase() == contained
+}
+
+// dismissable says that a person may call it no secret: it fails the check, and
+// the provider never said that it works.
+func (l Leak) dismissable() bool {
+	p := l.phase()
+	return l.Validity != checks.Active && (p == unverified || p == stuck)
+}
+
+// passes says that the phase is no reason to stop a merge: the secret never
+// worked, is none, or is dead and out of the file.
+func (p phase) passes() bool { return p >= gone }
+
+// kind is the title of what was found, as people write it.
+func kind(f checks.Finding) string {
+	if f.Rule == nil {
+		return "Secret"
+	}
+	return f.Rule.Title
+}
+
+// severity is the severity of what was found.
+func severity(f checks.Finding) rules.Severity {
+	if f.Rule == nil {
+		return rules.High
+	}
+	return f.Rule.Severity
+}
+
+// complete says that all was scanned that had to be. Nothing scanned is not all.
+func (s Scan) complete() bool {
+	return s.Problem == "" && len(s.Coverage) > 0 &&
+		!slices.ContainsFunc(s.Coverage, func(c checks.Coverage) bool { return !c.Complete() })
+}
+
+// phase is the leak's phase as far as the readers of the check may know it. In
+// public all that is not dead looks alike: what is shown does not help a thief.
+func (s Scan) phase(l Leak) phase {
+	if p := l.phase(); !s.Public || p >= exposed {
+		return p
+	}
+	return hidden
+}
+
+// worst is the worst phase among the leaks, and the leaks that are in it.
+func (s Scan) worst() (phase, []Leak) {
+	worst := dismissed
+	for _, l := range s.Leaks {
+		worst = min(worst, s.phase(l))
+	}
+	var in []Leak
+	for _, l := range s.Leaks {
+		if s.phase(l) == worst {
+			in = append(in, l)
+		}
+	}
+	return worst, in
+}
+
+// conclusion is never Success for what was not scanned, and a hole in the scan
+// never hides a leak.
+func (s Scan) conclusion() Conclusion {
+	worst, _ := s.worst()
+	switch {
+	case !worst.passes():
+		return Failure
+	case !s.complete():
+		return ActionRequired
+	}
+	return Success
+}

@@ -1,0 +1,269 @@
+package report
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// How much the tables of a summary show, so that the end of it survives the cut.
+// Every finding has its annotation all the same.
+const (
+	maxRows    = 50
+	maxSkips   = 20
+	maxRanges  = 20
+	maxProblem = 1000 // characters
+)
+
+// summary is the check's Markdown: the state first, then the next step, then the
+// findings and what was scanned.
+func (s Scan) summary() string {
+	var b strings.Builder
+	if !s.complete() {
+		fmt.Fprintf(&b, "**Not everything was scanned:** %s\n\n", s.hole())
+	}
+	b.WriteString(s.state())
+	b.WriteString(s.findings(s.Leaks))
+	b.WriteString(s.manifest())
+	return b.String()
+}
+
+// hole says in one line why the scan is incomplete.
+func (s Scan) hole() string {
+	switch {
+	case s.Problem != "":
+		return plain(cutRunes(s.Problem, maxProblem))
+	case len(s.Coverage) == 0:
+		return "there is no record of what was scanned, so nothing was."
+	}
+	skipped, lost := 0, false
+	for _, c := range s.Coverage {
+		skipped += len(c.Skipped)
+		lost = lost || c.Tip == ""
+	}
+	if lost {
+		return "the last commit is not known."
+	}
+	return count(skipped, "object") + " skipped, listed below with the reasons."
+}
+
+// state is the first lines: where things stand, and the next step.
+func (s Scan) state() string {
+	worst, leaks := s.worst()
+	switch {
+	case !s.complete() && worst.passes():
+		return "This check cannot pass before everything is scanned. Run it again; if it stays so, " +
+			"the log of Stanch names the cause.\n\n"
+	case len(s.Leaks) == 0:
+		return "**No credentials found** in what was added. Nothing to do.\n\n"
+	}
+	return fmt.Sprintf("**%s.** %s\n\n", leakTitle(worst, leaks), nextStep(worst, leaks))
+}
+
+// nextStep says in plain words what the reader does now.
+func nextStep(p phase, leaks []Leak) string {
+	switch p {
+	case hidden:
+		return "Treat it as stolen: whoever owns it replaces it. Take it out of the file in a new commit; " +
+			"the maintainers see the rest in Stanch" + incidents(leaks) + "."
+	case stuck:
+		return "The table says what to do. Stanch goes on by itself afterwards."
+	case live:
+		if leaks[0].Actionable {
+			return "Press a button above to replace or kill it. Then take it out of the file in a new commit."
+		}
+		return "Take it out of the file in a new commit; deleting the line alone leaves it readable in the history. " +
+			"This check changes by itself when the credential is proved dead."
+	case contained:
+		return "Nothing to press: Stanch asks the provider until it refuses the old one. " +
+			"Meanwhile take it out of the file in a new commit."
+	case unverified:
+		return "Nobody could tell whether it works, so it counts as stolen. Replace it where it is used and take it " +
+			"out of the file; if it is no secret, press “Not a secret”."
+	case exposed:
+		return "It cannot be used any more. The check passes when it is no longer in the file; " +
+			"the history needs no rewriting."
+	}
+	return "Nothing to do."
+}
+
+// incidents names the incidents, for those who may look them up.
+func incidents(leaks []Leak) string {
+	var ids []string
+	for _, l := range leaks {
+		if l.Incident != "" && !slices.Contains(ids, l.Incident) && len(ids) < maxRows {
+			ids = append(ids, l.Incident)
+		}
+	}
+	if len(ids) == 0 {
+		return ""
+	}
+	for i, id := range ids {
+		ids[i] = code(id)
+	}
+	return " under " + strings.Join(ids, ", ")
+}
+
+// findings is the table of the leaks, worst first.
+func (s Scan) findings(leaks []Leak) string {
+	if len(leaks) == 0 {
+		return ""
+	}
+	leaks = slices.Clone(leaks)
+	slices.SortStableFunc(leaks, func(a, b Leak) int { return int(s.phase(a)) - int(s.phase(b)) })
+	var b strings.Builder
+	b.WriteString("| Credential | Place | Commit | Validity | What has been done |\n|---|---|---|---|---|\n")
+	for _, l := range leaks[:min(len(leaks), maxRows)] {
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n",
+			plain(kind(l.Finding)), place(l), commit(l.Commit), s.validity(l), s.done(l))
+	}
+	if more := len(leaks) - maxRows; more > 0 {
+		fmt.Fprintf(&b, "\nand %d more: see the annotations.\n", more)
+	}
+	return b.String() + "\n"
+}
+
+func place(l Leak) string {
+	return code(fmt.Sprintf("%s:%d", shorten(l.Path), l.Line))
+}
+
+func commit(id string) string {
+	if id == "" {
+		return "–"
+	}
+	return code(short(id))
+}
+
+// validity is what the provider says, as far as the reader may know it.
+func (s Scan) validity(l Leak) string {
+	switch p := s.phase(l); {
+	case p == exposed || p == gone:
+		return "dead"
+	case p == hidden:
+		return "–"
+	case p == contained:
+		return "revoked"
+	case l.Validity == checks.Unverified:
+		return "not asked"
+	}
+	return plain(string(l.Validity))
+}
+
+// done says what has happened to a leak, and what a person must do.
+func (s Scan) done(l Leak) string {
+	switch p := s.phase(l); {
+	case p == hidden:
+		return "Reported to the maintainers"
+	case p == exposed || p == gone:
+		return s.fate(l)
+	case p == dismissed:
+		return "Dismissed: " + plain(l.Resolution)
+	case p == neverLive:
+		return "Nothing to do: it does not work"
+	case p == stuck:
+		return l.need()
+	case p == contained:
+		return "Revoked" + stored(l) + "; proof pending"
+	case l.Actionable:
+		return "Waiting for a decision"
+	case p == live:
+		return "Found live" + underway([]Leak{l})
+	}
+	return "Found"
+}
+
+// fate says how a dead credential died. Where the new one is kept, and what is
+// still to do there, is not for the public.
+func (s Scan) fate(l Leak) string {
+	fate := l.death()
+	if !s.Public {
+		fate += stored(l)
+	}
+	if l.InTip {
+		fate += "; still in the file"
+	}
+	if l.Stuck != "" && !s.Public {
+		fate += "; to do: " + plain(l.Stuck)
+	}
+	return fate
+}
+
+func (l Leak) need() string {
+	if l.Stuck == "" {
+		return "A person must act"
+	}
+	return "To do: " + plain(l.Stuck)
+}
+
+func stored(l Leak) string {
+	if l.Stored == "" {
+		return ""
+	}
+	return "; the new one is in " + code(shorten(l.Stored))
+}
+
+// manifest is the table of what was scanned.
+func (s Scan) manifest() string {
+	if len(s.Coverage) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("#### What was scanned\n\n| From | To | Commits | Files | Size | Skipped |\n|---|---|--:|--:|--:|--:|\n")
+	var skipped []checks.Skip
+	for i, c := range s.Coverage {
+		skipped = append(skipped, c.Skipped...)
+		if i < maxRanges {
+			fmt.Fprintf(&b, "| %s | %s | %d | %d | %s | %d |\n",
+				base(c.Base), commit(c.Tip), c.Commits, c.Blobs, size(c.Bytes), len(c.Skipped))
+		}
+	}
+	if more := len(s.Coverage) - maxRanges; more > 0 {
+		fmt.Fprintf(&b, "\nand %s more.\n", count(more, "range"))
+	}
+	b.WriteString(skips(skipped))
+	return b.String()
+}
+
+// base is the commit before a range; a new branch has none.
+func base(id string) string {
+	if strings.Trim(id, "0") == "" {
+		return "new branch"
+	}
+	return commit(id)
+}
+
+// skips lists what was not scanned, and why.
+func skips(skipped []checks.Skip) string {
+	if len(skipped) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("\nNot scanned:\n\n")
+	for _, skip := range skipped[:min(len(skipped), maxSkips)] {
+		fmt.Fprintf(&b, "- %s in %s: %s\n", code(shorten(skip.Path)), commit(skip.Commit), plain(shorten(skip.Reason)))
+	}
+	if more := len(skipped) - maxSkips; more > 0 {
+		fmt.Fprintf(&b, "- and %d more\n", more)
+	}
+	return b.String()
+}
+
+// runbooks tells for each kind of leak what a person does when no program can.
+// Rules are the operator's own words: they may hold links.
+func (s Scan) runbooks() string {
+	var b strings.Builder
+	seen := map[string]bool{}
+	for _, l := range s.Leaks {
+		if l.Rule == nil || l.Rule.Runbook == "" || seen[l.Rule.ID] || l.phase() >= exposed {
+			continue
+		}
+		seen[l.Rule.ID] = true
+		fmt.Fprintf(&b, "**%s**\n\n%s\n\n", plain(l.Rule.Title), strings.TrimSpace(l.Rule.Runbook))
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "#### By hand\n\n" + b.String()
+}

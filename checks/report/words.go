@@ -1,0 +1,119 @@
+package report
+
+import (
+	"fmt"
+	"time"
+)
+
+// count writes "1 live credential" and "2 live credentials".
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// elapsed writes a duration as people say it.
+func elapsed(d time.Duration) string {
+	switch {
+	case d < time.Second:
+		return fmt.Sprintf("%.1f s", max(d.Seconds(), 0.1))
+	case d < 2*time.Minute:
+		return fmt.Sprintf("%d s", int(d.Round(time.Second).Seconds()))
+	case d < 2*time.Hour:
+		return fmt.Sprintf("%d min", int(d.Round(time.Minute).Minutes()))
+	}
+	return fmt.Sprintf("%d h", int(d.Round(time.Hour).Hours()))
+}
+
+// size writes a number of bytes as people say it.
+func size(n int64) string {
+	switch {
+	case n < 1000:
+		return fmt.Sprintf("%d B", n)
+	case n < 1000*1000:
+		return fmt.Sprintf("%.1f kB", float64(n)/1e3)
+	case n < 1000*1000*1000:
+		return fmt.Sprintf("%.1f MB", float64(n)/1e6)
+	}
+	return fmt.Sprintf("%.1f GB", float64(n)/1e9)
+}
+
+// short is a commit's id as people read it. What is no id stays as it is.
+func short(commit string) string {
+	const shown = 7 // as git shows it
+	if len(commit) != 40 && len(commit) != 64 {
+		return commit
+	}
+	return commit[:shown]
+}
+
+// death says how the credential died and when.
+func (l Leak) death() string {
+	how := "Revoked"
+	if l.Resolution == resolvedRotated || l.Stored != "" {
+		how = "Rotated"
+	}
+	if l.DeadAfter <= 0 {
+		return how + " and proved dead"
+	}
+	return how + " and proved dead after " + elapsed(l.DeadAfter)
+}
+
+// title is the check's one line, at most some sixty characters.
+func (s Scan) title() string {
+	worst, leaks := s.worst()
+	switch {
+	case !s.complete() && worst.passes():
+		return "Could not scan everything"
+	case !s.complete():
+		return leakTitle(worst, leaks) + "; not everything was scanned"
+	case len(s.Leaks) == 0:
+		return "No credentials found"
+	case worst == exposed:
+		return leakTitle(worst, leaks) + "; remove it from the file"
+	}
+	return leakTitle(worst, leaks)
+}
+
+// leakTitle says where the worst of the leaks stand.
+func leakTitle(p phase, leaks []Leak) string {
+	n := len(leaks)
+	switch {
+	case p == hidden:
+		return count(n, "credential") + " found"
+	case p == stuck:
+		return count(n, "credential") + ": a person must act"
+	case p == live:
+		return count(n, "live credential") + underway(leaks)
+	case p == contained:
+		return count(n, "credential") + " revoked, proof of death pending"
+	case p == unverified:
+		return count(n, "credential") + " found, validity unknown"
+	case p == neverLive:
+		return count(n, "credential") + " found, not live"
+	case p == dismissed:
+		return count(n, "finding") + ", dismissed as no secret"
+	case n == 1:
+		return leaks[0].death()
+	}
+	return count(n, "credential") + " proved dead"
+}
+
+// underway says what is being done about live credentials.
+func underway(leaks []Leak) string {
+	rotate, revoke := true, true
+	for _, l := range leaks {
+		if l.Actionable {
+			return ", waiting for a decision"
+		}
+		rotate, revoke = rotate && l.CanRotate, revoke && l.CanRevoke
+	}
+	switch {
+	case rotate:
+		return ", being rotated"
+	case revoke:
+		return ", being revoked"
+	}
+	return ""
+}
