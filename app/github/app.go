@@ -78,7 +78,7 @@ func New(cfg Config) (*App, error) {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	a.self = newClient(a.appTransport(), a.api, a.log)
+	a.self = newClient(a.appTransport(), a.api)
 	return a, nil
 }
 

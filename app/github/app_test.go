@@ -101,7 +101,7 @@ func TestInstallationsAreKeptAndBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if app.Installation(1) != app.Installation(1) {
+	if first := app.Installation(1); app.Installation(1) != first {
 		t.Error("an installation was made twice")
 	}
 	for id := range int64(maxInstallations + 10) {

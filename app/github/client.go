@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -48,8 +47,7 @@ const (
 // A client sends the requests of one identity, the App or an installation. It
 // remembers until when GitHub does not want to hear of that identity.
 type client struct {
-	gh  *gh.Client
-	log *slog.Logger
+	gh *gh.Client
 
 	mu    sync.Mutex
 	until time.Time
@@ -61,16 +59,13 @@ type client struct {
 // a 403, and the limiter added here does so after a 429, which go-github does
 // not understand. It is kept from sleeping and sending again: by then the body
 // of the request is used up.
-func newClient(auth http.RoundTripper, api *url.URL, log *slog.Logger) *client {
+func newClient(auth http.RoundTripper, api *url.URL) *client {
 	limited := github_ratelimit.New(auth, github_secondary_ratelimit.WithSingleSleepLimit(0, nil))
-	c := &client{
-		gh: gh.NewClient(&http.Client{
-			Transport:     limited,
-			Timeout:       requestTimeout,
-			CheckRedirect: checkRedirect,
-		}),
-		log: log,
-	}
+	c := &client{gh: gh.NewClient(&http.Client{
+		Transport:     limited,
+		Timeout:       requestTimeout,
+		CheckRedirect: checkRedirect,
+	})}
 	c.gh.BaseURL = api
 	return c
 }
@@ -85,7 +80,6 @@ func (c *client) do(call func(*gh.Client) error) error {
 	var limited *RateLimited
 	if errors.As(err, &limited) {
 		c.pause(limited.RetryAfter)
-		c.log.Warn("GitHub's rate limit is reached", "retry_after", limited.RetryAfter)
 	}
 	return err
 }

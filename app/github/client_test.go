@@ -249,10 +249,10 @@ func TestRedirects(t *testing.T) {
 	}))
 	defer thief.Close()
 	s, app := newServer(t)
-	s.mux.Handle("GET /repos/acme/shop/commits/"+testSHA+"/pulls", http.RedirectHandler("/api/v3/repositories/9/pulls", 301))
+	s.mux.Handle("GET /repos/acme/shop/commits/"+testSHA+"/pulls", http.RedirectHandler("/api/v3/repositories/9/pulls", http.StatusMovedPermanently))
 	s.answer("GET /repositories/9/pulls", 200, []object{{"number": 4, "state": "open", "head": object{"sha": testSHA}}})
-	s.mux.Handle("GET /repos/acme/evil/commits/"+testSHA+"/pulls", http.RedirectHandler(thief.URL, 301))
-	s.mux.Handle(anyComment, http.RedirectHandler("/api/v3/repositories/9/pulls", 301))
+	s.mux.Handle("GET /repos/acme/evil/commits/"+testSHA+"/pulls", http.RedirectHandler(thief.URL, http.StatusMovedPermanently))
+	s.mux.Handle(anyComment, http.RedirectHandler("/api/v3/repositories/9/pulls", http.StatusMovedPermanently))
 
 	i := app.Installation(testInst)
 	if got, err := i.PullsFor(t.Context(), testRepo, testSHA); err != nil || len(got) != 1 {

@@ -51,7 +51,7 @@ func (i *Installation) ID() int64 { return i.id }
 // renew forgets the installation's token and what is known of its limits.
 func (i *Installation) renew() {
 	i.transport = ghinstallation.NewFromAppsTransport(i.app.appTransport(), i.id)
-	i.client = newClient(i.transport, i.app.api, i.app.log.With("installation", i.id))
+	i.client = newClient(i.transport, i.app.api)
 }
 
 // do makes a call as the installation. When GitHub refuses a token that should
