@@ -94,52 +94,83 @@ func (c *compiled) secretBeside() bool {
 // required companion is missing.
 func (c *compiled) companionsOf(parts map[string]Secret, data []byte, matches [][]int, i int) (start, end int, ok bool) {
 	for n, companion := range c.Detect.Companions {
-		m := nearest(c.companions[n], data, matches, i, companion.Within)
-		if m == nil {
+		near := companionPattern{c.companions[n], c.companions[n].SubexpIndex(companion.Name), companion.Within}
+		span := near.nearest(data, matches, i)
+		if span == nil {
 			if companion.Required {
 				return 0, 0, false
 			}
 			continue
 		}
-		g := c.companions[n].SubexpIndex(companion.Name)
-		value := NewSecret(string(data[m[2*g]:m[2*g+1]]))
-		parts[companion.Name] = value
+		parts[companion.Name] = NewSecret(string(data[span.start:span.end]))
 		if companion.Name == PartSecret {
-			start, end = m[2*g], m[2*g+1]
+			start, end = span.start, span.end
 		}
 	}
 	return start, end, true
 }
 
-// nearest returns the match of pattern that belongs to matches[i]: the first one
-// after it, or else the last one before it, within so many lines and with no
-// other match between, whose companion it would be.
-func nearest(pattern *regexp.Regexp, data []byte, matches [][]int, i, lines int) []int {
-	region := neighbourhood(data, matches[i][0], matches[i][1], lines)
-	before := window{region.start, matches[i][0]}
-	after := window{matches[i][1], region.end}
-	if i > 0 {
-		before.start = max(before.start, matches[i-1][1])
-	}
-	if i+1 < len(matches) {
-		after.end = min(after.end, matches[i+1][0])
-	}
-	if found := between(pattern, data, after); len(found) > 0 {
-		return found[0]
-	}
-	if found := between(pattern, data, before); len(found) > 0 {
-		return found[len(found)-1]
-	}
-	return nil
+// A companionPattern finds a companion's values.
+type companionPattern struct {
+	*regexp.Regexp
+	group int // the value's
+	lines int // how far from the match it may stand
 }
 
-// between returns the matches in a window and a byte around it, where the
-// boundaries of a value are.
-func between(pattern *regexp.Regexp, data []byte, w window) [][]int {
+// nearest returns where the value stands that belongs to matches[i]: the one
+// fewest lines away on either side, and of two as near the one on the side where
+// the text keeps its companions.
+func (p companionPattern) nearest(data []byte, matches [][]int, i int) *window {
+	before, after := p.beside(data, matches, i)
+	switch {
+	case before == nil:
+		return after
+	case after == nil:
+		return before
+	}
+	up := bytes.Count(data[before.end:matches[i][0]], []byte{'\n'})
+	down := bytes.Count(data[matches[i][1]:after.start], []byte{'\n'})
+	// Nothing after the last match: here companions come first.
+	_, last := p.beside(data, matches, len(matches)-1)
+	if up < down || up == down && last == nil {
+		return before
+	}
+	return after
+}
+
+// beside returns the last value before matches[i] and the first one after it,
+// with no other of matches between, whose companion it would be.
+func (p companionPattern) beside(data []byte, matches [][]int, i int) (before, after *window) {
+	region := neighbourhood(data, matches[i][0], matches[i][1], p.lines)
+	up, down := window{region.start, matches[i][0]}, window{matches[i][1], region.end}
+	if i > 0 {
+		up.start = max(up.start, matches[i-1][1])
+	}
+	if i+1 < len(matches) {
+		down.end = min(down.end, matches[i+1][0])
+	}
+	if found := p.in(data, up); len(found) > 0 {
+		before = &found[len(found)-1]
+	}
+	if found := p.in(data, down); len(found) > 0 {
+		after = &found[0]
+	}
+	return before, after
+}
+
+// in returns where values stand in a window. The pattern sees a byte more on
+// either side, where the boundaries of a value are.
+func (p companionPattern) in(data []byte, w window) []window {
 	if w.start >= w.end {
 		return nil
 	}
-	return within(pattern, data, window{max(0, w.start-1), min(len(data), w.end+1)})
+	var values []window
+	for _, m := range within(p.Regexp, data, window{max(0, w.start-1), min(len(data), w.end+1)}) {
+		if start, end := m[2*p.group], m[2*p.group+1]; start >= 0 {
+			values = append(values, window{start, end})
+		}
+	}
+	return values
 }
 
 // maxNeighbourhood bounds, in bytes to either side, where companions are looked

@@ -70,7 +70,7 @@ func dummy(value string) bool {
 // placeholder reports whether value, assigned to something called name, is a
 // stand-in for a password and not one.
 func placeholder(name, value string) bool {
-	return dummy(value) || interpolated(value) || wordy(value) || addresses(value) || echoes(name, value)
+	return dummy(value) || interpolated(value) || wordy(value) || addresses(value) || echoes(name, value) || vector(name, value)
 }
 
 // interpolated reports whether value is filled in by a shell, a template or a
@@ -80,7 +80,10 @@ func interpolated(value string) bool {
 	case '$', '<', '%', '{', '[', '(', '&', '*', '!', '@', '=', '#', '\\', ':', '.', ',':
 		return true
 	}
-	for _, mark := range []string{"${", "$(", "{{", "}}", "<%", "%>", "#{", "%s", "%v", "%d", "%q", "%(", "...", "\\u", "\\x", "\\n", "()", "=>", "->", "::", "<", "&&", "||"} {
+	if _, rest, found := strings.Cut(value, "{"); found && strings.Contains(rest, "}") {
+		return true
+	}
+	for _, mark := range []string{"$(", "<%", "%>", "%s", "%v", "%d", "%q", "%(", "...", "\\u", "\\x", "\\n", "()", "=>", "->", "::", "<", "&&", "||"} {
 		if strings.Contains(value, mark) {
 			return true
 		}
@@ -106,7 +109,7 @@ func wordy(value string) bool {
 	}
 	lower := strings.ToLower(value)
 	for _, word := range []string{
-		"sample", "replace", "insert", "todo", "fixme", "xxxx", "****", "dummy", "fake", "foobar", "test", "mock", "secret", "passw",
+		"sample", "replace", "insert", "todo", "fixme", "xxxx", "****", "dummy", "fake", "notreal", "notareal", "foobar", "test", "mock", "secret", "passw",
 		"1234", "abcd", "abc123", "qwerty", "letmein", "default", "none", "null", "undefined", "enter", "here", "token", "apikey", "api_key",
 	} {
 		if strings.Contains(lower, word) {
@@ -149,6 +152,18 @@ func member(value string) bool {
 // notWord reports whether r cannot stand in an identifier.
 func notWord(r rune) bool {
 	return r != '_' && !(r >= '0' && r <= '9') && !(r|0x20 >= 'a' && r|0x20 <= 'z')
+}
+
+// vector reports whether value is a test vector of a cryptographic protocol: what
+// it calls a shared or exporter secret, in hexadecimal, opens nothing.
+func vector(name, value string) bool {
+	name = plain(name)
+	for _, word := range []string{"shared", "exporter", "traffic", "premaster"} {
+		if strings.Contains(name, word) {
+			return strings.Trim(strings.ToLower(value), "0123456789abcdef") == ""
+		}
+	}
+	return false
 }
 
 // echoes reports whether value says its own name: password = "user_password1".

@@ -31,7 +31,7 @@ func Checksums() []string {
 //
 // "github" and "npm" end in a CRC-32 of the body; "glpat-routable" in a CRC-32 of
 // everything before it; "jwt" is well-formed when its header is JSON that names
-// an algorithm and its payload is a JSON object.
+// an algorithm and its payload has a registered claim.
 func ValidChecksum(name, value string) bool {
 	switch name {
 	case "github", "npm":
@@ -90,7 +90,22 @@ func validJWT(value string) bool {
 	return decodeSegment(segments[0], &header) && header.Alg != "" &&
 		// An unsigned token proves nothing to anybody, so it gives no access.
 		!strings.EqualFold(header.Alg, "none") &&
-		decodeSegment(segments[1], &claims) && claims != nil
+		decodeSegment(segments[1], &claims) && worthy(claims)
+}
+
+// worthy reports whether a token's claims could mean something to somebody: one
+// of the registered claims is there, and it is not the token of all tutorials.
+func worthy(claims map[string]json.RawMessage) bool {
+	if string(claims["name"]) == `"John Doe"` {
+		return false
+	}
+	// https://datatracker.ietf.org/doc/html/rfc7519#section-4.1
+	for _, name := range []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"} {
+		if _, ok := claims[name]; ok {
+			return true
+		}
+	}
+	return false
 }
 
 // decodeSegment reads one base64url segment that holds JSON.

@@ -88,9 +88,9 @@ func (l *linter) rule(r *Rule) {
 		return // without patterns nothing else can be checked
 	}
 	l.examples(r)
-	for name, a := range map[string]Action{"verify": r.Verify, "revoke": r.Revoke, "issue": r.Issue} {
-		l.action(name, a, parts)
-	}
+	l.action("verify", r.Verify, parts)
+	l.action("revoke", r.Revoke, parts)
+	l.action("issue", r.Issue, parts)
 	l.must(r.Verify.Driver != "broker" && r.Revoke.Driver != "broker", "the broker issues; it neither verifies nor revokes")
 	l.must(r.Issue.Request == nil, "issue: no request can hand out a credential; name a driver")
 	l.must(r.BlastRadius == "" || slices.Contains(Drivers(), r.BlastRadius), "blast_radius %q is no known driver", r.BlastRadius)

@@ -1,0 +1,300 @@
+package checks_test
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// text returns what a finding's location encloses.
+func text(data []byte, l checks.Location) string {
+	lines := bytes.SplitAfter(data, []byte("\n"))
+	offset := func(line, column int) int {
+		n := column - 1
+		for _, l := range lines[:line-1] {
+			n += len(l)
+		}
+		return n
+	}
+	return string(data[offset(l.Line, l.Column):offset(l.EndLine, l.EndColumn)])
+}
+
+// one returns the only finding, or fails.
+func one(t testing.TB, found []checks.Finding) checks.Finding {
+	t.Helper()
+	if len(found) != 1 {
+		t.Fatalf("found %v, want one", ids(found))
+	}
+	return found[0]
+}
+
+// token returns a fresh credential of a rule.
+func token(t testing.TB, template string, seed byte) string {
+	t.Helper()
+	value, err := rules.Expand(template, seeded(seed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+const githubPAT = "ghp_{30:base62}{crc32}"
+
+func TestScanTellsWhere(t *testing.T) {
+	s := scanner(t)
+	pat := token(t, githubPAT, 1)
+	for _, test := range []struct {
+		name, before, after string
+		line, column        int
+	}{
+		{"alone", "", "", 1, 1},
+		{"start of data", "", "\nmore", 1, 1},
+		{"end of data", "a = ", "", 1, 5},
+		{"third line", "one\ntwo\nx: ", "\n", 3, 4},
+		{"CRLF", "one\r\ntwo\r\nx: ", "\r\nmore\r\n", 3, 4},
+		{"glued to words", "TOKEN_", "_END", 1, 7},
+		{"long line", strings.Repeat("x ", 1<<19), strings.Repeat(" y", 1<<19), 1, 1<<20 + 1},
+		{"binary", "\x00\xff\xfe\x80", "\x00\xff", 1, 5},
+		{"columns count bytes", "é: ", "", 1, 5},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			data := []byte(test.before + pat + test.after)
+			f := one(t, s.Scan("dir/file", data))
+			want := checks.Location{Path: "dir/file", Line: test.line, Column: test.column,
+				EndLine: test.line, EndColumn: test.column + len(pat)}
+			if diff := cmp.Diff(want, f.Location); diff != "" {
+				t.Errorf("location (-want +got):\n%s", diff)
+			}
+			if text(data, f.Location) != pat || f.Credential.Secret().Expose() != pat {
+				t.Error("the location or the credential is not the token's")
+			}
+		})
+	}
+}
+
+// TestScanAnywhere puts every kind of credential between junk of many lengths and
+// kinds, and wants it found where it is.
+func TestScanAnywhere(t *testing.T) {
+	s := scanner(t)
+	for _, r := range catalogue(t) {
+		t.Run(r.ID, func(t *testing.T) {
+			for seed := range byte(seeds) {
+				example, _ := expand(t, r, r.Examples[0], seed)
+				want := one(t, s.Scan("file", []byte(example))).Credential.Secret().Expose()
+				for _, eol := range []string{"\n", "\r\n"} {
+					junk := junkBefore(seed)
+					data := join(junk, eol, strings.ReplaceAll(example, "\n", eol), eol, junk)
+					f := one(t, s.Scan("file", data))
+					value := f.Credential.Secret().Expose()
+					if strings.ReplaceAll(value, "\r\n", "\n") != want {
+						t.Errorf("seed %d: another value", seed)
+					}
+					if text(data, f.Location) != value {
+						t.Errorf("seed %d: the location encloses another text", seed)
+					}
+				}
+			}
+		})
+	}
+}
+
+// join returns texts, one after the other, as bytes.
+func join(texts ...string) []byte { return []byte(strings.Join(texts, "")) }
+
+// junkBefore returns bytes that nothing is found in: random ones or a long text,
+// by seed.
+func junkBefore(seed byte) string {
+	random := make([]byte, int(seed)*97)
+	seeded(seed).Read(random)
+	if seed%2 == 0 {
+		return strings.Repeat("The quick brown fox. ", len(random)/8)
+	}
+	return string(random)
+}
+
+func TestScanOncePerSecret(t *testing.T) {
+	s := scanner(t)
+	pat := token(t, githubPAT, 1)
+	// A password assignment, a URL and a token claim the same text.
+	for _, text := range []string{
+		`password = "` + pat + `"`,
+		"GITHUB_TOKEN=" + pat,
+		"postgres://shop:" + pat + "@db.acme.net/orders",
+		`api_key: '` + pat + `'`,
+	} {
+		f := one(t, s.Scan("file", []byte(text)))
+		if f.Rule.ID != "github-pat" {
+			t.Errorf("%s won over github-pat", f.Rule.ID)
+		}
+	}
+	twice := s.Scan("file", []byte(pat+" and "+pat))
+	if len(twice) != 2 || twice[0].Fingerprint != twice[1].Fingerprint || twice[0].Column >= twice[1].Column {
+		t.Errorf("the same token at two places: found %v", ids(twice))
+	}
+	// An installation token holds a JSON Web Token; the longer one wins.
+	long := token(t, "ghs_{7:digit}_{jwt}", 1)
+	if f := one(t, s.Scan("file", []byte(long))); f.Rule.ID != "github-installation-token" {
+		t.Errorf("%s won over github-installation-token", f.Rule.ID)
+	}
+}
+
+func TestScanOrdersFindings(t *testing.T) {
+	var file strings.Builder
+	for i, r := range catalogue(t) {
+		example, _ := expand(t, r, r.Examples[0], byte(i))
+		file.WriteString(example + strings.Repeat("\n", 8))
+	}
+	found := scanner(t).Scan("file", []byte(file.String()))
+	if len(found) != len(catalogue(t)) {
+		t.Fatalf("found %d in one file, want %d: %v", len(found), len(catalogue(t)), ids(found))
+	}
+	for i := range found[1:] {
+		if found[i].Line >= found[i+1].Line {
+			t.Errorf("%v stands before %v", found[i].Location, found[i+1].Location)
+		}
+	}
+}
+
+// TestScanBelievesNoCut tries values that are longer than a rule knows, so that
+// their end lies where the scanner stops looking.
+func TestScanBelievesNoCut(t *testing.T) {
+	s := scanner(t)
+	for _, template := range []string{
+		"hvs.{160:base62}{400:base62}",
+		"AIza{35:base62}{2000:base62}",
+		"{2000:base62}glpat-{20:base62}{2000:base62}",
+	} {
+		for pad := range 16 {
+			data := strings.Repeat(" ", pad*40) + token(t, template, byte(pad))
+			for _, f := range s.Scan("file", []byte(data)) {
+				if !strings.HasPrefix(template, "hvs.") {
+					t.Errorf("found %s in a longer word", f.Rule.ID)
+				}
+			}
+		}
+	}
+}
+
+func TestScanPairsAWSKeys(t *testing.T) {
+	s := scanner(t)
+	var id, secret [2]string
+	for i := range id {
+		id[i], secret[i] = token(t, "AKIA{16:base32}", byte(i)), token(t, "{40:base64}", byte(10+i))
+	}
+	for name, file := range map[string]string{
+		"id first":            "[a]\nid = %s\nkey = %s\n[b]\nid = %s\nkey = %s\n",
+		"secret first":        "[a]\nkey = %[2]s\nid = %[1]s\n\n\n\n[b]\nkey = %[4]s\nid = %[3]s\n",
+		"secret first, close": "key = %[2]s\nid = %[1]s\nkey = %[4]s\nid = %[3]s\n",
+		"id first, close":     "id = %s\nkey = %s\nid = %s\nkey = %s\n",
+		"on one line":         `{"id":"%s","key":"%s"},{"id":"%s","key":"%s"}`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			found := s.Scan("credentials", fmt.Appendf(nil, file, id[0], secret[0], id[1], secret[1]))
+			if len(found) != 2 {
+				t.Fatalf("found %v, want two pairs", ids(found))
+			}
+			for i, f := range found {
+				if f.Credential.Parts["id"].Expose() != id[i] || f.Credential.Secret().Expose() != secret[i] {
+					t.Errorf("pair %d holds the parts of different keys", i+1)
+				}
+			}
+		})
+	}
+}
+
+func TestScanKeepsParts(t *testing.T) {
+	s := scanner(t)
+	file := "postgres://shop:" + token(t, "{6:lower}{4:digit}", 1) + "@db.acme.net:5000/orders"
+	parts := one(t, s.Scan("file", []byte(file))).Credential.Parts
+	got := map[string]string{}
+	for name, part := range parts {
+		if name != checks.PartSecret {
+			got[name] = part.Expose()
+		}
+	}
+	want := map[string]string{"user": "shop", "host": "db.acme.net:5000", "database": "orders"}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parts (-want +got):\n%s", diff)
+	}
+}
+
+func TestScanHidesSecretsInPaths(t *testing.T) {
+	s := scanner(t)
+	pat, other := token(t, githubPAT, 1), token(t, githubPAT, 2)
+	f := one(t, s.Scan("backup/"+pat+"/"+other+".txt", []byte("token: "+pat)))
+	if f.Path != "backup/[redacted]/[redacted].txt" {
+		t.Error("a path tells a secret")
+	}
+}
+
+func TestRedactedTellsNothing(t *testing.T) {
+	s := scanner(t)
+	for _, r := range catalogue(t) {
+		example, _ := expand(t, r, r.Examples[0], 3)
+		f := one(t, s.Scan("file", []byte(example)))
+		public, hidden := strings.CutSuffix(f.Redacted, strings.Repeat("*", 12))
+		if !hidden && strings.Trim(f.Redacted, "*") != "" || !strings.HasPrefix(r.Sample, public) {
+			t.Errorf("%s: redacted is %q", r.ID, f.Redacted)
+		}
+	}
+	if got := one(t, s.Scan("file", []byte(token(t, githubPAT, 1)))).Redacted; got != "ghp_************" {
+		t.Errorf("redacted is %q, want ghp_ and twelve asterisks", got)
+	}
+}
+
+func TestScanRefusesWrongChecksums(t *testing.T) {
+	s := scanner(t)
+	pat := []byte(token(t, githubPAT, 1))
+	for i := 4; i < len(pat); i++ {
+		wrong := bytes.Clone(pat)
+		wrong[i] = map[bool]byte{true: 'b', false: 'a'}[wrong[i] == 'a']
+		if found := s.Scan("file", wrong); len(found) != 0 {
+			t.Errorf("found %v with character %d changed", ids(found), i)
+		}
+	}
+}
+
+func TestScannerIsForMany(t *testing.T) {
+	s := scanner(t)
+	var group sync.WaitGroup
+	for i := range byte(8) {
+		data := []byte(strings.Repeat("x = "+token(t, githubPAT, i)+"\n", 100))
+		group.Go(func() {
+			if found := s.Scan("file", data); len(found) != 100 {
+				t.Errorf("found %d, want 100", len(found))
+			}
+		})
+	}
+	group.Wait()
+}
+
+func TestNewScannerRefuses(t *testing.T) {
+	good := catalogue(t)
+	broken := func(change func(*rules.Rule)) []*rules.Rule {
+		r := *good[0]
+		change(&r)
+		return []*rules.Rule{&r}
+	}
+	for name, test := range map[string]struct {
+		catalogue []*rules.Rule
+		key       checks.FingerprintKey
+		want      string
+	}{
+		"no rules":        {nil, testKey, "no rules"},
+		"no key":          {good, nil, "no fingerprint key"},
+		"no keyword":      {broken(func(r *rules.Rule) { r.Detect.Keywords = nil }), testKey, "needs keywords"},
+		"broken pattern":  {broken(func(r *rules.Rule) { r.Detect.Pattern = "(" }), testKey, "pattern"},
+		"nameless helper": {broken(func(r *rules.Rule) { r.Detect.Companions = []rules.Companion{{Name: "id", Pattern: "x"}} }), testKey, "no group"},
+	} {
+		if _, err := checks.NewScanner(test.catalogue, test.key); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s: error is %v, want it to say %q", name, err, test.want)
+		}
+	}
+}
