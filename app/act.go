@@ -1,0 +1,262 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/stanch-dev/stanch/app/audit"
+	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// remediateAttempts is how often a remediation is tried before it waits for a
+// person. Retries are a minute apart at most, so that an outage of half a day is
+// outlived.
+const remediateAttempts = 700
+
+// remediateArgs is the job of carrying out an incident's approved remediation.
+type remediateArgs struct {
+	Incident string `json:"incident" river:"unique"`
+}
+
+func (remediateArgs) Kind() string { return "remediate" }
+
+// InsertOpts lets one remediation run per credential at a time.
+func (remediateArgs) InsertOpts() river.InsertOpts {
+	return river.InsertOpts{Queue: queueRemediate, MaxAttempts: remediateAttempts, UniqueOpts: river.UniqueOpts{
+		ByArgs: true,
+		ByState: []rivertype.JobState{rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
+			rivertype.JobStateScheduled, rivertype.JobStateRetryable},
+	}}
+}
+
+type remediateWorker struct {
+	river.WorkerDefaults[remediateArgs]
+	app *App
+}
+
+// stepLocate is where the credential's place is looked up, before the plan.
+const stepLocate = "locate"
+
+// Work carries out the plan step by step. River remembers the steps that are
+// done, in the same transaction as we do, so a crash resumes behind the last one.
+func (w remediateWorker) Work(ctx context.Context, job *river.Job[remediateArgs]) error {
+	i, err := w.app.store.Incident(ctx, job.Args.Incident)
+	switch {
+	case err != nil:
+		return err
+	case i.Verb == "" || i.State() == incident.Resolved:
+		return nil
+	}
+	r, err := w.app.remediation(ctx, i)
+	if err != nil {
+		return w.app.giveUp(ctx, i.ID, incident.Step(stepLocate), err)
+	}
+	river.ResumableStep(ctx, stepLocate, nil, func(ctx context.Context) error { return r.settle(ctx, job, stepLocate, r.locate(ctx)) })
+	for _, step := range i.Plan() {
+		river.ResumableStep(ctx, string(step), nil, func(ctx context.Context) error {
+			return r.settle(ctx, job, step, r.take(ctx, job, step))
+		})
+	}
+	return nil
+}
+
+// A remediation is one incident while its plan is carried out.
+type remediation struct {
+	app    *App
+	id     string
+	leaked checks.Credential
+}
+
+func (a *App) remediation(ctx context.Context, i store.Incident) (*remediation, error) {
+	leaked, err := a.store.Unseal(ctx, i.ID, store.Leaked)
+	if errors.Is(err, store.ErrErased) {
+		return nil, needPerson("Stanch does not hold this credential: push or re-run the check that found it, then press the button again.")
+	}
+	if err != nil {
+		return nil, err
+	}
+	// What dies must be what leaked.
+	if leaked.Secret().Fingerprint(a.cfg.Keys.Fingerprint) != i.Fingerprint {
+		return nil, needPerson("The credential that was kept is not the one that leaked: revoke it by hand.")
+	}
+	return &remediation{app: a, id: i.ID, leaked: leaked}, nil
+}
+
+// take runs one step: the attempt is recorded first, then the deed is done, then
+// its result is recorded. Without the first record there is no deed.
+func (r *remediation) take(ctx context.Context, job *river.Job[remediateArgs], step incident.Step) error {
+	i, err := r.app.store.Incident(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	done, err := r.app.store.StepsDone(ctx, r.id)
+	if err != nil || slices.Contains(done, step) {
+		return err
+	}
+	if err := incident.MayRun(i.Plan(), done, step); err != nil {
+		return err
+	}
+	attempt, err := r.attempt(ctx, i, step)
+	if err != nil {
+		return err
+	}
+	result, err := r.do(ctx, i, step, attempt)
+	if err != nil {
+		return err
+	}
+	return r.finish(ctx, job, done, step, result)
+}
+
+// A result is what a step leaves behind.
+type result struct {
+	detail      map[string]string
+	replacement *checks.Credential // what issue made, to be kept until it is stored
+	stored      []place            // what put changed
+}
+
+func (r *remediation) do(ctx context.Context, i store.Incident, step incident.Step, attempt store.Action) (result, error) {
+	switch step {
+	case incident.Issue:
+		return r.issue(ctx, i, attempt)
+	case incident.Put:
+		return r.put(ctx, i, attempt)
+	case incident.VerifyNew:
+		return r.verifyNew(ctx, attempt)
+	case incident.RevokeOld:
+		return r.revokeOld(ctx)
+	case incident.ProveDead:
+		return r.proveDead(ctx, attempt)
+	case incident.Retire:
+		return r.retire(ctx, i)
+	}
+	return result{}, fmt.Errorf("no such step: %s", step)
+}
+
+func (r *remediation) attempt(ctx context.Context, i store.Incident, step incident.Step) (action store.Action, err error) {
+	now := r.app.now()
+	err = r.app.store.InTx(ctx, func(tx *store.Tx) error {
+		if action, err = tx.Attempt(ctx, r.id, step, now); err != nil {
+			return err
+		}
+		return tx.Audit(ctx, audit.Entry{At: now, Actor: "stanch", Verb: "attempt " + string(step), Subject: r.id, Detail: map[string]string{
+			"operation": action.Operation, "attempt": fmt.Sprint(action.Attempts), "fingerprint": string(i.Fingerprint),
+		}})
+	})
+	return action, err
+}
+
+// finish records in one transaction that the step is done, with what it left
+// behind, and lets the check runs tell it.
+func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs], done []incident.Step, step incident.Step, res result) error {
+	a := r.app
+	var before, after store.Incident
+	err := a.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		if before, err = tx.Incident(ctx, r.id); err != nil {
+			return err
+		}
+		after = before
+		if err := after.Done(before.Plan(), done, step, a.now()); err != nil {
+			return err
+		}
+		if res.replacement != nil {
+			if err := tx.Seal(ctx, r.id, store.Replacement, *res.replacement); err != nil {
+				return err
+			}
+		}
+		if res.stored != nil {
+			if after.Stored, err = json.Marshal(res.stored); err != nil {
+				return err
+			}
+		}
+		if err := tx.FinishAction(ctx, r.id, step, res.detail, a.now()); err != nil {
+			return err
+		}
+		if err := tx.SaveIncident(ctx, after); err != nil {
+			return err
+		}
+		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "done " + string(step), Subject: r.id, Detail: res.detail}); err != nil {
+			return err
+		}
+		if err := store.FinishStep(ctx, tx, job); err != nil {
+			return err
+		}
+		return a.enqueueReports(ctx, tx, r.id)
+	})
+	if err != nil {
+		return err
+	}
+	return a.observeProgress(ctx, before, after)
+}
+
+// observeProgress tells observers which stages the step has brought.
+func (a *App) observeProgress(ctx context.Context, before, after store.Incident) error {
+	var err error
+	if before.Contained.IsZero() && !after.Contained.IsZero() {
+		err = errors.Join(err, a.observeIncident(ctx, after, Contained, ""))
+	}
+	if before.Rotated.IsZero() && !after.Rotated.IsZero() {
+		err = errors.Join(err, a.observeIncident(ctx, after, Rotated, placesText(after.Stored)))
+	}
+	if before.Dead.IsZero() && !after.Dead.IsZero() {
+		err = errors.Join(err, a.observeIncident(ctx, after, ProvedDead, ""))
+	}
+	return err
+}
+
+// settle decides what a step's error means for the job: wait for a person, wait
+// for a rate limit, or try again. The last attempt always waits for a person.
+func (r *remediation) settle(ctx context.Context, job *river.Job[remediateArgs], step incident.Step, err error) error {
+	if err == nil {
+		return nil
+	}
+	if job.Attempt >= job.MaxAttempts {
+		err = needPerson(fmt.Sprintf("The step %s failed %d times. See Stanch's log, mend what is broken, and press the button again.", step, job.Attempt))
+	}
+	if person := new(personError); errors.As(err, &person) {
+		return r.app.giveUp(ctx, r.id, step, person)
+	}
+	r.app.log.WarnContext(ctx, "remediation step failed; it will be tried again",
+		"incident", r.id, "step", string(step), "attempt", job.Attempt, "error", err)
+	return r.app.postpone(err)
+}
+
+// giveUp stops a remediation until a person has done what the incident then says.
+func (a *App) giveUp(ctx context.Context, id string, step incident.Step, cause error) error {
+	person := new(personError)
+	if !errors.As(cause, &person) {
+		return cause
+	}
+	err := a.store.InTx(ctx, func(tx *store.Tx) error {
+		i, err := tx.Incident(ctx, id)
+		if err != nil {
+			return err
+		}
+		i.Stuck, i.Verb = person.todo, ""
+		if err := tx.SaveIncident(ctx, i); err != nil {
+			return err
+		}
+		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "stop " + string(step), Subject: id,
+			Detail: map[string]string{"todo": person.todo}}); err != nil {
+			return err
+		}
+		return a.enqueueReports(ctx, tx, id)
+	})
+	if err != nil {
+		return err
+	}
+	return river.JobCancel(person)
+}
+
+// A personError says what a person must do before a remediation can go on.
+type personError struct{ todo string }
+
+func needPerson(todo string) error     { return &personError{todo} }
+func (e *personError) Error() string { return "waiting for a person: " + e.todo }

@@ -1,0 +1,211 @@
+// Package app is the GitHub App: it takes deliveries, scans what they bring,
+// verifies what it finds, and, where it may, kills and replaces what is live.
+//
+// Follow a delivery: deliver.go records it, scan.go examines it, verify.go asks
+// the providers, report.go tells GitHub, act.go and rotate.go remediate. Every
+// step is a job of the store's queue, and what a step decides is recorded in the
+// same transaction as the job that follows from it.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/riverqueue/river"
+	"github.com/riverqueue/river/rivertype"
+
+	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/app/provider"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/app/webhook"
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// The queues, so that a flood of one kind of work does not hold up another:
+// somebody's key is live while a remediation waits.
+const (
+	queueScan      = "scan"
+	queueRemediate = "remediate"
+	queueReport    = "report"
+)
+
+// workers is the number of concurrent jobs of each queue. Scans use the CPU; the
+// others wait for answers.
+var workers = map[string]int{queueScan: 4, queueRemediate: 16, queueReport: 8, river.QueueDefault: 4}
+
+// maxRetryWait is the longest pause between two attempts of a job.
+const maxRetryWait = time.Minute
+
+var noTime time.Time
+
+// A Config is everything that an App needs.
+type Config struct {
+	Catalogue      []*rules.Rule
+	Keys           store.Keys
+	Policy         Policy
+	GitHub         github.Config
+	WebhookSecrets []string
+	Providers      provider.Config
+	SecretStores   []SecretStore
+	// Own are the fingerprints of credentials that Stanch itself lives on, which
+	// it will not kill by itself.
+	Own []checks.Fingerprint
+	// Scratch is a directory for fetched objects. It is emptied at the start.
+	Scratch string
+	// Observe is told of every stage that is passed, on the goroutine that
+	// passed it. It may be nil.
+	Observe func(Event)
+	Logger  *slog.Logger
+	Now     func() time.Time // time.Now when nil
+}
+
+// An App is the running GitHub App.
+type App struct {
+	cfg       Config
+	store     *store.Store
+	github    *github.App
+	providers *provider.Providers
+	scanner   *checks.Scanner
+	rules     map[string]*rules.Rule
+	metrics   *metrics
+	log       *slog.Logger
+	reports   keyedMutex
+	now       func() time.Time
+}
+
+// New puts an App together. It starts nothing and connects to nothing.
+func New(cfg Config, s *store.Store) (*App, error) {
+	a := &App{cfg: cfg, store: s, log: cfg.Logger, now: cfg.Now, rules: map[string]*rules.Rule{}, metrics: newMetrics()}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	for _, r := range cfg.Catalogue {
+		a.rules[r.ID] = r
+	}
+	var err error
+	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {
+		return nil, err
+	}
+	if a.github, err = github.New(cfg.GitHub); err != nil {
+		return nil, err
+	}
+	cfg.Providers.Catalogue = cfg.Catalogue
+	if a.providers, err = provider.New(cfg.Providers); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Start makes the App work off its queue. Call Stop to end it.
+func (a *App) Start(ctx context.Context) error {
+	if err := a.clearScratch(); err != nil {
+		return fmt.Errorf("clear scratch directory: %w", err)
+	}
+	ws := river.NewWorkers()
+	river.AddWorker(ws, scanWorker{app: a})
+	river.AddWorker(ws, remediateWorker{app: a})
+	river.AddWorker(ws, reportWorker{app: a})
+	river.AddWorker(ws, approveWorker{app: a})
+	river.AddWorker(ws, rerunWorker{app: a})
+	return a.store.Work(ctx, ws, workers, retryPolicy{})
+}
+
+// Stop waits for running jobs until ctx ends.
+func (a *App) Stop(ctx context.Context) error { return a.store.Stop(ctx) }
+
+// Handler serves the webhook, health and metrics.
+func (a *App) Handler() (http.Handler, error) {
+	hook, err := webhook.New(a.cfg.WebhookSecrets, a.Accept, a.now, a.log)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("POST /webhook", hook)
+	mux.Handle("GET /metrics", a.metrics.handler())
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
+		if err := a.store.Ping(r.Context()); err != nil {
+			http.Error(w, "the database does not answer", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux, nil
+}
+
+// clearScratch removes what a killed process left behind: fetched objects may
+// hold credentials.
+func (a *App) clearScratch() error {
+	if err := os.MkdirAll(a.cfg.Scratch, 0o700); err != nil {
+		return err
+	}
+	left, err := filepath.Glob(filepath.Join(a.cfg.Scratch, "scan-*"))
+	for _, dir := range left {
+		err = errors.Join(err, os.RemoveAll(dir))
+	}
+	return err
+}
+
+// postpone turns a rate limit into a pause of the job that costs no attempt.
+func (a *App) postpone(err error) error {
+	if limited := new(github.RateLimited); errors.As(err, &limited) {
+		a.log.Info("GitHub's rate limit is reached; the job waits", "wait", limited.RetryAfter)
+		return river.JobSnooze(limited.RetryAfter)
+	}
+	return err
+}
+
+// retryPolicy waits half a second after the first failure and twice as long
+// after each further one, up to maxRetryWait.
+type retryPolicy struct{}
+
+// NextRetry implements river.ClientRetryPolicy.
+func (retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
+	wait := maxRetryWait
+	if n := len(job.Errors); n < 8 {
+		wait = min(wait, time.Second/2<<n)
+	}
+	return time.Now().Add(wait)
+}
+
+// keyedMutex locks by name. Names are forgotten when nobody holds them.
+type keyedMutex struct {
+	mu    sync.Mutex
+	locks map[string]*namedLock
+}
+
+type namedLock struct {
+	sync.Mutex
+	users int
+}
+
+func (k *keyedMutex) lock(name string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]*namedLock{}
+	}
+	l := k.locks[name]
+	if l == nil {
+		l = &namedLock{}
+		k.locks[name] = l
+	}
+	l.users++
+	k.mu.Unlock()
+	l.Lock()
+	return func() {
+		l.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if l.users--; l.users == 0 {
+			delete(k.locks, name)
+		}
+	}
+}

@@ -1,0 +1,71 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// A Stage is a point that a push, or a credential in it, has passed.
+type Stage string
+
+// The stages, in the usual order.
+const (
+	Delivered  Stage = "delivered"   // the delivery is recorded
+	Detected   Stage = "detected"    // a credential was found in it
+	Verified   Stage = "verified"    // the provider was asked whether it is live
+	Contained  Stage = "contained"   // the provider took its revocation
+	Rotated    Stage = "rotated"     // its replacement is in use
+	ProvedDead Stage = "proved_dead" // the provider refuses it
+	Checked    Stage = "checked"     // the check run is completed and nothing is under way
+)
+
+// An Event tells an observer that a stage was passed. It holds no secret.
+type Event struct {
+	Stage      Stage
+	At         time.Time
+	Repository string // owner/name
+	HeadSHA    string // the commit that the check run stands on
+	Commit     string // the commit that added the credential; empty for Delivered and Checked
+	Rule       string
+	File       string
+	Line       int
+	Validity   checks.Validity // for Verified
+	Detail     string          // Rotated: the place in the store; Checked: the conclusion
+}
+
+func (a *App) observe(e Event) {
+	a.metrics.stage(e)
+	if a.cfg.Observe != nil {
+		a.cfg.Observe(e)
+	}
+}
+
+// observeIncident tells, for each check that shows the incident, that it passed
+// a stage.
+func (a *App) observeIncident(ctx context.Context, i store.Incident, stage Stage, detail string) error {
+	ids, err := a.store.ChecksOf(ctx, i.ID)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		check, err := a.store.Check(ctx, id)
+		if err != nil {
+			return err
+		}
+		places, err := a.store.Occurrences(ctx, id)
+		if err != nil {
+			return err
+		}
+		for _, p := range places {
+			if p.Incident == i.ID {
+				a.observe(Event{Stage: stage, At: a.now(), Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA,
+					Commit: p.Commit, Rule: i.Rule, File: p.Path, Line: p.Line, Detail: detail})
+				break
+			}
+		}
+	}
+	return nil
+}

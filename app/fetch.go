@@ -1,0 +1,61 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/stanch-dev/stanch/app/github"
+)
+
+// What a check run says when a range could not be scanned. Fixed texts: errors
+// are for the log, and may repeat what strangers wrote.
+const (
+	problemTransient = "The commits could not be fetched from GitHub so far. Stanch keeps trying; if this stays, see its log."
+	problemTooLarge  = "The repository is larger than Stanch's limit for fetches. Scan it with stanch scan --git, or raise the limit."
+	problemMissing   = "The commits are not on GitHub any more, so they cannot be scanned. Push again, or re-run the check if they are back."
+	problemTime      = "The commits took longer to scan than Stanch allows. Re-run the check; if this stays, push fewer commits at a time."
+)
+
+// couldNotScan is what to tell about an error that trying again will not mend,
+// and empty for all others.
+func couldNotScan(err error) string {
+	switch {
+	case errors.Is(err, github.ErrTooLarge):
+		return problemTooLarge
+	case errors.Is(err, github.ErrMissing):
+		return problemMissing
+	case errors.Is(err, context.DeadlineExceeded):
+		return problemTime
+	}
+	return ""
+}
+
+// fetch brings a delivery's range: the tip, and where its news begin. A base
+// that is not on GitHub any more, because the branch was forced, gives way to
+// the default branch; that scans more, never less.
+func (a *App) fetch(ctx context.Context, s scanArgs, remote github.Remote, dir string) (*github.Mirror, error) {
+	spec := github.FetchSpec{Tip: s.Tip, Bases: s.bases()}
+	mirror, err := github.Fetch(ctx, remote, dir, spec, github.FetchLimits{})
+	if err != nil || s.Base == "" || len(mirror.MissingBases()) == 0 {
+		return mirror, err
+	}
+	a.log.InfoContext(ctx, "the base of a push is gone; scanning from the default branch", "delivery", s.Delivery, "base", s.Base)
+	if err := mirror.Close(); err != nil {
+		return nil, fmt.Errorf("remove fetched objects: %w", err)
+	}
+	s.Base = ""
+	spec.Bases = s.bases()
+	return github.Fetch(ctx, remote, dir, spec, github.FetchLimits{})
+}
+
+// bases are the commits whose history is not new.
+func (s scanArgs) bases() []string {
+	switch {
+	case s.Base != "":
+		return []string{s.Base}
+	case s.WholeHistory:
+		return nil
+	}
+	return []string{"refs/heads/" + s.Repository.DefaultBranch}
+}

@@ -1,0 +1,49 @@
+package app
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// metrics counts deliveries and the stages that pushes pass. Labels are few and
+// of our own making: no names of repositories, no text of strangers.
+type metrics struct {
+	registry   *prometheus.Registry
+	deliveries *prometheus.CounterVec
+	stages     *prometheus.CounterVec
+}
+
+func newMetrics() *metrics {
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stanch_deliveries_total", Help: "Webhook deliveries accepted, by event, whether new, and whether they ask for a job.",
+		}, []string{"event", "fresh", "queued"}),
+		stages: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stanch_stages_total", Help: "Stages passed by pushes and by the credentials in them, by stage and rule.",
+		}, []string{"stage", "rule"}),
+	}
+	m.registry.MustRegister(m.deliveries, m.stages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *metrics) handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{})
+}
+
+// delivery counts a delivery. Events are GitHub's names; only those that we know
+// become labels, because anybody with the secret can send others.
+func (m *metrics) delivery(event string, fresh, queued bool) {
+	switch event {
+	case "push", "pull_request", "check_run", "check_suite", "installation", "installation_repositories", "ping":
+	default:
+		event = "other"
+	}
+	m.deliveries.WithLabelValues(event, strconv.FormatBool(fresh), strconv.FormatBool(queued)).Inc()
+}
+
+func (m *metrics) stage(e Event) { m.stages.WithLabelValues(string(e.Stage), e.Rule).Inc() }

@@ -1,0 +1,186 @@
+package app
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/report"
+)
+
+// reportArgs is the job of telling GitHub what is known about a commit.
+type reportArgs struct {
+	Check string `json:"check"`
+}
+
+func (reportArgs) Kind() string { return "report" }
+
+func (reportArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueReport} }
+
+type reportWorker struct {
+	river.WorkerDefaults[reportArgs]
+	app *App
+}
+
+// Work completes the check run, and writes the pull requests' comment, from what
+// the store says now. Every change enqueues a report, so the last one tells the
+// last state.
+func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) error {
+	a := w.app
+	// Two reports of one check at the same time could finish in the wrong order.
+	unlock := a.reports.lock(job.Args.Check)
+	defer unlock()
+	check, err := a.store.Check(ctx, job.Args.Check)
+	if err != nil {
+		return err
+	}
+	state, settled, err := a.state(ctx, check)
+	if err != nil || check.RunID == 0 {
+		return err
+	}
+	run := report.NewCheckRun(state)
+	if !settled.scans && run.Conclusion == report.Success {
+		return nil // another range of the same commit is still being scanned
+	}
+	digest, err := digestOf(run, report.Comment(state), check.Pulls)
+	if err != nil || digest == check.Reported {
+		return err // GitHub shows this already
+	}
+	inst := a.github.Installation(check.Installation)
+	switch err := inst.CompleteCheck(ctx, check.Repository, check.RunID, run); {
+	case errors.Is(err, github.ErrNotFound):
+		return river.JobCancel(fmt.Errorf("complete check run: %w", err))
+	case err != nil:
+		return a.postpone(fmt.Errorf("complete check run: %w", err))
+	}
+	if err := a.comment(ctx, inst, check, report.Comment(state)); err != nil {
+		return a.postpone(err)
+	}
+	if err := a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetReported(ctx, check.ID, digest) }); err != nil {
+		return err
+	}
+	if settled.scans && settled.incidents {
+		a.observe(Event{Stage: Checked, At: a.now(), Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Detail: string(run.Conclusion)})
+	}
+	return nil
+}
+
+// digestOf names what is told to GitHub, to tell it once.
+func digestOf(run report.CheckRun, comment string, pulls []int) (string, error) {
+	b, err := json.Marshal(struct {
+		Run     report.CheckRun
+		Comment string
+		Pulls   []int
+	}{run, comment, pulls})
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:]), err
+}
+
+// comment writes the one comment on each pull request. Without text it only
+// empties none: what there is stays.
+func (a *App) comment(ctx context.Context, inst *github.Installation, check store.Check, text string) error {
+	if text == "" {
+		return nil
+	}
+	for _, pull := range check.Pulls {
+		if _, err := inst.UpsertComment(ctx, check.Repository, pull, report.CommentMarker, text); err != nil && !errors.Is(err, github.ErrCommentsClosed) {
+			return fmt.Errorf("comment on pull request %d: %w", pull, err)
+		}
+	}
+	return nil
+}
+
+// settled says what of a check is not under way any more.
+type settled struct{ scans, incidents bool }
+
+// state gathers what a check run says.
+func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Public: !check.Repository.Private}
+	done := settled{true, true}
+	scans, err := a.store.Scans(ctx, check.ID)
+	if err != nil {
+		return s, done, err
+	}
+	var problems []string
+	for _, scan := range scans {
+		switch {
+		case scan.Problem != "":
+			problems = append(problems, scan.Problem)
+		case scan.Finished.IsZero():
+			done.scans = false
+		default:
+			s.Coverage = append(s.Coverage, scan.Coverage)
+		}
+	}
+	s.Problem = strings.Join(problems, " ")
+	incidents, err := a.store.Incidents(ctx, check.ID)
+	if err != nil {
+		return s, done, err
+	}
+	byID := map[string]store.Incident{}
+	for _, i := range incidents {
+		byID[i.ID] = i
+		if i.Verb != "" && i.State() != incident.Resolved {
+			done.incidents = false
+		}
+	}
+	occurrences, err := a.store.Occurrences(ctx, check.ID)
+	if err != nil {
+		return s, done, err
+	}
+	for _, o := range occurrences {
+		leak, err := a.leak(byID[o.Incident], o)
+		if err != nil {
+			return s, done, err
+		}
+		s.Leaks = append(s.Leaks, leak)
+	}
+	return s, done, nil
+}
+
+// leak is one place of an incident, as reports show it.
+func (a *App) leak(i store.Incident, o store.Occurrence) (report.Leak, error) {
+	rule, ok := a.rules[i.Rule]
+	if !ok {
+		return report.Leak{}, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
+	}
+	can := a.providers.Can(i.Rule)
+	leak := report.Leak{
+		Finding: checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Location: o.Location, Validity: i.Validity},
+		InTip:   o.InTip, Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
+		Stored: placesText(i.Stored), Stuck: i.Stuck,
+		Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
+	}
+	if i.Stuck != "" {
+		leak.State = report.StateStuck
+	}
+	if !i.Dead.IsZero() {
+		leak.DeadAfter = i.Dead.Sub(i.Received).Round(time.Second)
+	}
+	return leak, nil
+}
+
+// enqueueReports has every check run that shows the incident brought up to date.
+func (a *App) enqueueReports(ctx context.Context, tx *store.Tx, incident string) error {
+	ids, err := tx.ChecksOf(ctx, incident)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := tx.Enqueue(ctx, reportArgs{Check: id}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

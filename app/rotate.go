@@ -1,0 +1,313 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/provider"
+	"github.com/stanch-dev/stanch/app/secretstore"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+const (
+	// verifyNewAttempts is how often a replacement is verified before a person
+	// is asked: providers take seconds to minutes to know a new credential.
+	verifyNewAttempts = 12
+	// proveDeadAttempts is how often a revoked credential is asked about before
+	// a person is. With retries at most a minute apart this outlasts the slowest
+	// propagation that providers document, an hour for npm.
+	proveDeadAttempts = 75
+)
+
+// A SecretStore is where owners keep their live credentials.
+type SecretStore interface {
+	Name() string
+	// Locate finds the places whose current version holds a credential.
+	Locate(context.Context, checks.Fingerprint) ([]secretstore.Location, error)
+	// Get reads a place and tells its current version.
+	Get(context.Context, secretstore.Location) (checks.Secret, int, error)
+	// Put writes a place if its version is still the Location's.
+	Put(ctx context.Context, at secretstore.Location, value checks.Secret, operation string) (secretstore.Location, error)
+	// Retire destroys exactly the version that the Location names.
+	Retire(context.Context, secretstore.Location) error
+}
+
+// A place is where a leaked credential is kept, and, once it is put, where its
+// replacement is.
+type place struct {
+	Leaked      secretstore.Location  `json:"leaked"`
+	Replacement *secretstore.Location `json:"replacement,omitempty"`
+}
+
+func places(i store.Incident) ([]place, error) {
+	if len(i.Stored) == 0 {
+		return nil, nil
+	}
+	var ps []place
+	return ps, json.Unmarshal(i.Stored, &ps)
+}
+
+// placesText names the places for people, as they are now.
+func placesText(stored json.RawMessage) string {
+	ps, err := places(store.Incident{Stored: stored})
+	if err != nil {
+		return ""
+	}
+	var texts []string
+	for _, p := range ps {
+		switch {
+		case p.Replacement != nil:
+			texts = append(texts, p.Replacement.String())
+		case !p.Leaked.Superseded:
+			texts = append(texts, p.Leaked.String())
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
+// locate finds where the leaked credential is kept. What cannot be replaced is
+// revoked instead, if the policy says so, or waits for a person.
+func (r *remediation) locate(ctx context.Context) error {
+	i, err := r.app.store.Incident(ctx, r.id)
+	if err != nil || i.Verb != incident.Rotate || len(i.Stored) > 0 {
+		return err
+	}
+	if can := r.app.providers.Can(i.Rule); !can.Issue {
+		return r.withoutReplacement(ctx, i, "No program can issue a replacement ("+can.Reason+").")
+	}
+	found, current, err := r.app.find(ctx, i.Fingerprint)
+	switch {
+	case err != nil:
+		return err
+	case len(found) == 0:
+		return r.withoutReplacement(ctx, i, "No secret store that Stanch knows holds this credential.")
+	case !current:
+		return r.withoutReplacement(ctx, i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", found[0].Leaked))
+	}
+	return r.save(ctx, func(i *store.Incident) (err error) {
+		i.Stored, err = json.Marshal(found)
+		return err
+	})
+}
+
+// find looks for a credential in all secret stores, and tells whether any of
+// them holds it now and not only in its history.
+func (a *App) find(ctx context.Context, fp checks.Fingerprint) (found []place, current bool, err error) {
+	for _, s := range a.cfg.SecretStores {
+		at, err := s.Locate(ctx, fp)
+		if err != nil {
+			return nil, false, fmt.Errorf("look for the credential in %s: %w", s.Name(), err)
+		}
+		for _, l := range at {
+			found = append(found, place{Leaked: l})
+			current = current || !l.Superseded
+		}
+	}
+	return found, current, nil
+}
+
+func (r *remediation) withoutReplacement(ctx context.Context, i store.Incident, why string) error {
+	if r.app.cfg.Policy.For(i.Rule).WithoutReplacement != RevokeAnyway {
+		return needPerson(why + " Give its users another one, then press Revoke now.")
+	}
+	return r.save(ctx, func(i *store.Incident) error {
+		i.Verb = incident.Revoke
+		return nil
+	})
+}
+
+func (r *remediation) save(ctx context.Context, change func(*store.Incident) error) error {
+	return r.app.store.InTx(ctx, func(tx *store.Tx) error {
+		i, err := tx.Incident(ctx, r.id)
+		if err != nil {
+			return err
+		}
+		if err := change(&i); err != nil {
+			return err
+		}
+		return tx.SaveIncident(ctx, i)
+	})
+}
+
+// issue has a replacement made. An attempt whose outcome is unknown is repeated
+// only where the issuer knows the operation again; elsewhere a person looks.
+func (r *remediation) issue(ctx context.Context, i store.Incident, attempt store.Action) (result, error) {
+	if attempt.Attempts > 1 && !r.app.providers.IssueIsIdempotent(i.Rule) {
+		return result{}, needPerson(fmt.Sprintf("Whether a replacement was issued at %s is not known. Look for one marked with operation %s, revoke it, and press Rotate now again.",
+			attempt.Attempted.Format("2006-01-02 15:04:05 MST"), attempt.Operation))
+	}
+	replacement, err := r.app.providers.Issue(ctx, r.leaked, identity(i), attempt.Operation)
+	switch {
+	case errors.Is(err, provider.ErrCannotIssue):
+		// Nothing was issued, so the next attempt is a first one again.
+		if err := r.app.store.InTx(ctx, func(tx *store.Tx) error { return tx.ForgetAttempts(ctx, r.id, incident.Issue) }); err != nil {
+			return result{}, err
+		}
+		r.app.log.WarnContext(ctx, "no replacement was issued", "incident", r.id, "error", err)
+		return result{}, needPerson("The issuer refused to make a replacement. Stanch's log has its answer; mend it and press Rotate now, or press Revoke now.")
+	case err != nil:
+		return result{}, fmt.Errorf("issue a replacement: %w", err)
+	case replacement.Secret().Fingerprint(r.app.cfg.Keys.Fingerprint) == i.Fingerprint:
+		return result{}, needPerson("The issuer answered with the leaked credential itself. Mend the issuer, then press Rotate now.")
+	}
+	return result{
+		detail:      map[string]string{"operation": attempt.Operation, "fingerprint": string(replacement.Secret().Fingerprint(r.app.cfg.Keys.Fingerprint))},
+		replacement: &replacement,
+	}, nil
+}
+
+// identity is who the provider said the leaked credential belongs to.
+func identity(i store.Incident) map[string]string {
+	var e provider.Evidence
+	if json.Unmarshal(i.Evidence, &e) != nil {
+		return nil
+	}
+	return e.Identity
+}
+
+// put stores the replacement at every place that held the leaked credential. A
+// place that holds it already, because a crash hid that from us, is left alone; a
+// place that somebody else has changed waits for a person.
+func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.Action) (result, error) {
+	replacement, err := r.app.store.Unseal(ctx, r.id, store.Replacement)
+	if err != nil {
+		return result{}, err
+	}
+	ps, err := places(i)
+	if err != nil {
+		return result{}, err
+	}
+	for n := range ps {
+		if ps[n].Leaked.Superseded {
+			continue // nobody reads it; it is only to be destroyed
+		}
+		if err := r.putAt(ctx, &ps[n], replacement.Secret(), attempt.Operation); err != nil {
+			return result{}, err
+		}
+	}
+	b, err := json.Marshal(ps)
+	if err != nil {
+		return result{}, err
+	}
+	return result{detail: map[string]string{"places": placesText(b), "operation": attempt.Operation}, stored: ps}, nil
+}
+
+func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Secret, operation string) error {
+	s, err := r.app.secretStore(p.Leaked.Store)
+	if err != nil {
+		return err
+	}
+	now, version, err := s.Get(ctx, p.Leaked)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", p.Leaked, err)
+	}
+	at := p.Leaked
+	at.Version = version
+	key := r.app.cfg.Keys.Fingerprint
+	switch now.Fingerprint(key) {
+	case replacement.Fingerprint(key):
+		p.Replacement = &at
+		return nil
+	case r.leaked.Secret().Fingerprint(key):
+	default:
+		return needPerson(fmt.Sprintf("Somebody changed %s after the leak was found. If the new value works, press Revoke now.", p.Leaked))
+	}
+	put, err := s.Put(ctx, at, replacement, operation)
+	if err != nil {
+		return fmt.Errorf("store the replacement in %s: %w", p.Leaked, err)
+	}
+	p.Leaked.Version = version // the version to destroy once the proof is there
+	p.Replacement = &put
+	return nil
+}
+
+// verifyNew asks the provider whether the replacement works.
+func (r *remediation) verifyNew(ctx context.Context, attempt store.Action) (result, error) {
+	replacement, err := r.app.store.Unseal(ctx, r.id, store.Replacement)
+	if err != nil {
+		return result{}, err
+	}
+	v, err := r.app.providers.Verify(ctx, replacement)
+	switch {
+	case err != nil:
+		return result{}, err
+	case v.Validity == checks.Active:
+		return result{detail: evidenceDetail(v.Evidence)}, nil
+	case attempt.Attempts >= verifyNewAttempts:
+		return result{}, needPerson("The replacement is stored, but the provider does not accept it. The leaked credential still works; look at both, then press Rotate now or Revoke now.")
+	}
+	return result{}, fmt.Errorf("the replacement is not accepted yet: %s is %s (%s)", v.Evidence.Request, v.Validity, v.Evidence.Answer)
+}
+
+// revokeOld tells the provider to kill the leaked credential.
+func (r *remediation) revokeOld(ctx context.Context) (result, error) {
+	receipt, err := r.app.providers.Revoke(ctx, r.leaked)
+	switch {
+	case errors.Is(err, provider.ErrCannotRevoke):
+		r.app.log.WarnContext(ctx, "the leaked credential cannot be revoked", "incident", r.id, "error", err)
+		return result{}, needPerson("No program can revoke this credential: follow the runbook of its kind, then press Revoke now to have it proved dead.")
+	case err != nil:
+		return result{}, fmt.Errorf("revoke the leaked credential: %w", err)
+	}
+	detail := evidenceDetail(receipt.Evidence)
+	detail["meaning"] = string(receipt.Meaning)
+	return result{detail: detail}, nil
+}
+
+// proveDead asks the provider about the leaked credential until it refuses it.
+// Only the provider's documented refusal is proof; silence is not.
+func (r *remediation) proveDead(ctx context.Context, attempt store.Action) (result, error) {
+	v, err := r.app.providers.Verify(ctx, r.leaked)
+	switch {
+	case err != nil:
+		return result{}, err
+	case v.Validity == checks.Inactive:
+		return result{detail: evidenceDetail(v.Evidence)}, nil
+	case attempt.Attempts >= proveDeadAttempts:
+		return result{}, needPerson("The provider took the revocation but does not confirm that the credential is dead. Check it by hand, then press Revoke now.")
+	}
+	return result{}, fmt.Errorf("the leaked credential is not proved dead yet: %s is %s (%s)", v.Evidence.Request, v.Validity, v.Evidence.Answer)
+}
+
+// retire destroys the stored versions that held the leaked credential.
+func (r *remediation) retire(ctx context.Context, i store.Incident) (result, error) {
+	ps, err := places(i)
+	if err != nil {
+		return result{}, err
+	}
+	for _, p := range ps {
+		if !p.Leaked.Superseded && p.Replacement == nil {
+			return result{}, fmt.Errorf("%s was never replaced", p.Leaked)
+		}
+		s, err := r.app.secretStore(p.Leaked.Store)
+		if err != nil {
+			return result{}, err
+		}
+		if err := s.Retire(ctx, p.Leaked); err != nil {
+			return result{}, fmt.Errorf("destroy %s: %w", p.Leaked, err)
+		}
+	}
+	return result{detail: map[string]string{"places": placesText(i.Stored)}}, nil
+}
+
+func (a *App) secretStore(name string) (SecretStore, error) {
+	for _, s := range a.cfg.SecretStores {
+		if s.Name() == name {
+			return s, nil
+		}
+	}
+	return nil, needPerson(fmt.Sprintf("The secret store %s is not configured any more: configure it again, then press Rotate now.", name))
+}
+
+func evidenceDetail(e provider.Evidence) map[string]string {
+	detail := map[string]string{"request": e.Request, "answer": e.Answer, "status": fmt.Sprint(e.Status)}
+	if e.Control != "" {
+		detail["control"] = e.Control
+	}
+	return detail
+}
