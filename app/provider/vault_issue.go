@@ -117,7 +117,7 @@ func (c tokenClass) request(operation string, byRole bool) map[string]any {
 		"no_default_policy": !slices.Contains(c.policies, "default"),
 		"type":              "service",
 		"renewable":         true,
-		"metadata":          map[string]string{"stanch_operation": operation},
+		"meta":              map[string]string{"stanch_operation": operation},
 		// Vault puts "token-" before the name that it is given.
 		"display_name": strings.TrimPrefix(c.displayName, "token-"),
 	}
