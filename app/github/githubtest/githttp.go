@@ -47,7 +47,8 @@ func (s *Server) admitGit(r *http.Request, name string, push bool) (*repository,
 		t = nil
 	}
 	repo := s.repositories[key(name)]
-	if repo == nil || !t.mayFetch(repo) {
+	anybody := t == nil && s.cfg.AnonymousFetch
+	if repo == nil || !anybody && !t.mayFetch(repo) {
 		if given {
 			return nil, nil, http.StatusNotFound
 		}

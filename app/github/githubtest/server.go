@@ -51,6 +51,9 @@ type Config struct {
 	// RevocationLimit is how many requests to revoke are answered each hour; no
 	// limit when zero. GitHub's is RevocationsPerHour.
 	RevocationLimit int
+	// AnonymousFetch lets whoever reaches the server clone private repositories.
+	// A token that is given must be good all the same.
+	AnonymousFetch bool
 	// PushNeedsToken refuses pushes that carry no live user's token. Without it
 	// whoever reaches the server may push.
 	PushNeedsToken bool
