@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -142,7 +143,7 @@ func (l *linter) pattern(name, expr string, reach int, parts map[string]bool) bo
 	}
 	least, most := width(tree)
 	l.must(least > 0, "%s matches the empty text", name)
-	limit := impliedLead + max(reach, impliedReach)
+	limit := impliedLead + cmp.Or(reach, impliedReach)
 	// Where a reach is written down, it is what holds an unbounded pattern.
 	l.must(most <= limit || reach > 0 && most == unbounded, "%s may match more than %d bytes: bound its repetitions or set reach", name, limit)
 	return true

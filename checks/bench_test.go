@@ -1,0 +1,65 @@
+package checks_test
+
+import (
+	"bytes"
+	"go/build"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// corpus returns about a megabyte of source code without a credential in it: the
+// standard library's, which is wherever Go is.
+func corpus(b *testing.B) []byte {
+	b.Helper()
+	files, err := filepath.Glob(filepath.Join(build.Default.GOROOT, "src/net/http/*.go"))
+	if err != nil || len(files) == 0 {
+		b.Skip("the standard library's source is not installed")
+	}
+	var all bytes.Buffer
+	for _, name := range files {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if all.Write(data); all.Len() > 1<<20 {
+			break
+		}
+	}
+	return all.Bytes()
+}
+
+func BenchmarkScanSource(b *testing.B) {
+	s, data := scanner(b), corpus(b)
+	if found := s.Scan("file", data); len(found) != 0 {
+		b.Fatalf("the corpus is not clean: %v", ids(found))
+	}
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Scan("file", data)
+	}
+}
+
+func BenchmarkScanBinary(b *testing.B) {
+	s := scanner(b)
+	data := make([]byte, 1<<20)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Scan("file", data)
+	}
+}
+
+// BenchmarkScanProse scans text without any keyword: what the table alone costs.
+func BenchmarkScanProse(b *testing.B) {
+	s := scanner(b)
+	data := bytes.Repeat([]byte("The quick brown fox jumps over the lazy dog.\n"), 1<<20/45)
+	b.SetBytes(int64(len(data)))
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Scan("file", data)
+	}
+}

@@ -1,0 +1,78 @@
+package checks_test
+
+import (
+	"testing"
+)
+
+// TestPasswords shows which values are passwords, in quotes and in a
+// configuration file. What is long and looks random is put together here.
+func TestPasswords(t *testing.T) {
+	s := scanner(t)
+	for _, value := range []string{
+		"Tr0ub4dor&3", "k9#mQ2vL", "pa55w0rd!x9", "zaq12wsx-Rfv", "9f86d081" + "884c7d65", "5up3rm4n_r3turns",
+	} {
+		for _, text := range []string{
+			`password = "` + value + `"`,
+			`"db_password": "` + value + `"`,
+			`var adminPassword string = "` + value + `"`,
+			`let apiKey = '` + value + `';`,
+			"DB_PASSWORD=" + value,
+			"spring.datasource.password = " + value + "\nnext = 1",
+			"  password: " + value + "\r\n  user: shop\r\n",
+		} {
+			found := s.Scan("file", []byte(text))
+			if len(found) != 1 {
+				t.Errorf("%q: found %v, want one", text, ids(found))
+				continue
+			}
+			if f := found[0]; f.Credential.Secret().Expose() != value || len(f.Credential.Parts) != 1 {
+				t.Errorf("%q: another value or more parts than it has", text)
+			}
+		}
+	}
+	for _, value := range []string{
+		"changeme", "changeme123", "password", "password1", "xxxxxxxxxx1", "**********", "<your-password>", "your-password-1",
+		"${DB_PASSWORD}", "$DB_PASSWORD2", "{{db_password_1}}", "%(password)s1", "%DB_PASSWORD1%", "example-4711", "test1234",
+		"my_secret_1", "correct-horse-battery-staple", "1234567890", "aaaaaaaa", "/run/secrets/db1", "https://vault.acme.net/v1",
+		"config.yaml2.yaml", "settings1.database", "getenv2('X')", "user_{0}_pw_{1}", "abababab1212",
+	} {
+		for _, text := range []string{`password = "` + value + `"`, "PASSWORD=" + value, `passwd: '` + value + `'`} {
+			if found := s.Scan("file", []byte(text)); len(found) != 0 {
+				t.Errorf("%q: found %v, want nothing", text, ids(found))
+			}
+		}
+	}
+}
+
+// TestQuiet holds what is written near secrets in ordinary source code.
+func TestQuiet(t *testing.T) {
+	s := scanner(t)
+	for _, text := range []string{
+		`if password == "Tr0ub4dor&3" {`,
+		`errors.New("wrong password: try again in 10s")`,
+		`password := os.Getenv("DB_PASSWORD_V2")`,
+		"password = hash2(value1)",
+		"secret := sha256.Sum256(key32)",
+		`flag.String("password-file2", "", "where the password is")`,
+		`shared_secret: "` + hexText(40) + `"`,
+		`"passwordResetUrl": "account/reset?id=12"`,
+		"-----BEGIN RSA PRIVATE" + " KEY-----",
+		"ghp_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
+		"AKIA" + "IOSFODNN7EXAMPLE",
+		"postgres://postgres:postgres@localhost:5432/postgres",
+		"sha512-" + hexText(64),
+	} {
+		if found := s.Scan("file", []byte(text)); len(found) != 0 {
+			t.Errorf("%.40q: found %v, want nothing", text, ids(found))
+		}
+	}
+}
+
+// hexText returns n hexadecimal digits without a pattern.
+func hexText(n int) string {
+	text := make([]byte, n)
+	for i := range text {
+		text[i] = "0123456789abcdef"[(i*i*7+i*3)%16]
+	}
+	return string(text)
+}
