@@ -1,0 +1,207 @@
+package secretstore
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// A store is what both stores can do.
+type store interface {
+	Name() string
+	Locate(context.Context, checks.Fingerprint) ([]Location, error)
+	Get(context.Context, Location) (checks.Secret, int, error)
+	Put(context.Context, Location, checks.Secret, string) (Location, error)
+	Retire(context.Context, Location) error
+	Skipped() []string
+}
+
+var (
+	_ store = (*File)(nil)
+	_ store = (*Vault)(nil)
+)
+
+var testKey = checks.FingerprintKey("0123456789abcdef0123456789abcdef")
+
+// fresh is a value that nobody has seen.
+func fresh() checks.Secret { return checks.NewSecret("value-" + rand.Text()) }
+
+func fingerprint(s checks.Secret) checks.Fingerprint { return s.Fingerprint(testKey) }
+
+// testStore holds a store to the contract. Outside is the same store seen by
+// somebody else; paths begin with root.
+func testStore(t *testing.T, s, outside store, root string) {
+	at := func(path, field string, version int) Location {
+		return Location{Store: s.Name(), Path: root + path, Field: field, Version: version}
+	}
+	put := func(t *testing.T, by store, loc Location, value checks.Secret) Location {
+		t.Helper()
+		got, err := by.Put(t.Context(), loc, value, "op-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	wantLocated := func(t *testing.T, value checks.Secret, want ...Location) {
+		t.Helper()
+		got, err := s.Locate(t.Context(), fingerprint(value))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("located (-want +got):\n%s", diff)
+		}
+	}
+	wantValue := func(t *testing.T, loc Location, want checks.Secret) {
+		t.Helper()
+		got, current, err := s.Get(t.Context(), loc)
+		if err != nil || got != want || current != loc.Version {
+			t.Errorf("%s: version %d, %v; want the right value", loc, current, err)
+		}
+	}
+
+	t.Run("rotation", func(t *testing.T) {
+		leaked, replacement, other := fresh(), fresh(), fresh()
+		wantLocated(t, leaked)
+		put(t, s, at("ci/rotate", "other", 0), other)
+		old := put(t, s, at("ci/rotate", "token", 1), leaked)
+		wantLocated(t, leaked, at("ci/rotate", "token", 2))
+		wantLocated(t, other, at("ci/rotate", "other", 2))
+
+		next := put(t, s, old, replacement)
+		if diff := cmp.Diff(at("ci/rotate", "token", 3), next); diff != "" {
+			t.Errorf("put (-want +got):\n%s", diff)
+		}
+		wantValue(t, next, replacement)
+		wantValue(t, at("ci/rotate", "other", 3), other)
+		wantLocated(t, replacement, next)
+		superseded := old
+		superseded.Superseded = true
+		wantLocated(t, leaked, superseded)
+
+		if err := s.Retire(t.Context(), next); err == nil {
+			t.Error("the current version was retired")
+		}
+		for range 2 {
+			if err := s.Retire(t.Context(), superseded); err != nil {
+				t.Errorf("retire: %v", err)
+			}
+		}
+		wantLocated(t, leaked)
+		wantValue(t, next, replacement)
+		if err := s.Retire(t.Context(), at("ci/never", "token", 1)); err != nil {
+			t.Errorf("retire what is gone: %v", err)
+		}
+	})
+	t.Run("only the named version is retired", func(t *testing.T) {
+		first, second, third := fresh(), fresh(), fresh()
+		one := put(t, s, at("ci/three", "token", 0), first)
+		two := put(t, s, one, second)
+		put(t, s, two, third)
+		if err := s.Retire(t.Context(), two); err != nil {
+			t.Fatal(err)
+		}
+		one.Superseded = true
+		wantLocated(t, first, one)
+		wantLocated(t, second)
+		wantLocated(t, third, at("ci/three", "token", 3))
+	})
+	t.Run("conflict", func(t *testing.T) {
+		old := put(t, s, at("ci/conflict", "token", 0), fresh())
+		theirs := fresh()
+		moved := put(t, outside, old, theirs)
+		for name, loc := range map[string]Location{
+			"moved": old, "exists": at("ci/conflict", "token", 0), "not yet": at("ci/conflict", "token", 9), "nowhere": at("ci/nowhere", "token", 1),
+		} {
+			if _, err := s.Put(t.Context(), loc, fresh(), "op-2"); err == nil || (name != "nowhere" && !errors.Is(err, ErrConflict)) {
+				t.Errorf("%s: %v, want ErrConflict", name, err)
+			}
+		}
+		wantValue(t, moved, theirs)
+	})
+	t.Run("the same put twice", func(t *testing.T) {
+		old := put(t, s, at("ci/twice", "token", 0), fresh())
+		value := fresh()
+		first := put(t, s, old, value)
+		again := put(t, outside, old, value)
+		if first != again {
+			t.Errorf("first %s, then %s", first, again)
+		}
+		wantValue(t, first, value)
+	})
+	t.Run("one of many wins", func(t *testing.T) {
+		old := put(t, s, at("ci/race", "token", 0), fresh())
+		values := make([]checks.Secret, 8)
+		errs := make([]error, len(values))
+		var wg sync.WaitGroup
+		for i := range values {
+			values[i] = fresh()
+			by := s
+			if i%2 == 1 {
+				by = outside
+			}
+			wg.Go(func() { _, errs[i] = by.Put(context.Background(), old, values[i], fmt.Sprint("op-", i)) })
+		}
+		wg.Wait()
+		won := 0
+		for i, err := range errs {
+			switch {
+			case err == nil:
+				won++
+				wantValue(t, old.next(2), values[i])
+			case !errors.Is(err, ErrConflict):
+				t.Errorf("%v, want ErrConflict", err)
+			}
+		}
+		if won != 1 {
+			t.Errorf("%d puts won, want 1", won)
+		}
+	})
+	t.Run("what others change is seen", func(t *testing.T) {
+		value := fresh()
+		wantLocated(t, value)
+		first := put(t, outside, at("ci/outside/deep/er", "token", 0), value)
+		second := put(t, outside, at("ci/outside/b", "password", 0), value)
+		wantLocated(t, value, second, first)
+		put(t, outside, second, fresh())
+		wantLocated(t, value, first)
+	})
+	t.Run("nothing there", func(t *testing.T) {
+		put(t, s, at("ci/some", "token", 0), fresh())
+		for _, loc := range []Location{at("ci/some", "password", 1), at("ci/none", "token", 1)} {
+			if _, _, err := s.Get(t.Context(), loc); !errors.Is(err, ErrNotFound) {
+				t.Errorf("%s: %v, want ErrNotFound", loc, err)
+			}
+		}
+		for _, loc := range []Location{at("ci/some", "", 1), {Store: s.Name(), Field: "token"}} {
+			if _, err := s.Put(t.Context(), loc, fresh(), "op"); err == nil {
+				t.Errorf("%s was written", loc)
+			}
+		}
+		if _, err := s.Put(t.Context(), at("ci/some", "token", 1), checks.Secret{}, "op"); err == nil {
+			t.Error("an empty value was written")
+		}
+	})
+	t.Run("another key finds nothing", func(t *testing.T) {
+		value := fresh()
+		put(t, s, at("ci/key", "token", 0), value)
+		got, err := s.Locate(t.Context(), value.Fingerprint(checks.FingerprintKey("another")))
+		if err != nil || len(got) != 0 {
+			t.Errorf("%v, %v", got, err)
+		}
+	})
+}
+
+func TestLocationString(t *testing.T) {
+	loc := Location{Store: "vault", Path: "secret/ci/deploy", Field: "token", Version: 4}
+	if got := loc.String(); got != "vault: secret/ci/deploy, field token, version 4" {
+		t.Error(got)
+	}
+}
