@@ -123,6 +123,63 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// A token that may not ask who it is lives all the same.
+func TestVerifyWithoutScope(t *testing.T) {
+	live := sample(t, "github-pat")
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.Header.Get("Authorization"), live.Secret().Expose()) {
+			answer(w, 403, "application/json", `{"message":"Resource not accessible by personal access token"}`)
+			return
+		}
+		answer(w, 401, "application/json", badCred)
+	})
+	p := newProviders(t, Config{BaseURLs: map[string]string{"github": server.URL}})
+	v, err := p.Verify(t.Context(), live)
+	if err != nil || v.Validity != checks.Active || !v.LacksScope || v.Grade != GradeB {
+		t.Errorf("%+v, %v; want active of grade B, lacking scope", v, err)
+	}
+}
+
+// Without a sample there is nothing to compare with, and no grade to act on.
+func TestVerifyWithoutASample(t *testing.T) {
+	live := credential("odd", "x")
+	live.Parts["id"] = checks.NewSecret("1")
+	rule := odd()
+	rule.Sample = ""
+	server := serve(t, always(200, "application/json", `{"user":{"name":"bot"}}`))
+	p := newProviders(t, Config{Catalogue: []*rules.Rule{rule}, BaseURLs: map[string]string{"odd": server.URL}})
+	v, err := p.Verify(t.Context(), live)
+	if err != nil || v.Validity != checks.Active || v.Grade != GradeC || !strings.Contains(v.Evidence.Control, "no sample") {
+		t.Errorf("%+v, %v; want active of grade C", v, err)
+	}
+	rule.Sample = "{nonsense"
+	if v, err := newProviders(t, Config{Catalogue: []*rules.Rule{rule}, BaseURLs: map[string]string{"odd": server.URL}}).Verify(t.Context(), live); err == nil {
+		t.Errorf("%+v; a broken sample is a mistake of the catalogue, and there was no error", v)
+	}
+}
+
+func TestVerifyWithAForm(t *testing.T) {
+	const secret = "a&b=c d"
+	rule := odd()
+	rule.Verify.Request = &rules.Request{Method: "POST", Path: "/me", Form: map[string]string{"token": "{secret}"}}
+	rule.Verify.Answers = append(rule.Verify.Answers, rules.Answer{Status: 401, Empty: true, Means: rules.MeansInactive})
+	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.PostFormValue("token") != secret || len(r.PostForm) != 1 {
+			w.WriteHeader(401)
+			return
+		}
+		answer(w, 200, "application/vnd.api+json", `{"user":{"name":"bot"}}`)
+	})
+	p := newProviders(t, Config{Catalogue: []*rules.Rule{rule}, BaseURLs: map[string]string{"odd": server.URL}})
+	v, err := p.Verify(t.Context(), credential("odd", secret))
+	if err != nil || v.Grade != GradeA {
+		t.Errorf("%+v, %v; want grade A", v, err)
+	}
+	if v, err = p.Verify(t.Context(), credential("odd", "other")); err != nil || v.Validity != checks.Inactive || v.Grade != GradeB {
+		t.Errorf("%+v, %v; want inactive of grade B", v, err)
+	}
+}
+
 func TestVerifyWithoutAWay(t *testing.T) {
 	p := newProviders(t, Config{})
 	for rule, want := range map[string]string{

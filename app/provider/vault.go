@@ -57,7 +57,7 @@ func newVault(cfg Config, now func() time.Time) (*vault, error) {
 	}
 	var err error
 	if v.addr, err = cleanBase(cfg.VaultAddr, "http", "https"); err != nil {
-		return nil, fmt.Errorf("Vault address: %w", err)
+		return nil, fmt.Errorf("address of Vault: %w", err)
 	}
 	// Only for the certificates that Vault's own environment variables name.
 	env := api.DefaultConfig()
