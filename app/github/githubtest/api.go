@@ -106,11 +106,22 @@ func (s *Server) apiHandler() http.Handler {
 	})
 }
 
+// unknownHeader tells package openapi that an address has no route.
+const unknownHeader = "X-Unknown-Route"
+
 func (s *Server) serveUnknown(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
-	s.unknown = append(s.unknown, r.Method+" "+r.URL.Path)
-	s.mu.Unlock()
-	writeError(w, errNotFound)
+	defer s.mu.Unlock()
+	c := &call{Request: r, Server: s, header: w.Header()}
+	_, _, err := c.unknownRoute()
+	writeError(w, err)
+}
+
+// unknownRoute answers a call to an address that the API does not have.
+func (c *call) unknownRoute() (int, any, error) {
+	c.unknown = append(c.unknown, c.Method+" "+c.Request.URL.Path)
+	c.header.Set(unknownHeader, "1")
+	return 0, nil, errNotFound
 }
 
 // Unknown lists the calls to addresses that the API does not have, such as

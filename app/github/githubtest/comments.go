@@ -101,8 +101,7 @@ func commentRoutes(c *call) (int, any, error) {
 	case c.PathValue("id") == "comments":
 		return listComments(c)
 	}
-	c.unknown = append(c.unknown, c.Method+" "+c.Request.URL.Path)
-	return 0, nil, errNotFound
+	return c.unknownRoute()
 }
 
 func listComments(c *call) (int, any, error) {

@@ -204,3 +204,15 @@ func number(s string) int {
 	}
 	return n
 }
+
+// subject is the first line of a commit's message; "" of what is no commit.
+func (g gitCommand) subject(dir, sha string) string {
+	if none(sha) {
+		return ""
+	}
+	out, err := g.run(dir, "log", "-1", "--format=%s", sha)
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(out)
+}

@@ -283,8 +283,7 @@ func commitRoutes(c *call) (int, any, error) {
 		}
 		return listCommitPulls(c, sha)
 	}
-	c.unknown = append(c.unknown, c.Method+" "+c.Request.URL.Path)
-	return 0, nil, errNotFound
+	return c.unknownRoute()
 }
 
 // listCommitPulls answers with the pull requests that a commit is part of.

@@ -5,10 +5,55 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+
+	"github.com/stanch-dev/stanch/app/github/githubtest/openapi"
 )
 
+// description loads GitHub's API description once for all tests; nil when the
+// environment names none, which TestDescription judges.
+var description = sync.OnceValues(func() (*openapi.Validator, error) {
+	path := os.Getenv(openapi.Variable)
+	if path == "" {
+		return nil, nil
+	}
+	return openapi.Load(path)
+})
+
+func TestDescription(t *testing.T) {
+	openapi.ForTest(t)
+}
+
+// start runs a simulated GitHub. At the test's end nothing that went in or out
+// may have broken GitHub's description of its API and of its webhooks.
 func start(t *testing.T, cfg Config) *Server {
+	t.Helper()
+	loaded, err := description()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if loaded == nil {
+		return startLoose(t, cfg)
+	}
+	v := loaded.Fresh()
+	cfg.Wrap = v.Middleware
+	s := startLoose(t, cfg)
+	t.Cleanup(func() {
+		for _, violation := range v.Violations() {
+			t.Error(violation)
+		}
+		for _, d := range s.Deliveries() {
+			if err := v.Webhook(d.Event, d.Action, d.Payload); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	return s
+}
+
+// startLoose is start for tests that break the rules on purpose.
+func startLoose(t *testing.T, cfg Config) *Server {
 	t.Helper()
 	cfg.Dir = t.TempDir()
 	s, err := New(cfg)

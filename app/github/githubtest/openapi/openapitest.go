@@ -1,0 +1,28 @@
+package openapi
+
+import (
+	"os"
+	"testing"
+)
+
+// Variable names the environment variable that says where the description is.
+const Variable = "STANCH_OPENAPI"
+
+// ForTest loads the description that the environment names. Without one the
+// test is skipped, unless STANCH_CI=1 says that there has to be one.
+func ForTest(t testing.TB) *Validator {
+	t.Helper()
+	path := os.Getenv(Variable)
+	switch {
+	case path != "":
+	case os.Getenv("STANCH_CI") == "1":
+		t.Fatalf("%s is not set: it must name GitHub's API description", Variable)
+	default:
+		t.Skipf("%s is not set: it names GitHub's API description", Variable)
+	}
+	v, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
