@@ -25,7 +25,7 @@ func (s Scan) annotation(l Leak) Annotation {
 		StartLine: max(l.Line, 1),
 		EndLine:   max(l.EndLine, l.Line, 1),
 		Level:     level(l),
-		Title:     cutRunes(visible(kind(l.Finding)), MaxAnnotationTitle),
+		Title:     cutRunes(Printable(kind(l.Finding)), MaxAnnotationTitle),
 		Message:   cutBytes(s.remark(l), MaxAnnotationBytes),
 	}
 	// Our EndColumn is one past the last byte, GitHub's is the last.
@@ -50,13 +50,13 @@ func level(l Leak) string {
 // remark is plain text: GitHub shows no Markdown in annotations.
 func (s Scan) remark(l Leak) string {
 	var b strings.Builder
-	b.WriteString(visible(kind(l.Finding)))
+	b.WriteString(Printable(kind(l.Finding)))
 	if l.Redacted != "" && !s.Public {
-		b.WriteString(" (" + visible(l.Redacted) + ")")
+		b.WriteString(" (" + Printable(l.Redacted) + ")")
 	}
 	b.WriteString(" in this line")
 	if l.Commit != "" {
-		b.WriteString(", added by commit " + visible(short(l.Commit)))
+		b.WriteString(", added by commit " + Printable(short(l.Commit)))
 	}
 	b.WriteString(". Take it out of the file and read it from where secrets are kept. Deleting the line does not " +
 		"make it secret again: the commit stays readable. What has been done about it is in the check's summary.")

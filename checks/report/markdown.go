@@ -7,9 +7,9 @@ import (
 	"unicode/utf8"
 )
 
-// visible makes s printable: control characters, direction marks, invalid UTF-8
+// Printable makes s fit for a screen: control characters, direction marks, invalid UTF-8
 // and all else that a screen does not show are spelt out.
-func visible(s string) string {
+func Printable(s string) string {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
@@ -33,7 +33,7 @@ func visible(s string) string {
 // takes pipes and backslashes away from it; with one of these the text is
 // written as HTML with every special character as an entity.
 func code(s string) string {
-	s = visible(s)
+	s = Printable(s)
 	switch {
 	case strings.TrimSpace(s) == "":
 		return "<code></code>"
@@ -63,7 +63,7 @@ const noLink = "\u200b"
 // link.
 func plain(s string) string {
 	var b strings.Builder
-	for _, r := range visible(s) {
+	for _, r := range Printable(s) {
 		switch {
 		case strings.ContainsRune("@#", r):
 			fmt.Fprintf(&b, "&#%d;%s", r, noLink)

@@ -154,7 +154,7 @@ func newDriver(run Run) sarifDriver {
 func newInvocation(run Run, m mask) sarifInvocation {
 	in := sarifInvocation{Successful: len(run.Problems) == 0}
 	for _, p := range run.Problems {
-		in.Notifications = append(in.Notifications, sarifNotification{"error", sarifText{visible(m.text(p))}})
+		in.Notifications = append(in.Notifications, sarifNotification{"error", sarifText{Printable(m.text(p))}})
 	}
 	return in
 }
@@ -163,7 +163,7 @@ func newResult(f checks.Finding, region sarifRegion, index map[string]int) sarif
 	r := sarifResult{
 		RuleID:       ruleID(f),
 		Level:        sarifLevelOf(severity(f)),
-		Message:      sarifText{visible(kind(f) + ": " + f.Redacted)},
+		Message:      sarifText{Printable(kind(f) + ": " + f.Redacted)},
 		Locations:    []sarifLocation{{sarifPhysical{sarifArtifact{uri(f.Path)}, region}}},
 		Fingerprints: map[string]string{fingerprintName: string(f.Fingerprint)},
 		Properties:   map[string]string{},
@@ -174,7 +174,7 @@ func newResult(f checks.Finding, region sarifRegion, index map[string]int) sarif
 	extra := []detail{{"commit", f.Commit}, {"author", f.Author}, {"date", date(f)}, {"validity", string(f.Validity)}}
 	for _, d := range extra {
 		if d.text != "" {
-			r.Properties[d.name] = visible(d.text)
+			r.Properties[d.name] = Printable(d.text)
 		}
 	}
 	return r

@@ -216,7 +216,7 @@ func (s Scan) manifest() string {
 		skipped = append(skipped, c.Skipped...)
 		if i < maxRanges {
 			fmt.Fprintf(&b, "| %s | %s | %d | %d | %s | %d |\n",
-				base(c.Base), commit(c.Tip), c.Commits, c.Blobs, size(c.Bytes), len(c.Skipped))
+				base(c.Base), commit(c.Tip), c.Commits, c.Blobs, Size(c.Bytes), len(c.Skipped))
 		}
 	}
 	if more := len(s.Coverage) - maxRanges; more > 0 {

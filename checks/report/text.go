@@ -28,8 +28,8 @@ func Text(w io.Writer, findings []checks.Finding, colour bool) error {
 		return code + s + reset
 	}
 	for _, f := range maskAll(findings) {
-		place := fmt.Sprintf("%s:%d:%d", visible(f.Path), f.Line, f.Column)
-		fmt.Fprintf(out, "%s: %s\n", paint(bold, place), paint(red, visible(kind(f))))
+		place := fmt.Sprintf("%s:%d:%d", Printable(f.Path), f.Line, f.Column)
+		fmt.Fprintf(out, "%s: %s\n", paint(bold, place), paint(red, Printable(kind(f))))
 		for _, d := range details(f) {
 			fmt.Fprintf(out, "  %s %s\n", paint(dim, fmt.Sprintf("%-11s", d.name)), d.text)
 		}
@@ -43,15 +43,15 @@ type detail struct{ name, text string }
 // details are the lines below a finding; what is not known has none.
 func details(f checks.Finding) []detail {
 	all := []detail{
-		{"found", visible(f.Redacted)},
-		{"fingerprint", visible(string(f.Fingerprint))},
-		{"commit", visible(f.Commit)},
-		{"author", visible(f.Author)},
+		{"found", Printable(f.Redacted)},
+		{"fingerprint", Printable(string(f.Fingerprint))},
+		{"commit", Printable(f.Commit)},
+		{"author", Printable(f.Author)},
 		{"date", date(f)},
-		{"validity", visible(string(f.Validity))},
+		{"validity", Printable(string(f.Validity))},
 	}
 	if f.Rule != nil {
-		all = append(all, detail{"next", visible(strings.Join(strings.Fields(f.Rule.Runbook), " "))})
+		all = append(all, detail{"next", Printable(strings.Join(strings.Fields(f.Rule.Runbook), " "))})
 	}
 	var known []detail
 	for _, d := range all {

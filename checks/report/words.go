@@ -26,8 +26,8 @@ func elapsed(d time.Duration) string {
 	return fmt.Sprintf("%d h", int(d.Round(time.Hour).Hours()))
 }
 
-// size writes a number of bytes as people say it.
-func size(n int64) string {
+// Size writes a number of bytes as people say it: "4.5 MB".
+func Size(n int64) string {
 	switch {
 	case n < 1000:
 		return fmt.Sprintf("%d B", n)

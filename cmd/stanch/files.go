@@ -1,0 +1,247 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// maxFile is the size of the biggest file that is scanned. It bounds the memory
+// that one file takes; a bigger one makes the scan incomplete.
+const maxFile = 256 << 20
+
+// stdinName is what findings in standard input name as their file.
+const stdinName = "<stdin>"
+
+// span is a range of columns in characters, as SARIF counts them.
+type span struct{ start, end int }
+
+// characters gives a finding's columns in characters, if its line is known.
+func (s scanned) characters(f checks.Finding) (start, end int, ok bool) {
+	if c, found := s.columns[f.Location]; found {
+		return c.start, c.end, true
+	}
+	return f.Column, f.EndColumn, s.counts
+}
+
+// scanPaths scans files and folders, in an order that does not depend on how
+// many are read at a time.
+func scanPaths(ctx context.Context, paths []string, scanner *checks.Scanner) (scanned, error) {
+	s := scanned{columns: map[checks.Location]span{}, counts: true}
+	files, err := s.collect(ctx, paths)
+	if err != nil {
+		return s, err
+	}
+	results := make([]fileResult, len(files))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, file := range files {
+		group.Go(func() error {
+			if ctx.Err() == nil {
+				results[i] = scanFile(file, scanner)
+			}
+			return nil
+		})
+	}
+	group.Wait()
+	if err := ctx.Err(); err != nil {
+		return s, fmt.Errorf("scan: %w", err)
+	}
+	n := 0
+	for _, r := range results {
+		if s.add(r) {
+			n++
+		}
+	}
+	if n == 0 && len(s.problems) == 0 {
+		s.problems = append(s.problems, "nothing: there is no file in "+strings.Join(paths, ", "))
+	}
+	s.what = amount(n, "file")
+	return s, nil
+}
+
+// collect lists the files below the paths, in the order of their names. Only
+// what is git's own is left out: its objects are compressed, see --git.
+func (s *scanned) collect(ctx context.Context, paths []string) ([]string, error) {
+	var files []string
+	links := 0
+	for _, root := range paths {
+		root = filepath.Clean(root)
+		info, err := os.Stat(root) // a link that was named is meant
+		if err != nil {
+			s.problem(root, err)
+			continue
+		}
+		if !info.IsDir() {
+			files = s.collectFile(files, root, info.Mode())
+			continue
+		}
+		err = filepath.WalkDir(root+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
+			path = filepath.Clean(path)
+			switch {
+			case ctx.Err() != nil:
+				return ctx.Err()
+			case err != nil:
+				s.problem(path, err)
+			case d.IsDir() && d.Name() == ".git" && path != root:
+				return filepath.SkipDir
+			case d.IsDir():
+			case d.Type()&fs.ModeSymlink != 0:
+				links++
+			case !d.Type().IsRegular():
+				s.notes = append(s.notes, path+" was skipped: it is "+kindOf(d.Type()))
+			default:
+				files = append(files, path)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("scan: %w", err)
+		}
+	}
+	if links > 0 {
+		s.notes = append(s.notes, amount(links, "symbolic link")+" not followed")
+	}
+	slices.SortFunc(files, comparePaths)
+	return slices.Compact(files), nil
+}
+
+// collectFile adds a path that the user named and that is no folder.
+func (s *scanned) collectFile(files []string, path string, mode fs.FileMode) []string {
+	if !mode.IsRegular() {
+		s.problems = append(s.problems, path+": it is "+kindOf(mode)+": pipe its content to --stdin")
+		return files
+	}
+	return append(files, path)
+}
+
+// comparePaths orders paths as a walk meets them: by folder, then by name.
+func comparePaths(a, b string) int {
+	separator := string(filepath.Separator)
+	return cmp.Or(slices.Compare(strings.Split(a, separator), strings.Split(b, separator)), strings.Compare(a, b))
+}
+
+// kindOf names what is neither a file nor a folder.
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	case mode&fs.ModeDevice != 0:
+		return "a device"
+	}
+	return "no regular file"
+}
+
+// problem records that a path could not be scanned. The system's message names
+// the path already, so only its reason is kept.
+func (s *scanned) problem(path string, err error) {
+	var at *fs.PathError
+	if errors.As(err, &at) {
+		err = at.Err
+	}
+	s.problems = append(s.problems, fmt.Sprintf("%s: %v", path, err))
+}
+
+// A fileResult is what one file held.
+type fileResult struct {
+	path     string
+	findings []checks.Finding
+	columns  []span
+	bytes    int64
+	err      error
+}
+
+// add takes over a file's result and reports whether the file was scanned.
+func (s *scanned) add(r fileResult) bool {
+	if r.err != nil {
+		s.problem(r.path, r.err)
+		return false
+	}
+	s.bytes += r.bytes
+	s.findings = append(s.findings, r.findings...)
+	for i, f := range r.findings {
+		s.columns[f.Location] = r.columns[i]
+	}
+	return true
+}
+
+var errTooBig = fmt.Errorf("it is bigger than %d MiB: scan its parts with --stdin", maxFile>>20)
+
+func scanFile(path string, scanner *checks.Scanner) fileResult {
+	f, err := os.Open(path)
+	if err != nil {
+		return fileResult{path: path, err: err}
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return fileResult{path: path, err: err}
+	}
+	return scanReader(path, f, info.Size(), scanner)
+}
+
+// scanReader scans what r holds. The size is a hint: what is read decides.
+func scanReader(path string, r io.Reader, size int64, scanner *checks.Scanner) fileResult {
+	if size > maxFile {
+		return fileResult{path: path, err: errTooBig}
+	}
+	var content bytes.Buffer
+	content.Grow(int(size) + bytes.MinRead) // so that it need not grow again
+	n, err := content.ReadFrom(io.LimitReader(r, maxFile+1))
+	switch {
+	case err != nil:
+		return fileResult{path: path, err: err}
+	case n > maxFile:
+		return fileResult{path: path, err: errTooBig}
+	}
+	data := content.Bytes()
+	result := fileResult{path: path, bytes: int64(len(data)), findings: scanner.Scan(filepath.ToSlash(path), data)}
+	lines := lineStarts{data: data, line: 1}
+	for _, f := range result.findings {
+		start := lines.characters(f.Line, f.Column)
+		end := lines
+		result.columns = append(result.columns, span{start, end.characters(f.EndLine, f.EndColumn)})
+	}
+	return result
+}
+
+func scanStdin(stdin io.Reader, scanner *checks.Scanner) (scanned, error) {
+	s := scanned{columns: map[checks.Location]span{}, counts: true, what: "standard input"}
+	r := scanReader(stdinName, stdin, 0, scanner)
+	if s.add(r) && r.bytes == 0 {
+		s.problems = append(s.problems, "nothing: standard input is empty")
+	}
+	return s, nil
+}
+
+// lineStarts walks through data line by line, to count columns in characters.
+// Findings come in order, so each line is passed once.
+type lineStarts struct {
+	data  []byte
+	line  int
+	start int // where line begins in data
+}
+
+// characters turns a column in bytes on a line into one in characters.
+func (l *lineStarts) characters(line, column int) int {
+	for ; l.line < line; l.line++ {
+		l.start += bytes.IndexByte(l.data[l.start:], '\n') + 1
+	}
+	return utf8.RuneCount(l.data[l.start:l.start+column-1]) + 1
+}

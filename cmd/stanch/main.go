@@ -1,0 +1,179 @@
+// Stanch finds leaked credentials, asks their providers whether they work,
+// replaces them where they are kept and proves the leaked ones dead. This is the
+// one program: the server, the scanner of files and git repositories, and the
+// demonstration. Run "stanch help" for its commands.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// The exit statuses, a contract with scripts.
+const (
+	exitDone   = 0 // nothing found, or done
+	exitFound  = 1 // secrets were found
+	exitFailed = 2 // could not do what was asked
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr, os.Getenv)
+	stop()
+	os.Exit(code)
+}
+
+// An environment is what a command may use of the process that it runs in.
+type environment struct {
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+	getenv func(string) string
+}
+
+// A command is one of the words after "stanch". It returns the exit status.
+type command struct {
+	summary string
+	run     func(ctx context.Context, env *environment, args []string) int
+}
+
+func commands() map[string]command {
+	return map[string]command{
+		"scan":    {"find secrets in files, folders, a range of commits or standard input", runScan},
+		"rules":   {"list, show, lint and test the rules that say what a secret is", runRules},
+		"version": {"print the version of this program", runVersion},
+	}
+}
+
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
+	env := &environment{stdin, stdout, stderr, getenv}
+	if len(args) == 0 {
+		fmt.Fprint(stderr, usage())
+		return exitFailed
+	}
+	name, rest := args[0], args[1:]
+	switch {
+	case name == "--version":
+		name = "version"
+	case !slices.Contains([]string{"help", "-h", "-help", "--help"}, name):
+	case len(rest) == 0:
+		fmt.Fprint(stdout, usage())
+		return exitDone
+	default: // "help scan" is "scan --help"
+		name, rest = rest[0], []string{"--help"}
+	}
+	c, ok := commands()[name]
+	if !ok {
+		return env.fail(unknown("command", name, slices.Sorted(maps.Keys(commands())), "stanch help"))
+	}
+	return c.run(ctx, env, rest)
+}
+
+func usage() string {
+	var b strings.Builder
+	b.WriteString("Stanch finds leaked credentials and changes the lock.\n\nUsage: stanch COMMAND [ARGUMENTS]\n\nCommands:\n")
+	all := commands()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(&b, "  %-10s %s\n", name, all[name].summary)
+	}
+	b.WriteString("\n“stanch COMMAND --help” tells more. Exit status: 0 nothing found or done, 1 secrets\n" +
+		"found, 2 could not do what was asked.\n")
+	return b.String()
+}
+
+// fail reports an error and returns the exit status for it.
+func (env *environment) fail(err error) int {
+	fmt.Fprintf(env.stderr, "stanch: %v\n", err)
+	return exitFailed
+}
+
+// unknown is the error for a word that is none of known, with the likeliest one.
+func unknown(what, word string, known []string, help string) error {
+	const near = 3 // more letters than this apart is another word
+	best, distance := "", near
+	for _, k := range known {
+		if d := editDistance(word, k); d < distance {
+			best, distance = k, d
+		}
+	}
+	if best != "" {
+		return fmt.Errorf("unknown %s %q: did you mean %q? “%s” lists them", what, word, best, help)
+	}
+	return fmt.Errorf("unknown %s %q: “%s” lists them", what, word, help)
+}
+
+// editDistance counts the letters to insert, remove or change to make b of a.
+func editDistance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := diagonal
+			if a[i] != b[j] {
+				change++
+			}
+			diagonal = row[j+1]
+			row[j+1] = min(change, row[j]+1, diagonal+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// errHelp says that the help was asked for and given.
+var errHelp = errors.New("help was printed")
+
+// parseFlags parses flags that stand before, between and after the arguments,
+// and returns the arguments. After "--" all is arguments.
+func (env *environment) parseFlags(f *flag.FlagSet, usage string, args []string) (positional []string, err error) {
+	f.SetOutput(io.Discard)
+	f.Usage = func() {}
+	for {
+		err := f.Parse(args)
+		if errors.Is(err, flag.ErrHelp) {
+			fmt.Fprint(env.stdout, usage)
+			printFlags(env.stdout, f)
+			return nil, errHelp
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%w: “stanch %s --help” lists the flags", err, f.Name())
+		}
+		rest := f.Args()
+		if used := len(args) - len(rest); len(rest) == 0 || used > 0 && args[used-1] == "--" {
+			return append(positional, rest...), nil
+		}
+		positional, args = append(positional, rest[0]), rest[1:]
+	}
+}
+
+// exit turns the result of parseFlags, or of any other step, into a status.
+func (env *environment) exit(err error) int {
+	if errors.Is(err, errHelp) {
+		return exitDone
+	}
+	return env.fail(err)
+}
+
+func printFlags(w io.Writer, f *flag.FlagSet) {
+	first := true
+	f.VisitAll(func(fl *flag.Flag) {
+		if first {
+			fmt.Fprint(w, "\nFlags:\n")
+			first = false
+		}
+		value, help := flag.UnquoteUsage(fl)
+		fmt.Fprintf(w, "  %-17s %s\n", strings.TrimSpace("--"+fl.Name+" "+value), help)
+	})
+}
