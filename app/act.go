@@ -258,5 +258,5 @@ func (a *App) giveUp(ctx context.Context, id string, step incident.Step, cause e
 // A personError says what a person must do before a remediation can go on.
 type personError struct{ todo string }
 
-func needPerson(todo string) error     { return &personError{todo} }
+func needPerson(todo string) error   { return &personError{todo} }
 func (e *personError) Error() string { return "waiting for a person: " + e.todo }

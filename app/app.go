@@ -77,7 +77,7 @@ type App struct {
 	rules     map[string]*rules.Rule
 	metrics   *metrics
 	log       *slog.Logger
-	reports   keyedMutex
+	checks    keyedMutex // by check: one write to its check run at a time
 	now       func() time.Time
 }
 

@@ -39,24 +39,50 @@ type reportWorker struct {
 func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) error {
 	a := w.app
 	// Two reports of one check at the same time could finish in the wrong order.
-	unlock := a.reports.lock(job.Args.Check)
+	unlock := a.checks.lock(job.Args.Check)
 	defer unlock()
 	check, err := a.store.Check(ctx, job.Args.Check)
 	if err != nil {
 		return err
 	}
-	state, settled, err := a.state(ctx, check)
+	state, done, err := a.state(ctx, check)
 	if err != nil || check.RunID == 0 {
 		return err
 	}
-	run := report.NewCheckRun(state)
-	if !settled.scans && run.Conclusion == report.Success {
+	run, comment := report.NewCheckRun(state), report.Comment(state)
+	if !done.scans && run.Conclusion == report.Success {
 		return nil // another range of the same commit is still being scanned
 	}
-	digest, err := digestOf(run, report.Comment(state), check.Pulls)
-	if err != nil || digest == check.Reported {
-		return err // GitHub shows this already
+	digest, err := digestOf(run, comment, check.Pulls)
+	if err != nil {
+		return err
 	}
+	mark := digest
+	if done.scans && done.incidents {
+		mark += settledMark
+	}
+	if mark == check.Reported {
+		return nil // GitHub shows this already
+	}
+	if strings.TrimSuffix(check.Reported, settledMark) != digest {
+		if err := a.tell(ctx, check, run, comment); err != nil {
+			return err
+		}
+	}
+	if err := a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetReported(ctx, check.ID, mark) }); err != nil {
+		return err
+	}
+	if mark != digest {
+		a.observe(Event{Stage: Checked, At: a.now(), Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Detail: string(run.Conclusion)})
+	}
+	return nil
+}
+
+// settledMark is added to the digest of a report after which nothing is under way.
+const settledMark = " settled"
+
+// tell completes the check run and writes the comment.
+func (a *App) tell(ctx context.Context, check store.Check, run report.CheckRun, comment string) error {
 	inst := a.github.Installation(check.Installation)
 	switch err := inst.CompleteCheck(ctx, check.Repository, check.RunID, run); {
 	case errors.Is(err, github.ErrNotFound):
@@ -64,16 +90,7 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 	case err != nil:
 		return a.postpone(fmt.Errorf("complete check run: %w", err))
 	}
-	if err := a.comment(ctx, inst, check, report.Comment(state)); err != nil {
-		return a.postpone(err)
-	}
-	if err := a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetReported(ctx, check.ID, digest) }); err != nil {
-		return err
-	}
-	if settled.scans && settled.incidents {
-		a.observe(Event{Stage: Checked, At: a.now(), Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Detail: string(run.Conclusion)})
-	}
-	return nil
+	return a.postpone(a.comment(ctx, inst, check, comment))
 }
 
 // digestOf names what is told to GitHub, to tell it once.
@@ -87,8 +104,8 @@ func digestOf(run report.CheckRun, comment string, pulls []int) (string, error) 
 	return hex.EncodeToString(sum[:]), err
 }
 
-// comment writes the one comment on each pull request. Without text it only
-// empties none: what there is stays.
+// comment writes the one comment on each pull request. Without a text there is
+// nothing to say, and a comment that is there stays as it is.
 func (a *App) comment(ctx context.Context, inst *github.Installation, check store.Check, text string) error {
 	if text == "" {
 		return nil

@@ -64,7 +64,7 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	if !scan.Finished.IsZero() {
 		return nil // a crash after the last transaction: the report job is in the queue
 	}
-	if err := a.showProgress(ctx, check); err != nil {
+	if err := a.showProgress(ctx, check.ID); err != nil {
 		return a.postpone(err)
 	}
 	found, err := a.examine(ctx, s)
@@ -108,10 +108,14 @@ func (a *App) beginScan(ctx context.Context, s scanArgs) (check store.Check, sca
 }
 
 // showProgress makes sure that the check run exists. It is asked for by its
-// external id first, so that a crash does not make a second one.
-func (a *App) showProgress(ctx context.Context, check store.Check) error {
-	if check.RunID != 0 {
-		return nil
+// external id first, so that a crash does not make a second one; and two
+// deliveries of one commit do so one after the other.
+func (a *App) showProgress(ctx context.Context, id string) error {
+	unlock := a.checks.lock(id)
+	defer unlock()
+	check, err := a.store.Check(ctx, id)
+	if err != nil || check.RunID != 0 {
+		return err
 	}
 	run, err := a.github.Installation(check.Installation).EnsureCheck(ctx, check.Repository, check.HeadSHA, check.ID, "")
 	if err != nil {

@@ -35,11 +35,11 @@ func (a *App) verify(ctx context.Context, leaks []git.Leak) (map[checks.Fingerpr
 	}
 	verdicts := make(map[checks.Fingerprint]provider.Verdict, len(distinct))
 	var mu sync.Mutex
-	g, ctx := errgroup.WithContext(ctx)
+	g, each := errgroup.WithContext(ctx)
 	g.SetLimit(verifyAtOnce)
 	for fp, cred := range distinct {
 		g.Go(func() error {
-			v, err := a.providers.Verify(ctx, cred)
+			v, err := a.providers.Verify(each, cred)
 			mu.Lock()
 			defer mu.Unlock()
 			verdicts[fp] = v

@@ -9,6 +9,7 @@ import (
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivertype"
 )
 
 // pollInterval is how often the queue looks for jobs that nobody announced.
@@ -40,7 +41,8 @@ func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[str
 		JobTimeout:        jobTimeout,
 		FetchPollInterval: pollInterval,
 		FetchCooldown:     20 * time.Millisecond,
-		Logger:            slog.New(minLevel{s.log.Handler(), slog.LevelWarn}),
+		ErrorHandler:      errorLog{s.log},
+		Logger:            s.quietLog(),
 	})
 	if err != nil {
 		return fmt.Errorf("make job queue: %w", err)
@@ -96,6 +98,28 @@ func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 func FinishStep[T river.JobArgs](ctx context.Context, tx *Tx, job *river.Job[T]) error {
 	_, err := river.ResumableSetStepTx[*riversqlite.Driver](ctx, tx.tx, job)
 	return err
+}
+
+// errorLog logs what goes wrong in jobs. Errors hold no secrets; a panic's value
+// might, so it is not logged: the trace says where it was.
+type errorLog struct{ log *slog.Logger }
+
+// HandleError implements river.ErrorHandler. A cancelled job has said in the
+// store why.
+func (l errorLog) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
+	l.log.WarnContext(ctx, "job failed", "job", job.ID, "kind", job.Kind, "attempt", job.Attempt, "error", err)
+	return nil
+}
+
+// HandlePanic implements river.ErrorHandler.
+func (l errorLog) HandlePanic(ctx context.Context, job *rivertype.JobRow, _ any, trace string) *river.ErrorHandlerResult {
+	l.log.ErrorContext(ctx, "job panicked", "job", job.ID, "kind", job.Kind, "attempt", job.Attempt, "trace", trace)
+	return nil
+}
+
+// quietLog is for River, which tells of its own health at the lower levels.
+func (s *Store) quietLog() *slog.Logger {
+	return slog.New(minLevel{s.log.Handler(), slog.LevelWarn})
 }
 
 // minLevel hides what the queue says about its own health below a level.

@@ -144,7 +144,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	if version > schemaVersion {
 		return fmt.Errorf("its tables are of version %d and this program knows version %d: use a newer stanch", version, schemaVersion)
 	}
-	river, err := rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.log})
+	river, err := rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.quietLog()})
 	if err != nil {
 		return err
 	}
