@@ -74,50 +74,59 @@ func scanPaths(ctx context.Context, paths []string, scanner *checks.Scanner) (sc
 	return s, nil
 }
 
-// collect lists the files below the paths, in the order of their names. Only
-// what is git's own is left out: its objects are compressed, see --git.
+// collect lists the files below the paths, by folder and name.
 func (s *scanned) collect(ctx context.Context, paths []string) ([]string, error) {
 	var files []string
 	links := 0
 	for _, root := range paths {
 		root = filepath.Clean(root)
 		info, err := os.Stat(root) // a link that was named is meant
-		if err != nil {
+		switch {
+		case err != nil:
 			s.problem(root, err)
 			continue
-		}
-		if !info.IsDir() {
+		case !info.IsDir():
 			files = s.collectFile(files, root, info.Mode())
 			continue
 		}
-		err = filepath.WalkDir(root+string(filepath.Separator), func(path string, d fs.DirEntry, err error) error {
-			path = filepath.Clean(path)
-			switch {
-			case ctx.Err() != nil:
-				return ctx.Err()
-			case err != nil:
-				s.problem(path, err)
-			case d.IsDir() && d.Name() == ".git" && path != root:
-				return filepath.SkipDir
-			case d.IsDir():
-			case d.Type()&fs.ModeSymlink != 0:
-				links++
-			case !d.Type().IsRegular():
-				s.notes = append(s.notes, path+" was skipped: it is "+kindOf(d.Type()))
-			default:
-				files = append(files, path)
-			}
-			return nil
-		})
+		below, skipped, err := s.walk(ctx, root)
 		if err != nil {
 			return nil, fmt.Errorf("scan: %w", err)
 		}
+		files, links = append(files, below...), links+skipped
 	}
 	if links > 0 {
 		s.notes = append(s.notes, amount(links, "symbolic link")+" not followed")
 	}
 	slices.SortFunc(files, comparePaths)
 	return slices.Compact(files), nil
+}
+
+// walk lists the files below a folder and counts the links. Only what is git's
+// own is left out: its objects are compressed, see --git.
+func (s *scanned) walk(ctx context.Context, root string) (files []string, links int, err error) {
+	visit := func(path string, d fs.DirEntry, err error) error {
+		path = filepath.Clean(path)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			s.problem(path, err)
+		case d.IsDir() && d.Name() == ".git" && path != root:
+			return filepath.SkipDir
+		case d.IsDir():
+		case d.Type()&fs.ModeSymlink != 0:
+			links++
+		case !d.Type().IsRegular():
+			s.notes = append(s.notes, path+" was skipped: it is "+kindOf(d.Type()))
+		default:
+			files = append(files, path)
+		}
+		return nil
+	}
+	// The separator makes a link to a folder, named as a path, the folder.
+	err = filepath.WalkDir(root+string(filepath.Separator), visit)
+	return files, links, err
 }
 
 // collectFile adds a path that the user named and that is no folder.
@@ -221,13 +230,21 @@ func scanReader(path string, r io.Reader, size int64, scanner *checks.Scanner) f
 	return result
 }
 
-func scanStdin(stdin io.Reader, scanner *checks.Scanner) (scanned, error) {
+// scanStdin scans standard input. It does not wait for the rest of it when ctx
+// ends: a terminal may have none.
+func scanStdin(ctx context.Context, stdin io.Reader, scanner *checks.Scanner) (scanned, error) {
 	s := scanned{columns: map[checks.Location]span{}, counts: true, what: "standard input"}
-	r := scanReader(stdinName, stdin, 0, scanner)
-	if s.add(r) && r.bytes == 0 {
-		s.problems = append(s.problems, "nothing: standard input is empty")
+	done := make(chan fileResult, 1)
+	go func() { done <- scanReader(stdinName, stdin, 0, scanner) }()
+	select {
+	case <-ctx.Done():
+		return s, fmt.Errorf("scan standard input: %w", ctx.Err())
+	case r := <-done:
+		if s.add(r) && r.bytes == 0 {
+			s.problems = append(s.problems, "nothing: standard input is empty")
+		}
+		return s, nil
 	}
-	return s, nil
 }
 
 // lineStarts walks through data line by line, to count columns in characters.

@@ -125,7 +125,7 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 	case o.isGit:
 		return scanGit(ctx, o.paths[0], o.git, scanner)
 	case o.stdin:
-		return scanStdin(env.stdin, scanner)
+		return scanStdin(ctx, env.stdin, scanner)
 	}
 	return scanPaths(ctx, o.paths, scanner)
 }

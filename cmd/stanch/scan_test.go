@@ -129,10 +129,13 @@ func TestInterruptedScanIsNotClean(t *testing.T) {
 	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	var stdout, stderr bytes.Buffer
-	code := run(ctx, []string{"scan", "."}, nil, &stdout, &stderr, func(string) string { return "" })
-	if code != exitFailed || stdout.Len() > 0 {
-		t.Errorf("exit status %d, %q; want %d and nothing", code, stdout.String(), exitFailed)
+	silent, _ := io.Pipe() // a terminal at which nobody types
+	for _, args := range [][]string{{"scan", "."}, {"scan", "--stdin"}, {"scan", "--git", "HEAD"}} {
+		var stdout, stderr bytes.Buffer
+		code := run(ctx, args, silent, &stdout, &stderr, func(string) string { return "" })
+		if code != exitFailed || stdout.Len() > 0 {
+			t.Errorf("%v: exit status %d, %q; want %d and nothing", args, code, stdout.String(), exitFailed)
+		}
 	}
 }
 
