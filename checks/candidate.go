@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // A candidate is what one rule takes for a credential.
@@ -94,7 +96,10 @@ func (c *compiled) secretBeside() bool {
 // required companion is missing.
 func (c *compiled) companionsOf(parts map[string]Secret, data []byte, matches [][]int, i int) (start, end int, ok bool) {
 	for n, companion := range c.Detect.Companions {
-		near := companionPattern{c.companions[n], c.companions[n].SubexpIndex(companion.Name), companion.Within}
+		near := companionPattern{c.companions[n], c.companions[n].SubexpIndex(companion.Name), companion.Within, nil}
+		if companion.Name == PartSecret {
+			near.judge = &c.Detect
+		}
 		span := near.nearest(data, matches, i)
 		if span == nil {
 			if companion.Required {
@@ -113,8 +118,9 @@ func (c *compiled) companionsOf(parts map[string]Secret, data []byte, matches []
 // A companionPattern finds a companion's values.
 type companionPattern struct {
 	*regexp.Regexp
-	group int // the value's
-	lines int // how far from the match it may stand
+	group int           // the value's
+	lines int           // how far from the match it may stand
+	judge *rules.Detect // what the value must satisfy, if it is the secret
 }
 
 // nearest returns where the value stands that belongs to matches[i]: the one
@@ -166,7 +172,8 @@ func (p companionPattern) in(data []byte, w window) []window {
 	}
 	var values []window
 	for _, m := range within(p.Regexp, data, window{max(0, w.start-1), min(len(data), w.end+1)}) {
-		if start, end := m[2*p.group], m[2*p.group+1]; start >= 0 {
+		start, end := m[2*p.group], m[2*p.group+1]
+		if start >= 0 && (p.judge == nil || credible(p.judge, "", string(data[start:end]))) {
 			values = append(values, window{start, end})
 		}
 	}

@@ -11,8 +11,8 @@ import (
 // anything between them. Work that grew with the square would take minutes.
 func TestHostileInput(t *testing.T) {
 	const (
-		size    = 64 << 10
-		allowed = 10 * time.Second // a hundred times what it takes, for busy machines
+		size    = 32 << 10
+		allowed = 3 * time.Second // a hundred times what it takes, for busy machines
 	)
 	s := scanner(t)
 	hostile := map[string]string{
@@ -23,7 +23,6 @@ func TestHostileInput(t *testing.T) {
 	for _, r := range catalogue(t) {
 		example, _ := expand(t, r, r.Examples[0], 1)
 		hostile["keyword of "+r.ID] = r.Detect.Keywords[0]
-		hostile["example of "+r.ID] = example
 		hostile["cut example of "+r.ID] = example[:len(example)-1-len(example)/20]
 	}
 	for name, unit := range hostile {
@@ -31,7 +30,7 @@ func TestHostileInput(t *testing.T) {
 		start := time.Now()
 		s.Scan("file", data)
 		if took := time.Since(start); took > allowed {
-			t.Errorf("64 KiB of %s took %v", name, took)
+			t.Errorf("32 KiB of %s took %v", name, took)
 		}
 	}
 }

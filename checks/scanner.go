@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -11,16 +12,9 @@ import (
 	"github.com/stanch-dev/stanch/rules"
 )
 
-const (
-	// lead is how many bytes before a keyword a match may begin.
-	lead = 128
-	// defaultReach is how many bytes after a keyword a match may end when the
-	// rule does not say.
-	defaultReach = 512
-	// maxStars is how many asterisks stand for the hidden part of a value, however
-	// long it is: its length is nobody's business.
-	maxStars = 12
-)
+// maxStars is how many asterisks stand for the hidden part of a value, however
+// long it is: its length is nobody's business.
+const maxStars = 12
 
 // A Scanner finds credentials in bytes. It is pure and safe for concurrent use.
 //
@@ -53,7 +47,12 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 	s := &Scanner{key: slices.Clone(key)}
 	var keywords []string
 	index := make(map[string]int)
+	taken := make(map[string]bool)
 	for i, r := range catalogue {
+		if taken[r.ID] {
+			return nil, fmt.Errorf("rule %s is there twice: rename or remove one", r.ID)
+		}
+		taken[r.ID] = true
 		c, err := compile(r)
 		if err != nil {
 			return nil, fmt.Errorf("rule %s: %w", r.ID, err)
@@ -71,9 +70,12 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 			s.users[id] = append(s.users[id], i)
 		}
 	}
-	var err error
-	s.matcher, err = newMatcher(keywords)
-	return s, err
+	m, err := newMatcher(keywords)
+	if err != nil {
+		return nil, err
+	}
+	s.matcher = m
+	return s, nil
 }
 
 // compile prepares one rule.
@@ -81,14 +83,14 @@ func compile(r *rules.Rule) (compiled, error) {
 	if len(r.Detect.Keywords) == 0 || slices.Contains(r.Detect.Keywords, "") {
 		return compiled{}, errors.New("a rule needs keywords, and none of them empty")
 	}
+	if r.Detect.Reach < 0 {
+		return compiled{}, fmt.Errorf("reach %d is negative: nothing would be found", r.Detect.Reach)
+	}
 	pattern, err := regexp.Compile(r.Detect.Pattern)
 	if err != nil {
 		return compiled{}, fmt.Errorf("pattern: %w", err)
 	}
-	c := compiled{Rule: r, pattern: pattern, reach: r.Detect.Reach}
-	if c.reach <= 0 {
-		c.reach = defaultReach
-	}
+	c := compiled{Rule: r, pattern: pattern, reach: cmp.Or(r.Detect.Reach, rules.DefaultReach)}
 	for _, companion := range r.Detect.Companions {
 		p, err := regexp.Compile(companion.Pattern)
 		if err != nil {
@@ -161,7 +163,7 @@ func (s *Scanner) candidates(data []byte) []candidate {
 // around is the window around a keyword at data[start:end]: as far as a match
 // may go, and a byte more on either side to see what stands next to it.
 func (c *compiled) around(data []byte, start, end int) window {
-	return window{max(0, start-lead-1), min(len(data), end+c.reach+1)}
+	return window{max(0, start-rules.Lead-1), min(len(data), end+c.reach+1)}
 }
 
 // hide replaces in path every secret of found, and whatever a rule takes for a

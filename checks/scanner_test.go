@@ -209,6 +209,17 @@ func TestScanPairsAWSKeys(t *testing.T) {
 	}
 }
 
+// TestScanPassesOverWhatIsNoKey puts a commit's id, which has the length of a
+// secret access key, nearer to the key's id than the secret is.
+func TestScanPassesOverWhatIsNoKey(t *testing.T) {
+	secret := token(t, "{40:base64}", 1)
+	file := "commit " + token(t, "{40:hex}", 1) + "\nid " + token(t, "AKIA{16:base32}", 1) +
+		"\ncommit " + token(t, "{40:hex}", 2) + "\nsecret " + secret + "\n"
+	if f := one(t, scanner(t).Scan("file", []byte(file))); f.Credential.Secret().Expose() != secret {
+		t.Error("the commit's id was taken for the secret")
+	}
+}
+
 func TestScanKeepsParts(t *testing.T) {
 	s := scanner(t)
 	file := "postgres://shop:" + token(t, "{6:lower}{4:digit}", 1) + "@db.acme.net:5000/orders"
@@ -290,6 +301,8 @@ func TestNewScannerRefuses(t *testing.T) {
 		"no rules":        {nil, testKey, "no rules"},
 		"no key":          {good, nil, "no fingerprint key"},
 		"no keyword":      {broken(func(r *rules.Rule) { r.Detect.Keywords = nil }), testKey, "needs keywords"},
+		"a rule twice":    {append(good[:1:1], good[0]), testKey, "twice"},
+		"negative reach":  {broken(func(r *rules.Rule) { r.Detect.Reach = -1 }), testKey, "reach -1"},
 		"broken pattern":  {broken(func(r *rules.Rule) { r.Detect.Pattern = "(" }), testKey, "pattern"},
 		"nameless helper": {broken(func(r *rules.Rule) { r.Detect.Companions = []rules.Companion{{Name: "id", Pattern: "x"}} }), testKey, "no group"},
 	} {

@@ -14,13 +14,16 @@ import (
 	"strings"
 )
 
+// How far from a keyword a match may lie, in bytes. What lies farther is not
+// found, so Lint refuses patterns that are longer.
+const (
+	Lead         = 128 // before the keyword
+	DefaultReach = 512 // after it, when Detect.Reach is zero
+)
+
 const (
 	// maxReach bounds how far a pattern may look, and so what a scan costs.
 	maxReach = 32 << 10
-	// impliedReach is the reach of a rule that names none, and impliedLead how far
-	// before its keyword a match may begin. Package checks scans by them.
-	impliedReach = 512
-	impliedLead  = 128
 	// minKeyword is the least length of a keyword: shorter ones are everywhere.
 	minKeyword = 3
 	// maxWithin is how many lines away a companion may stand.
@@ -143,7 +146,7 @@ func (l *linter) pattern(name, expr string, reach int, parts map[string]bool) bo
 	}
 	least, most := width(tree)
 	l.must(least > 0, "%s matches the empty text", name)
-	limit := impliedLead + cmp.Or(reach, impliedReach)
+	limit := Lead + cmp.Or(reach, DefaultReach)
 	// Where a reach is written down, it is what holds an unbounded pattern.
 	l.must(most <= limit || reach > 0 && most == unbounded, "%s may match more than %d bytes: bound its repetitions or set reach", name, limit)
 	return true
