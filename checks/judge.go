@@ -77,7 +77,7 @@ func placeholder(name, value string) bool {
 // formatter, or is a piece of code.
 func interpolated(value string) bool {
 	switch value[0] {
-	case '$', '<', '%', '{', '[', '(', '&', '*', '!', '@', '=', '#', '\\', ':', '.', ',':
+	case '$', '<', '%', '{', '[', '(', '&', '*', '=', '\\', ':', '.', ',':
 		return true
 	}
 	if _, rest, found := strings.Cut(value, "{"); found && strings.Contains(rest, "}") {

@@ -9,7 +9,7 @@ import (
 func TestPasswords(t *testing.T) {
 	s := scanner(t)
 	for _, value := range []string{
-		"Tr0ub4dor&3", "k9#mQ2vL", "pa55w0rd!x9", "zaq12wsx-Rfv", "9f86d081" + "884c7d65", "5up3rm4n_r3turns",
+		"Tr0ub4dor&3", "k9#mQ2vL", "!K9mq2vLx", "#a8Fk2mL@Q", "pa55w0rd!x9", "zaq12wsx-Rfv", "9f86d081" + "884c7d65", "5up3rm4n_r3turns",
 	} {
 		for _, text := range []string{
 			`password = "` + value + `"`,

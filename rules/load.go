@@ -55,7 +55,7 @@ func Load(fsys fs.FS) ([]*Provider, error) {
 		if err != nil {
 			return nil, fmt.Errorf("read rule file %s: %w", name, err)
 		}
-		p, err := decode(name, data)
+		p, err := Decode(name, data)
 		if err != nil {
 			return nil, err
 		}
@@ -70,8 +70,9 @@ func Load(fsys fs.FS) ([]*Provider, error) {
 	return providers, nil
 }
 
-// decode reads one provider file.
-func decode(name string, data []byte) (*Provider, error) {
+// Decode reads one provider file. It is named after its provider, and errors name
+// it.
+func Decode(name string, data []byte) (*Provider, error) {
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	dec.KnownFields(true)
 	p := new(Provider)
