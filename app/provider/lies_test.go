@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -23,18 +24,18 @@ func always(status int, media, body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { answer(w, status, media, body) }
 }
 
-// bomb is 64 MiB of a JSON string in some kilobytes.
-func bomb(w http.ResponseWriter, _ *http.Request) {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	z.Write([]byte(`{"id":1,"login":"`))
-	for range 64 {
-		z.Write(bytes.Repeat([]byte("a"), 1<<20))
-	}
-	z.Write([]byte(`"}`))
+// packed is 16 MiB of a JSON string in some kilobytes.
+var packed = sync.OnceValue(func() string {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	z.Write([]byte(`{"id":1,"login":"` + strings.Repeat("a", 16<<20) + `"}`))
 	z.Close()
+	return b.String()
+})
+
+func bomb(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Encoding", "gzip")
-	answer(w, 200, "application/json", packed.String())
+	answer(w, 200, "application/json", packed())
 }
 
 func drip(w http.ResponseWriter, r *http.Request) {
@@ -50,57 +51,94 @@ func drip(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// Nothing of what networks do in place of answering may count as an answer.
+// A lie is what networks say in place of an answer.
+type lie struct {
+	handler http.HandlerFunc
+	// exact lies fool a rule that does not look at the words of a refusal.
+	exact bool
+	// toAll lies are found out by the control alone.
+	toAll bool
+}
+
+var lies = map[string]lie{
+	"captive portal":           {handler: always(200, "text/html", portal)},
+	"portal that claims json":  {handler: always(200, "application/json", portal)},
+	"firewall 403":             {handler: always(403, "text/html; charset=utf-8", portal)},
+	"firewall claims json":     {handler: always(403, "application/json", portal)},
+	"proxy 401":                {handler: always(401, "text/html", portal)},
+	"anybody is octocat":       {handler: always(200, "application/json", whoIs), toAll: true},
+	"identity as text":         {handler: always(200, "text/plain", whoIs)},
+	"identity as html":         {handler: always(200, "text/html", whoIs)},
+	"identity without a type":  {handler: always(200, "", whoIs)},
+	"refusal as text":          {handler: always(401, "text/plain", badCred)},
+	"refusal in other words":   {handler: always(401, "application/json", `{"message":"Log in to the proxy"}`), exact: true},
+	"half an identity":         {handler: always(200, "application/json", `{"login":"octocat"}`)},
+	"null identity":            {handler: always(200, "application/json", `{"login":null,"id":null}`)},
+	"empty identity":           {handler: always(200, "application/json", `{"login":"","id":1}`)},
+	"identity of objects":      {handler: always(200, "application/json", `{"login":{},"id":[]}`)},
+	"list":                     {handler: always(200, "application/json", `[`+whoIs+`]`)},
+	"broken json":              {handler: always(200, "application/json", whoIs[:20])},
+	"two answers":              {handler: always(200, "application/json", whoIs+whoIs)},
+	"empty 200":                {handler: always(200, "application/json", "")},
+	"empty 401":                {handler: always(401, "application/json", "")},
+	"server error":             {handler: always(500, "application/json", badCred)},
+	"unavailable":              {handler: always(503, "application/json", whoIs)},
+	"rate limit":               {handler: always(429, "application/json", badCred)},
+	"forbidden for being fast": {handler: always(403, "application/json", `{"message":"You have exceeded a secondary rate limit"}`), exact: true},
+	"too large":                {handler: always(200, "application/json", whoIs+strings.Repeat(" ", maxBody))},
+	"gzip bomb":                {handler: bomb},
+	"slow drip":                {handler: drip},
+	"hangs up":                 {handler: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }},
+	"repeats what it is told": {handler: func(w http.ResponseWriter, r *http.Request) {
+		said, _ := json.Marshal(map[string]string{"login": strings.Repeat("x", maxText-10) + r.Header.Get("Authorization"), "id": "1"})
+		answer(w, 200, "application/json", string(said))
+	}},
+}
+
+// Nothing of what networks do in place of answering may count as an answer: not
+// when everybody is told it, and not when the control gets an honest refusal.
 func TestLies(t *testing.T) {
-	for name, handler := range map[string]http.HandlerFunc{
-		"captive portal":           always(200, "text/html", portal),
-		"portal that claims json":  always(200, "application/json", portal),
-		"firewall 403":             always(403, "text/html; charset=utf-8", portal),
-		"proxy 401":                always(401, "text/html", portal),
-		"anybody is octocat":       always(200, "application/json", whoIs),
-		"identity as text":         always(200, "text/plain", whoIs),
-		"identity as html":         always(200, "text/html", whoIs),
-		"identity without a type":  always(200, "", whoIs),
-		"refusal as text":          always(401, "text/plain", badCred),
-		"refusal in other words":   always(401, "application/json", `{"message":"Log in to the proxy"}`),
-		"half an identity":         always(200, "application/json", `{"login":"octocat"}`),
-		"null identity":            always(200, "application/json", `{"login":null,"id":null}`),
-		"identity of objects":      always(200, "application/json", `{"login":{},"id":[]}`),
-		"list":                     always(200, "application/json", `[`+whoIs+`]`),
-		"broken json":              always(200, "application/json", whoIs[:20]),
-		"two answers":              always(200, "application/json", whoIs+whoIs),
-		"empty 200":                always(200, "application/json", ""),
-		"empty 401":                always(401, "application/json", ""),
-		"server error":             always(500, "application/json", badCred),
-		"unavailable":              always(503, "application/json", whoIs),
-		"rate limit":               always(429, "application/json", badCred),
-		"forbidden for being fast": always(403, "application/json", `{"message":"You have exceeded a secondary rate limit"}`),
-		"too large":                always(200, "application/json", `{"id":1,"login":"a","x":"`+strings.Repeat("a", maxBody)+`"}`),
-		"gzip bomb":                bomb,
-		"slow drip":                drip,
-		"hangs up":                 func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"repeats what it is told": func(w http.ResponseWriter, r *http.Request) {
-			said, _ := json.Marshal(map[string]string{"login": strings.Repeat("x", maxText-10) + r.Header.Get("Authorization"), "id": "1"})
-			answer(w, 200, "application/json", string(said))
-		},
-	} {
+	lax := catalogueRule(t, "github-pat")
+	lax.Verify.Answers = []rules.Answer{{Status: 200, Identity: []string{"login", "id"}, Means: rules.MeansActive}}
+	for _, status := range []int{302, 401, 403, 429, 500, 503} {
+		lax.Verify.Answers = append(lax.Verify.Answers, rules.Answer{Status: status, Means: rules.MeansInactive})
+	}
+	for name, lie := range lies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			wantUnknown(t, serve(t, handler).URL)
+			cred := sample(t, "github-pat")
+			toOne := func(w http.ResponseWriter, r *http.Request) {
+				if strings.HasSuffix(r.Header.Get("Authorization"), cred.Secret().Expose()) {
+					lie.handler(w, r)
+					return
+				}
+				answer(w, 401, "application/json", badCred)
+			}
+			wantUnknown(t, catalogueRule(t, "github-pat"), cred, serve(t, lie.handler).URL)
+			if !lie.toAll {
+				wantUnknown(t, catalogueRule(t, "github-pat"), cred, serve(t, toOne).URL)
+				if !lie.exact {
+					wantUnknown(t, lax, cred, serve(t, toOne).URL)
+				}
+			}
 		})
 	}
+}
+
+func TestNoAnswers(t *testing.T) {
+	rule, cred := catalogueRule(t, "github-pat"), sample(t, "github-pat")
 	t.Run("unknown certificate", func(t *testing.T) {
 		server := httptest.NewTLSServer(always(200, "application/json", whoIs))
 		server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelInfo)
 		defer server.Close()
-		if v := wantUnknown(t, server.URL); v.Evidence.Answer != "tls" {
+		if v := wantUnknown(t, rule, cred, server.URL); v.Evidence.Answer != "tls" {
 			t.Errorf("answer %q, want tls", v.Evidence.Answer)
 		}
 	})
 	t.Run("nobody there", func(t *testing.T) {
 		server := httptest.NewServer(nil)
 		server.Close()
-		wantUnknown(t, server.URL)
+		wantUnknown(t, rule, cred, server.URL)
 	})
 	t.Run("redirect", func(t *testing.T) {
 		var reached atomic.Int32
@@ -110,7 +148,7 @@ func TestLies(t *testing.T) {
 		})
 		for _, status := range []int{301, 302, 303, 307, 308} {
 			server := serve(t, func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, status) })
-			wantUnknown(t, server.URL)
+			wantUnknown(t, rule, cred, server.URL)
 		}
 		if reached.Load() != 0 {
 			t.Error("a redirect was followed")
@@ -118,10 +156,9 @@ func TestLies(t *testing.T) {
 	})
 }
 
-func wantUnknown(t *testing.T, base string) Verdict {
+func wantUnknown(t *testing.T, rule *rules.Rule, cred checks.Credential, base string) Verdict {
 	t.Helper()
-	cred := sample(t, "github-pat")
-	p := newProviders(t, Config{BaseURLs: map[string]string{"github": base}})
+	p := newProviders(t, Config{Catalogue: []*rules.Rule{rule}, BaseURLs: map[string]string{"github": base}})
 	p.within = 500 * time.Millisecond
 	v, err := p.Verify(t.Context(), cred)
 	if err != nil {
@@ -195,11 +232,16 @@ func TestPlaceholdersAreEscapedWhereTheyStand(t *testing.T) {
 func TestSecretsStayOutOfEvidence(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
-	for _, secret := range []string{"sesame" + "OpenPlease", "with\r\nnew: line", "%zz\x7f", "..", "bad\xffutf8"} {
+	for secret, unfit := range map[string]bool{
+		"sesame" + "OpenPlease": false, "with\r\nnew: line": true, "%zz\x7f": true, "..": true, "bad\xffutf8": true,
+	} {
 		p := newProviders(t, Config{Catalogue: []*rules.Rule{odd()}, BaseURLs: map[string]string{"odd": closed.URL}})
 		v, err := p.Verify(t.Context(), oddCredential(secret))
 		if err != nil || v.Validity != checks.Unknown {
 			t.Errorf("%q: %+v, %v; want unknown", secret, v, err)
+		}
+		if cannot := v.Evidence.Answer == "the part secret cannot stand in the request"; cannot != unfit {
+			t.Errorf("%q: answer %q", secret, v.Evidence.Answer)
 		}
 		if told, _ := json.Marshal(v); secret != ".." && strings.Contains(string(told), secret) {
 			t.Errorf("the evidence tells the secret: %s", told)

@@ -29,20 +29,26 @@ func catalogue(t *testing.T) []*rules.Rule {
 	return all
 }
 
+// catalogueRule returns a rule that the test may change.
+func catalogueRule(t *testing.T, id string) *rules.Rule {
+	t.Helper()
+	for _, r := range catalogue(t) {
+		if r.ID == id {
+			return r
+		}
+	}
+	t.Fatalf("no rule %s", id)
+	return nil
+}
+
 // sample makes a random credential of a rule.
 func sample(t *testing.T, rule string) checks.Credential {
 	t.Helper()
-	for _, r := range catalogue(t) {
-		if r.ID == rule {
-			value, err := rules.Expand(r.Sample, rand.Reader)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return credential(rule, value)
-		}
+	value, err := rules.Expand(catalogueRule(t, rule).Sample, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("no rule %s", rule)
-	return checks.Credential{}
+	return credential(rule, value)
 }
 
 func credential(rule, value string) checks.Credential {

@@ -165,16 +165,16 @@ func TestVaultIssue(t *testing.T) {
 		b.must("POST", "sys/auth/userpass", map[string]string{"type": "userpass"})
 		b.must("POST", "auth/userpass/users/ann", map[string]string{"password": "p", "token_policies": "ci-deploy"})
 		login, _ := b.must("POST", "auth/userpass/login/ann", map[string]string{"password": "p"})["client_token"].(string)
-		for name, old := range map[string]string{
-			"not allowed by the role": b.token(map[string]any{"policies": []string{"stanch"}, "ttl": "1h"}),
-			"root":                    b.root,
-			"batch":                   b.token(map[string]any{"policies": []string{"ci-deploy"}, "type": "batch", "ttl": "1h"}),
-			"nobody knows":            sample(t, vaultRule).Secret().Expose(),
-			"a login":                 login,
+		for why, old := range map[string]string{
+			"token policies":          b.token(map[string]any{"policies": []string{"stanch"}, "ttl": "1h"}), // the role says no
+			"it is a root token":      b.root,
+			"it is a token of type b": b.token(map[string]any{"policies": []string{"ci-deploy"}, "type": "batch", "ttl": "1h"}),
+			"are not known":           sample(t, vaultRule).Secret().Expose(),
+			"it came from a login":    login,
 		} {
 			_, err := issue(p, old, nil)
-			if !errors.Is(err, ErrCannotIssue) || strings.Contains(err.Error(), old) {
-				t.Errorf("%s: %v, want ErrCannotIssue", name, err)
+			if !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), why) || strings.Contains(err.Error(), old) {
+				t.Errorf("%v, want ErrCannotIssue because %q", err, why)
 			}
 		}
 	})
@@ -226,6 +226,20 @@ func TestVaultIssue(t *testing.T) {
 			}
 		}
 	})
+}
+
+// What is known before anybody is asked needs no answer.
+func TestBatchTokensAreKnownByTheirPrefix(t *testing.T) {
+	p := newProviders(t, Config{VaultAddr: "http://127.0.0.1:1"})
+	for _, prefix := range []string{"hvb.", "b."} {
+		if _, err := p.Revoke(t.Context(), credential(vaultRule, prefix+"x")); !errors.Is(err, ErrCannotRevoke) {
+			t.Errorf("%s: %v, want ErrCannotRevoke", prefix, err)
+		}
+	}
+	var unfit *AnswerError
+	if _, err := p.Revoke(t.Context(), credential(vaultRule, "s.x")); !errors.As(err, &unfit) || unfit.Evidence.Answer != "no connection" {
+		t.Errorf("%v, want that nobody was reached", err)
+	}
 }
 
 // Vault tells dead from denied by itself; these are its words, and those of

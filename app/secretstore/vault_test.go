@@ -39,21 +39,14 @@ func TestVault(t *testing.T) {
 
 func TestVaultFindsItsMounts(t *testing.T) {
 	b := startBao(t)
-	for mount, version := range map[string]string{"team/kv": "2", "team/kv/inner": "", "old": "1"} {
-		if version != "" {
-			b.must("POST", "sys/mounts/"+mount, map[string]any{"type": "kv", "options": map[string]string{"version": version}})
-		}
+	for mount, version := range map[string]string{"team/kv": "2", "old": "1"} {
+		b.must("POST", "sys/mounts/"+mount, map[string]any{"type": "kv", "options": map[string]string{"version": version}})
 	}
 	b.policy("more", `path "team/kv/*" { capabilities = ["read", "list", "create", "update"] }
 		path "old/*" { capabilities = ["read", "list"] }`)
 	b.policy("stanch", "@../../deploy/vault/stanch.hcl")
 	own := b.token(map[string]any{"policies": []string{"stanch", "more"}, "no_default_policy": true})
 	v := openVault(t, VaultConfig{Addr: b.addr, Token: checks.NewSecret(own), Key: testKey})
-	for range 5 { // the second mount may need a moment
-		if _, err := v.Put(t.Context(), Location{Path: "team/kv/a", Field: "f"}, fresh(), "op"); err == nil {
-			break
-		}
-	}
 	value := fresh()
 	if _, err := v.Put(t.Context(), Location{Path: "team/kv/b", Field: "f"}, value, "op"); err != nil {
 		t.Fatal(err)
