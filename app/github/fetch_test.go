@@ -99,17 +99,37 @@ func (s *gitServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case s.answer != nil:
 		s.answer(w, r)
 	default:
-		out, err := exec.Command("git", "--exec-path").Output()
-		if err != nil {
-			s.t.Error(err)
-		}
-		backend := cgi.Handler{
-			Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
-			Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(s.work), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "REMOTE_USER=x"},
-		}
-		r.Header.Del("Authorization")
-		backend.ServeHTTP(w, r)
+		s.backend(w, r)
 	}
+}
+
+// backend lets git answer.
+func (s *gitServer) backend(w http.ResponseWriter, r *http.Request) {
+	out, err := exec.Command("git", "--exec-path").Output()
+	if err != nil {
+		s.t.Error(err)
+	}
+	backend := cgi.Handler{
+		Path: filepath.Join(strings.TrimSpace(string(out)), "git-http-backend"),
+		Env:  []string{"GIT_PROJECT_ROOT=" + filepath.Dir(s.work), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_GLOBAL=" + os.DevNull, "REMOTE_USER=x"},
+	}
+	r.Header.Del("Authorization")
+	backend.ServeHTTP(w, r)
+}
+
+// A stalling answer stops after some bytes and keeps the connection open.
+type stalling struct {
+	http.ResponseWriter
+	left int
+	ctx  context.Context
+}
+
+func (w *stalling) Write(p []byte) (int, error) {
+	if w.left -= len(p); w.left < 0 {
+		w.ResponseWriter.(http.Flusher).Flush()
+		<-w.ctx.Done()
+	}
+	return w.ResponseWriter.Write(p)
 }
 
 // taken returns the number of requests since the last call.
@@ -245,6 +265,10 @@ func TestFetchRefsAndTags(t *testing.T) {
 	m := s.mirror(github.FetchSpec{Tip: "refs/pull/7/head", Bases: []string{"refs/heads/main"}})
 	if diff := cmp.Diff(git.Range{Bases: []string{one}, Tip: head}, m.Range()); diff != "" {
 		t.Errorf("pull request (-want +got):\n%s", diff)
+	}
+	// The mirror has refs now. The server must not conclude that it has their files.
+	if err := m.FetchBlobs(t.Context(), []string{s.git("rev-parse", head+":b")}); err != nil || missingObjects(t, m) != 1 {
+		t.Errorf("%d files are missing, want 1; error %v", missingObjects(t, m), err)
 	}
 	for _, tag := range []string{"refs/tags/v1", s.git("rev-parse", "refs/tags/v1")} {
 		m := s.mirror(github.FetchSpec{Tip: tag})
@@ -467,31 +491,35 @@ func TestFetchSizeLimit(t *testing.T) {
 	}
 }
 
-// A server that sends for ever is cut off while it sends.
+// A server that never ends its answer is cut off, by the limit or the deadline.
 func TestFetchIsCutOff(t *testing.T) {
 	s := newGitServer(t)
-	noise := make([]byte, 4<<20)
+	noise := make([]byte, 8<<20)
 	rand.NewChaCha8([32]byte{1}).Read(noise)
 	tip := s.commit("one", "noise", string(noise))
-	s.git("config", "uploadpack.allowFilter", "false")
-	answer := make(chan struct{})
+	s.git("config", "uploadpack.allowFilter", "false") // so that all files come
 	s.answer = func(w http.ResponseWriter, r *http.Request) {
-		<-answer
+		s.backend(&stalling{w, 4 << 20, r.Context()}, r)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
-	defer cancel()
-	start := time.Now()
-	_, err := github.Fetch(ctx, s.remote(), t.TempDir(), github.FetchSpec{Tip: tip}, github.FetchLimits{})
-	if !errors.Is(err, context.DeadlineExceeded) || time.Since(start) > 10*time.Second {
-		t.Errorf("error %v after %s, want the deadline", err, time.Since(start))
-	}
-	close(answer)
-	s.mu.Lock()
-	s.answer = nil
-	s.mu.Unlock()
-	// This server ignores the filter, so the limit has to stop the files.
-	_, err = github.Fetch(t.Context(), s.remote(), t.TempDir(), github.FetchSpec{Tip: tip}, github.FetchLimits{Bytes: 1 << 20})
-	if !errors.Is(err, github.ErrTooLarge) {
-		t.Errorf("error %v, want ErrTooLarge", err)
+	for name, test := range map[string]struct {
+		limit   int64
+		timeout time.Duration
+		want    error
+	}{
+		"limit":    {1 << 20, 30 * time.Second, github.ErrTooLarge},
+		"deadline": {0, time.Second, context.DeadlineExceeded},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), test.timeout)
+			defer cancel()
+			dir := filepath.Join(t.TempDir(), "mirror")
+			_, err := github.Fetch(ctx, s.remote(), dir, github.FetchSpec{Tip: tip}, github.FetchLimits{Bytes: test.limit})
+			if !errors.Is(err, test.want) || ctx.Err() != nil != (name == "deadline") {
+				t.Errorf("error %v, want %v", err, test.want)
+			}
+			if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+				t.Error("the folder is left behind")
+			}
+		})
 	}
 }

@@ -63,13 +63,6 @@ func (r *repo) write(path, text string) {
 	}
 }
 
-func (r *repo) remove(path string) {
-	r.t.Helper()
-	if err := os.Remove(filepath.Join(r.dir, path)); err != nil {
-		r.t.Fatal(err)
-	}
-}
-
 // commit commits all of the work tree and returns the commit's id.
 func (r *repo) commit(subject string) string {
 	r.t.Helper()

@@ -195,6 +195,48 @@ func TestHostileRepository(t *testing.T) {
 	}
 }
 
+// Command itself is a wall too, whatever the subcommand: each trap goes off under
+// the user's git and not under Command.
+func TestCommandRunsNothing(t *testing.T) {
+	for name, trap := range map[string]func(r *repo, evil string) []string{
+		"fsmonitor": func(r *repo, evil string) []string {
+			r.git("config", "core.fsmonitor", evil)
+			return []string{"status"}
+		},
+		"hook": func(r *repo, evil string) []string {
+			script(r.t, filepath.Join(r.dir, ".git", "hooks", "reference-transaction"), evil)
+			return []string{"update-ref", "refs/heads/other", "HEAD"}
+		},
+		"promised object": func(r *repo, evil string) []string {
+			for key, value := range map[string]string{
+				"core.repositoryFormatVersion": "1", "extensions.partialClone": "origin", "remote.origin.promisor": "true",
+				"remote.origin.url": "ext::" + evil, "protocol.ext.allow": "always",
+			} {
+				r.git("config", key, value)
+			}
+			return []string{"cat-file", "-p", strings.Repeat("ab", 20)}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRepo(t)
+			r.file("one", "a.txt", "a\n")
+			marker, evil := filepath.Join(t.TempDir(), "ran"), filepath.Join(t.TempDir(), "evil")
+			script(t, evil, "touch '"+marker+"'")
+			args := trap(r, evil)
+			git.Run(t.Context(), git.Command(t.Context(), r.dir, args...))
+			if _, err := os.Stat(marker); err == nil {
+				t.Error("the trap went off")
+			}
+			open := exec.Command("git", args...)
+			open.Dir = r.dir
+			open.Run()
+			if _, err := os.Stat(marker); err != nil {
+				t.Error("the trap does not work")
+			}
+		})
+	}
+}
+
 // Replacements, grafts and a caller's GIT_ variables change what git sees.
 func TestHistoryCannotBeHidden(t *testing.T) {
 	r := newRepo(t)

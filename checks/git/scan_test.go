@@ -98,6 +98,18 @@ var stories = []struct {
 		return base + "..HEAD"
 	}, []string{`side "a.txt":7 tip`, `two "a.txt":1 tip`}},
 
+	{"merge doubles what both sides have", func(r *repo, k, _ string) string {
+		r.file("one", "a.txt", "a\n"+k+"\nz\n")
+		r.git("checkout", "-q", "-b", "side")
+		r.file("side", "a.txt", "aa\n"+k+"\nz\n")
+		r.git("checkout", "-q", "main")
+		r.file("two", "a.txt", "a\n"+k+"\nzz\n")
+		r.git("merge", "-q", "--no-commit", "side")
+		r.write("a.txt", "aa\n"+k+"\nzz\n"+k+"\n")
+		r.commit("merge")
+		return "HEAD~1..HEAD"
+	}, []string{`merge "a.txt":4 tip`}},
+
 	{"octopus", func(r *repo, k, k2 string) string {
 		base := r.file("one", "a.txt", "a\n")
 		tree := r.git("rev-parse", "HEAD^{tree}")
@@ -262,6 +274,22 @@ func TestManyFilesInOneCommit(t *testing.T) {
 	}
 	want := checks.Coverage{Base: base, Tip: tip, Commits: 1, Blobs: files, Bytes: result.Coverage.Bytes, Skipped: []checks.Skip{}}
 	if diff := cmp.Diff(want, result.Coverage); diff != "" {
+		t.Errorf("coverage (-want +got):\n%s", diff)
+	}
+}
+
+// What only moves or changes its mode is no new content to read.
+func TestNothingNewToRead(t *testing.T) {
+	r := newRepo(t)
+	r.write("b.txt", "b\n")
+	base := r.file("one", "a.txt", token(t, 1)+"\n")
+	r.git("mv", "a.txt", "c.txt")
+	r.git("update-index", "--chmod=+x", "b.txt")
+	r.git("commit", "-q", "-m", "two")
+	r.git("rm", "-q", "-f", "c.txt")
+	tip := r.commit("three")
+	want := checks.Coverage{Base: base, Tip: tip, Commits: 2, Skipped: []checks.Skip{}}
+	if diff := cmp.Diff(want, r.scan(base+"..HEAD").Coverage); diff != "" {
 		t.Errorf("coverage (-want +got):\n%s", diff)
 	}
 }
