@@ -183,7 +183,8 @@ func (a *App) leak(i store.Incident, o store.Occurrence) (report.Leak, error) {
 		leak.State = report.StateStuck
 	}
 	if !i.Dead.IsZero() {
-		leak.DeadAfter = i.Dead.Sub(i.Received).Round(time.Second)
+		// Whole seconds, rounded up: no promise that was not kept.
+		leak.DeadAfter = max(i.Dead.Sub(i.Received)+time.Second-1, time.Second).Truncate(time.Second)
 	}
 	return leak, nil
 }

@@ -51,6 +51,9 @@ func (i *Installation) ID() int64 { return i.id }
 // renew forgets the installation's token and what is known of its limits.
 func (i *Installation) renew() {
 	i.transport = ghinstallation.NewFromAppsTransport(i.app.appTransport(), i.id)
+	// Without options it sends the body "null", which GitHub's description of
+	// the request does not allow.
+	i.transport.InstallationTokenOptions = &gh.InstallationTokenOptions{}
 	i.client = newClient(i.transport, i.app.api)
 }
 

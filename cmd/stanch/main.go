@@ -48,8 +48,10 @@ type command struct {
 
 func commands() map[string]command {
 	return map[string]command{
+		"demo":    {"run everything on this machine: a key is pushed, found, replaced and proved dead", runDemoCommand},
 		"scan":    {"find secrets in files, folders, a range of commits or standard input", runScan},
 		"rules":   {"list, show, lint and test the rules that say what a secret is", runRules},
+		"serve":   {"run the GitHub App", runServe},
 		"version": {"print the version of this program", runVersion},
 	}
 }

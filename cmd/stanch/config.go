@@ -1,0 +1,221 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"text/tabwriter"
+
+	"github.com/sethvargo/go-envconfig"
+
+	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/app/provider"
+	"github.com/stanch-dev/stanch/app/secretstore"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// A settings is the environment of stanch serve. Every variable can also be
+// given as NAME_FILE, the path of a file that holds the value; secrets should be.
+type settings struct {
+	Addr        string `env:"STANCH_ADDR, default=127.0.0.1:8080" help:"address to listen on"`
+	DatabaseURL string `env:"STANCH_DATABASE_URL, default=sqlite:stanch.db" help:"where to remember: sqlite:PATH"`
+	Key         string `env:"STANCH_KEY" help:"master key, 32 bytes in base64; default: the file beside the database, made at the first start"`
+	Policy      string `env:"STANCH_POLICY" help:"policy file; without one Stanch reports, verifies, and asks before it acts"`
+	LogLevel    string `env:"STANCH_LOG_LEVEL, default=info" help:"debug, info, warn or error"`
+
+	AppID          int64    `env:"STANCH_GITHUB_APP_ID, required" help:"id of the GitHub App"`
+	PrivateKey     string   `env:"STANCH_GITHUB_PRIVATE_KEY, required" help:"private key of the GitHub App, PEM"`
+	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
+	GitHubURL      string   `env:"STANCH_GITHUB_URL, default=https://github.com" help:"GitHub, or a GitHub Enterprise Server"`
+
+	VaultAddr      string   `env:"VAULT_ADDR" help:"Vault or OpenBao server"`
+	VaultToken     string   `env:"VAULT_TOKEN" help:"Stanch's own token there"`
+	VaultNamespace string   `env:"VAULT_NAMESPACE" help:"namespace there"`
+	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced"`
+	VaultIssueRole string   `env:"STANCH_VAULT_ISSUE_ROLE" help:"token role with which replacements of leaked Vault tokens are made"`
+	StoreFile      string   `env:"STANCH_STORE_FILE" help:"encrypted secret store in a file, for teams without Vault"`
+
+	BrokerURL   string `env:"STANCH_BROKER_URL" help:"endpoint of yours that issues credentials for providers without an interface for it"`
+	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
+
+	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS" help:"base URLs of self-hosted providers: gitlab:https://gitlab.example.com/api/v4,…"`
+	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS" help:"private networks in which providers may be: 10.0.0.0/8,…"`
+}
+
+// loadSettings reads the settings from the environment.
+func loadSettings(ctx context.Context, getenv func(string) string) (settings, error) {
+	values := map[string]string{}
+	for _, v := range variables() {
+		value, err := lookup(getenv, v.name)
+		if err != nil {
+			return settings{}, err
+		}
+		if value != "" {
+			values[v.name] = value
+		}
+	}
+	var s settings
+	err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &s, Lookuper: envconfig.MapLookuper(values)})
+	if errors.Is(err, envconfig.ErrMissingRequired) {
+		return s, fmt.Errorf("%w: stanch serve --help lists the settings", err)
+	}
+	return s, err
+}
+
+// lookup reads a variable, or the file that its twin with _FILE names.
+func lookup(getenv func(string) string, name string) (string, error) {
+	value, file := getenv(name), getenv(name+"_FILE")
+	switch {
+	case file == "":
+		return value, nil
+	case value != "":
+		return "", fmt.Errorf("both %s and %s_FILE are set: unset one", name, name)
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read %s_FILE: %w", name, err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// A variable is one setting as --help shows it.
+type variable struct{ name, fallback, help string }
+
+func variables() []variable {
+	var vs []variable
+	t := reflect.TypeFor[settings]()
+	for n := range t.NumField() {
+		name, options, _ := strings.Cut(t.Field(n).Tag.Get("env"), ", ")
+		v := variable{name: name, help: t.Field(n).Tag.Get("help")}
+		if fallback, ok := strings.CutPrefix(options, "default="); ok {
+			v.fallback = " (default " + fallback + ")"
+		} else if options == "required" {
+			v.fallback = " (required)"
+		}
+		vs = append(vs, v)
+	}
+	return vs
+}
+
+func printVariables(w io.Writer) {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, v := range variables() {
+		fmt.Fprintf(tw, "  %s\t%s%s\n", v.name, v.help, v.fallback)
+	}
+	tw.Flush()
+}
+
+// config turns the settings into what the App needs, and opens its database.
+func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *store.Store, error) {
+	catalogue, err := rules.Catalogue()
+	if err != nil {
+		return app.Config{}, nil, err
+	}
+	keys, err := s.keys()
+	if err != nil {
+		return app.Config{}, nil, err
+	}
+	policy := app.DefaultPolicy()
+	if s.Policy != "" {
+		if policy, err = app.LoadPolicy(s.Policy, catalogue); err != nil {
+			return app.Config{}, nil, err
+		}
+	}
+	cfg := app.Config{
+		Catalogue: catalogue, Keys: keys, Policy: policy, Logger: log,
+		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
+		WebhookSecrets: s.WebhookSecrets,
+		Scratch:        s.databasePath() + ".scratch",
+	}
+	if cfg.Providers, err = s.providers(log); err != nil {
+		return cfg, nil, err
+	}
+	if err := s.addSecretStores(&cfg); err != nil {
+		return cfg, nil, err
+	}
+	memory, err := store.Open(ctx, s.DatabaseURL, keys, log)
+	return cfg, memory, err
+}
+
+func (s settings) databasePath() string {
+	_, path, _ := strings.Cut(s.DatabaseURL, ":")
+	return path
+}
+
+func (s settings) keys() (store.Keys, error) {
+	var master []byte
+	var err error
+	if s.Key != "" {
+		master, err = store.DecodeKey(s.Key)
+	} else {
+		path := s.databasePath()
+		master, err = store.LoadKey(strings.TrimSuffix(path, filepath.Ext(path)) + ".key")
+	}
+	if err != nil {
+		return store.Keys{}, fmt.Errorf("STANCH_KEY: %w", err)
+	}
+	return store.NewKeys(master)
+}
+
+func (s settings) providers(log *slog.Logger) (provider.Config, error) {
+	cfg := provider.Config{
+		BaseURLs:  map[string]string{},
+		VaultAddr: s.VaultAddr, VaultToken: checks.NewSecret(s.VaultToken), VaultNamespace: s.VaultNamespace, VaultIssueRole: s.VaultIssueRole,
+		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken),
+		Logger: log,
+	}
+	// An Enterprise Server is asked about the tokens that it gave out.
+	if api := strings.TrimSuffix(s.GitHubURL, "/"); api != "https://github.com" {
+		cfg.BaseURLs["github"] = api + "/api/v3"
+	}
+	for name, url := range s.ProviderURLs {
+		cfg.BaseURLs[name] = url
+	}
+	for _, n := range s.AllowedNetworks {
+		prefix, err := netip.ParsePrefix(n)
+		if err != nil {
+			return cfg, fmt.Errorf("STANCH_ALLOWED_NETWORKS: %q is not a network like 10.0.0.0/8", n)
+		}
+		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
+	}
+	return cfg, nil
+}
+
+func (s settings) addSecretStores(cfg *app.Config) error {
+	key := cfg.Keys.Fingerprint
+	if len(s.VaultMounts) > 0 {
+		if s.VaultAddr == "" || s.VaultToken == "" {
+			return errors.New("STANCH_VAULT_MOUNTS is set: set VAULT_ADDR and VAULT_TOKEN too")
+		}
+		v, err := secretstore.NewVault(secretstore.VaultConfig{
+			Addr: s.VaultAddr, Token: checks.NewSecret(s.VaultToken), Namespace: s.VaultNamespace, Mounts: s.VaultMounts, Key: key,
+		})
+		if err != nil {
+			return err
+		}
+		cfg.SecretStores = append(cfg.SecretStores, v)
+	}
+	if s.StoreFile != "" {
+		f, err := secretstore.OpenFile(s.StoreFile, s.StoreFile+".key", key)
+		if err != nil {
+			return err
+		}
+		cfg.SecretStores = append(cfg.SecretStores, f)
+	}
+	for _, own := range []string{s.VaultToken, s.BrokerToken} {
+		if own != "" {
+			cfg.Own = append(cfg.Own, checks.NewSecret(own).Fingerprint(key))
+		}
+	}
+	return nil
+}
