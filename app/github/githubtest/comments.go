@@ -69,10 +69,10 @@ func (s *Server) Comment(repository string, number int, login, body string) (int
 
 // write makes a comment and tells the Apps of it.
 func (s *Server) write(repo *repository, number int, user *account, a *app, body string) *comment {
-	made := &comment{repo: repo, user: user, app: a}
+	made, now := &comment{repo: repo, user: user, app: a}, s.now()
 	made.Comment = Comment{
 		ID: s.nextID(), Repository: repo.fullName(), Number: number, User: user.login, Body: body,
-		CreatedAt: s.now(), UpdatedAt: s.now(),
+		CreatedAt: now, UpdatedAt: now,
 	}
 	if a != nil {
 		made.AppID = a.id

@@ -179,12 +179,20 @@ func (s *Server) pushRows(fits func(Push) bool) []pushRow {
 		if !fits(p) || repo == nil {
 			continue
 		}
-		rows = append(rows, pushRow{Push: p, Message: s.git.subject(repo.dir, p.After), Runs: s.runsFor(repo, p.After)})
+		rows = append(rows, pushRow{Push: p, Message: s.subject(repo, p.After), Runs: s.runsFor(repo, p.After)})
 		if len(rows) == latestShown {
 			break
 		}
 	}
 	return rows
+}
+
+// subject is the first line of a commit's message, read from git once.
+func (s *Server) subject(repo *repository, sha string) string {
+	if _, seen := s.subjects[sha]; !seen {
+		s.subjects[sha] = s.git.subject(repo.dir, sha)
+	}
+	return s.subjects[sha]
 }
 
 func (s *Server) runsFor(repo *repository, sha string) []CheckRun {
@@ -243,7 +251,7 @@ func viewRun(s *Server, r *http.Request) (any, error) {
 		Took    time.Duration
 		Pulls   []Pull
 	}{
-		CheckRun: run.export(), App: run.app.name, Message: s.git.subject(repo.dir, run.HeadSHA),
+		CheckRun: run.export(), App: run.app.name, Message: s.subject(repo, run.HeadSHA),
 		Took: run.CompletedAt.Sub(run.StartedAt).Round(100 * time.Millisecond), Pulls: s.pullsAt(repo, run.HeadSHA),
 	}, nil
 }

@@ -23,19 +23,18 @@ type Pull struct {
 }
 
 type pull struct {
-	id       int64
-	number   int
-	title    string
-	closed   time.Time
-	user     *account
-	base     *repository
-	baseRef  string
-	head     *repository
-	headRef  string
-	headSHA  string
-	created  time.Time
-	updated  time.Time
-	mergedBy *account
+	id      int64
+	number  int
+	title   string
+	closed  time.Time
+	user    *account
+	base    *repository
+	baseRef string
+	head    *repository
+	headRef string
+	headSHA string
+	created time.Time
+	updated time.Time
 }
 
 // OpenPull opens a pull request, from a branch "branch" of the repository or

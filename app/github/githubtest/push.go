@@ -36,7 +36,7 @@ type Push struct {
 func (s *Server) OnPush(f func(Push)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.state.onPush = append(s.state.onPush, f)
+	s.onPush = append(s.onPush, f)
 }
 
 // Pushes lists every change of a ref so far, oldest first.
@@ -64,7 +64,7 @@ func (s *Server) receive(w http.ResponseWriter, r *http.Request, repo *repositor
 	pushes := s.changes(repo, pusher, before, after)
 	s.mu.Lock()
 	s.latest = append(s.latest, pushes...)
-	listeners := slices.Clone(s.state.onPush)
+	listeners := slices.Clone(s.onPush)
 	s.mu.Unlock()
 	for _, p := range pushes {
 		for _, f := range listeners {

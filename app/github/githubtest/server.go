@@ -75,6 +75,8 @@ type Server struct {
 	ownsDir  bool
 	work     sync.WaitGroup // webhook senders and delayed revocations
 	stop     chan struct{}
+	// closeOnce is shut, once.
+	closeOnce func() error
 
 	mu sync.Mutex // guards what follows; unexported methods expect it held
 	state
@@ -99,6 +101,7 @@ type state struct {
 	quota         map[string]*quota
 	onPush        []func(Push)
 	latest        []Push
+	subjects      map[string]string // of commits, once somebody looked
 	gate          gate
 }
 
@@ -117,6 +120,7 @@ func New(cfg Config) (*Server, error) {
 	if s.now == nil {
 		s.now = time.Now
 	}
+	s.closeOnce = sync.OnceValue(s.shut)
 	s.state = newState()
 	if err := s.makeDir(); err != nil {
 		return nil, err
@@ -142,6 +146,7 @@ func newState() state {
 		suites:        map[suiteKey]int64{},
 		comments:      map[int64]*comment{},
 		quota:         map[string]*quota{},
+		subjects:      map[string]string{},
 		broker:        newBroker(),
 		gate:          newGate(),
 	}
@@ -182,7 +187,9 @@ func (s *Server) Start() {
 
 // Close stops answering and delivering, and removes the repositories if New
 // made their directory.
-func (s *Server) Close() error {
+func (s *Server) Close() error { return s.closeOnce() }
+
+func (s *Server) shut() error {
 	close(s.stop)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()

@@ -8,9 +8,9 @@ import (
 // Variable names the environment variable that says where the description is.
 const Variable = "STANCH_OPENAPI"
 
-// ForTest loads the description that the environment names. Without one the
-// test is skipped, unless STANCH_CI=1 says that there has to be one.
-func ForTest(t testing.TB) *Validator {
+// Path is where the description is. Without one the test is skipped, unless
+// STANCH_CI=1 says that there has to be one.
+func Path(t testing.TB) string {
 	t.Helper()
 	path := os.Getenv(Variable)
 	switch {
@@ -20,7 +20,13 @@ func ForTest(t testing.TB) *Validator {
 	default:
 		t.Skipf("%s is not set: it names GitHub's API description", Variable)
 	}
-	v, err := Load(path)
+	return path
+}
+
+// ForTest loads the description for a test; see Path.
+func ForTest(t testing.TB) *Validator {
+	t.Helper()
+	v, err := Load(Path(t))
 	if err != nil {
 		t.Fatal(err)
 	}
