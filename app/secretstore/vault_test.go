@@ -94,6 +94,26 @@ func TestVaultKeepsWhatItDoesNotReplace(t *testing.T) {
 	}
 }
 
+func TestVaultPaths(t *testing.T) {
+	b := startBao(t)
+	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
+	value := fresh()
+	odd := Location{Store: "vault", Path: "secret/o dd/100%/a?b#c+ü", Field: "f"}
+	put, err := v.Put(t.Context(), odd, value, "op")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found, err := v.Locate(t.Context(), fingerprint(value))
+	if diff := cmp.Diff([]Location{put}, found); err != nil || diff != "" {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
+	}
+	for _, path := range []string{"secret/../sys/x", "secret/a/../../b", "secret/", "secret", "/secret/a"} {
+		if _, err := v.Put(t.Context(), Location{Path: path, Field: "f"}, value, "op"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%s: %v, want ErrNotFound", path, err)
+		}
+	}
+}
+
 func TestVaultDeletedVersions(t *testing.T) {
 	b := startBao(t)
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})

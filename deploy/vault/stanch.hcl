@@ -32,5 +32,5 @@ path "secret/data/*"     { capabilities = ["read", "create", "update"] }
 # Retire: destroy the version with the leaked value when that is proved dead.
 path "secret/destroy/*" { capabilities = ["update"] }
 
-# The list of mounts that Stanch may use needs no line here: Vault shows it to
-# every token. Without STANCH's own list of mounts, that one is used.
+# Listing the mounts needs no line here: Vault shows every token the ones that it
+# may use, and Stanch searches those unless it is told which.
