@@ -77,10 +77,12 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 		}
 		return a.postpone(err)
 	}
+	a.observeLeaks(Detected, s, found.Findings, nil)
 	verdicts, err := a.verify(ctx, found.Findings)
 	if err != nil {
 		return err
 	}
+	a.observeLeaks(Verified, s, found.Findings, verdicts)
 	return a.recordScan(ctx, s, check, found, verdicts, "")
 }
 
@@ -150,7 +152,7 @@ func (a *App) examine(ctx context.Context, s scanArgs) (git.Result, error) {
 // it, and the jobs that do and report it.
 func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, found git.Result, verdicts map[checks.Fingerprint]provider.Verdict, problem string) error {
 	now := a.now()
-	err := a.store.InTx(ctx, func(tx *store.Tx) error {
+	return a.store.InTx(ctx, func(tx *store.Tx) error {
 		if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
 			return err
 		}
@@ -177,11 +179,6 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, fou
 		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
 	})
-	if err != nil {
-		return err
-	}
-	a.observeScan(s, found.Findings, verdicts)
-	return nil
 }
 
 // confess makes the check run say that the range could not be scanned so far.
@@ -207,11 +204,9 @@ func (a *App) rescan(ctx context.Context, tx *store.Tx, s store.Scan) error {
 	return tx.Enqueue(ctx, args)
 }
 
-func (a *App) observeScan(s scanArgs, leaks []git.Leak, verdicts map[checks.Fingerprint]provider.Verdict) {
-	for _, stage := range []Stage{Detected, Verified} {
-		for _, leak := range leaks {
-			a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
-				Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})
-		}
+func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []git.Leak, verdicts map[checks.Fingerprint]provider.Verdict) {
+	for _, leak := range leaks {
+		a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
+			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"html"
@@ -94,7 +95,8 @@ func (t *timeline) write(e app.Event, since time.Duration) {
 		return
 	}
 	if t.format == "json" {
-		timelineJSON(t.out, stageLine{e.Stage, e.Repository, e.Commit, e.HeadSHA, e.Rule, e.File, e.Line,
+		// What is told of a push as a whole is told of its last commit.
+		timelineJSON(t.out, stageLine{e.Stage, e.Repository, cmp.Or(e.Commit, e.HeadSHA), e.HeadSHA, e.Rule, e.File, e.Line,
 			float64(since.Milliseconds()) / 1000, string(e.Validity), e.Detail})
 		return
 	}

@@ -1,0 +1,401 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/secretstore"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// crashPatience is how long a restarted server has to bring everything to its end.
+const crashPatience = 60 * time.Second
+
+// A crashWorld is stanch serve as a process of its own, between a developer's
+// pushes and a simulated GitHub. All that the process sends to GitHub, to git and
+// to the broker passes a proxy, which can kill it at any request: before the
+// request is answered, or after GitHub acted but before the answer arrives.
+type crashWorld struct {
+	t       *testing.T
+	dir     string
+	addr    string
+	github  *githubtest.Server
+	app     githubtest.App
+	proxy   *httptest.Server
+	secrets *secretstore.File
+	leaked  string
+	log     *os.File
+
+	mu      sync.Mutex
+	process *exec.Cmd
+	killAt  func(request) bool
+	after   bool // kill when GitHub has acted
+	killed  chan struct{}
+}
+
+// A request is what the proxy looks at.
+type request struct {
+	method, path, token, body string
+}
+
+func newCrashWorld(t *testing.T) *crashWorld {
+	t.Helper()
+	w := &crashWorld{t: t, dir: t.TempDir(), killed: make(chan struct{})}
+	var err error
+	w.github, err = githubtest.New(githubtest.Config{Dir: filepath.Join(w.dir, "github"), AnonymousFetch: true})
+	w.must(err)
+	w.github.Start()
+	t.Cleanup(func() { w.github.Close() })
+	w.proxy = w.newProxy()
+	t.Cleanup(w.proxy.Close)
+
+	w.app, err = w.github.CreateApp("Stanch")
+	w.must(err)
+	w.github.CreateOrganization("acme")
+	w.github.CreateUser("bot")
+	_, err = w.github.CreateRepository("acme", "shop", githubtest.RepoOptions{Private: true})
+	w.must(err)
+	w.must(w.github.SetPermission("acme/shop", "bot", "write"))
+	w.leaked, err = w.github.IssueToken("bot", githubtest.ClassicToken)
+	w.must(err)
+	w.keepLeaked()
+
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	w.addr = l.Addr().String()
+	w.must(l.Close())
+	w.log, err = os.Create(filepath.Join(w.dir, "log"))
+	w.must(err)
+	t.Cleanup(func() { w.kill(); w.log.Close() })
+	w.serve()
+	_, err = w.github.Install(w.app.ID, "acme")
+	w.must(err)
+	w.must(w.github.SetWebhook(w.app.ID, "http://"+w.addr+"/webhook", w.app.WebhookSecret))
+	return w
+}
+
+func (w *crashWorld) must(err error) {
+	w.t.Helper()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// keepLeaked puts the token into the store that the process will use.
+func (w *crashWorld) keepLeaked() {
+	master, err := store.LoadKey(filepath.Join(w.dir, "stanch.key"))
+	w.must(err)
+	keys, err := store.NewKeys(master)
+	w.must(err)
+	path := filepath.Join(w.dir, "secrets.age")
+	w.secrets, err = secretstore.OpenFile(path, path+".key", keys.Fingerprint)
+	w.must(err)
+	_, err = w.secrets.Put(w.t.Context(), w.place(), checks.NewSecret(w.leaked), "test")
+	w.must(err)
+}
+
+func (w *crashWorld) place() secretstore.Location {
+	return secretstore.Location{Store: w.secrets.Name(), Path: "ci", Field: "token"}
+}
+
+// stored is the credential that users of the store get.
+func (w *crashWorld) stored() string {
+	w.t.Helper()
+	value, _, err := w.secrets.Get(w.t.Context(), w.place())
+	w.must(err)
+	return value.Expose()
+}
+
+// serve starts the process: this test's own binary, which is also stanch.
+func (w *crashWorld) serve() {
+	w.t.Helper()
+	policy, key := filepath.Join(w.dir, "policy.yml"), filepath.Join(w.dir, "app.pem")
+	w.must(os.WriteFile(policy, []byte("remediation: automatic\n"), 0o600))
+	w.must(os.WriteFile(key, []byte(w.app.PrivateKeyPEM), 0o600))
+	w.must(os.MkdirAll(filepath.Join(w.dir, "tmp"), 0o700))
+	self, err := os.Executable()
+	w.must(err)
+	cmd := &exec.Cmd{Path: self, Args: []string{"stanch", "serve"}, Stdout: w.log, Stderr: w.log, Env: []string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + filepath.Join(w.dir, "tmp"),
+		"STANCH_ADDR=" + w.addr, "STANCH_LOG_LEVEL=debug",
+		"STANCH_DATABASE_URL=sqlite:" + filepath.Join(w.dir, "stanch.db"),
+		"STANCH_POLICY=" + policy, "STANCH_STORE_FILE=" + filepath.Join(w.dir, "secrets.age"),
+		"STANCH_GITHUB_APP_ID=" + strconv.FormatInt(w.app.ID, 10), "STANCH_GITHUB_PRIVATE_KEY_FILE=" + key,
+		"STANCH_GITHUB_WEBHOOK_SECRETS=old," + w.app.WebhookSecret, "STANCH_GITHUB_URL=" + w.proxy.URL,
+		"STANCH_BROKER_URL=" + w.proxy.URL + "/broker", "STANCH_BROKER_TOKEN=" + w.github.BrokerToken(),
+	}}
+	w.must(cmd.Start())
+	w.mu.Lock()
+	w.process = cmd
+	w.mu.Unlock()
+	for deadline := time.Now().Add(crashPatience); ; time.Sleep(20 * time.Millisecond) {
+		resp, err := http.Get("http://" + w.addr + "/readyz")
+		if err == nil {
+			resp.Body.Close()
+			if resp.StatusCode == http.StatusOK {
+				return
+			}
+		}
+		if time.Now().After(deadline) {
+			w.t.Fatalf("stanch serve does not become ready: %v\n%s", err, w.tail())
+		}
+	}
+}
+
+// kill ends the process as kill -9 does.
+func (w *crashWorld) kill() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.process.Process.Kill()
+	w.process.Wait()
+}
+
+// newProxy passes everything on, and kills the process at the chosen request.
+func (w *crashWorld) newProxy() *httptest.Server {
+	target, err := url.Parse(w.github.URL())
+	w.must(err)
+	pass := httputil.NewSingleHostReverseProxy(target)
+	return httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		token, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		w.mu.Lock()
+		fatal := w.killAt != nil && w.killAt(request{r.Method, r.URL.Path, token, string(body)})
+		if fatal {
+			w.killAt = nil
+		}
+		after := w.after
+		w.mu.Unlock()
+		if !fatal {
+			pass.ServeHTTP(rw, r)
+			return
+		}
+		if after {
+			pass.ServeHTTP(httptest.NewRecorder(), r.WithContext(w.t.Context()))
+		}
+		w.kill()
+		close(w.killed)
+	}))
+}
+
+func (w *crashWorld) git(dir string, args ...string) string {
+	w.t.Helper()
+	cmd := exec.Command("git", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull,
+		"GIT_AUTHOR_NAME=D", "GIT_AUTHOR_EMAIL=d@acme.example", "GIT_COMMITTER_NAME=D", "GIT_COMMITTER_EMAIL=d@acme.example")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		w.t.Fatalf("git %s: %v\n%s", args[0], err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// push leaks the token.
+func (w *crashWorld) push() (head string) {
+	w.t.Helper()
+	dir := w.t.TempDir()
+	w.git(dir, "init", "--quiet", "--initial-branch=main")
+	w.must(os.WriteFile(filepath.Join(dir, "prod.env"), []byte("GITHUB_TOKEN="+w.leaked+"\n"), 0o600))
+	w.git(dir, "add", "--all")
+	w.git(dir, "commit", "--quiet", "-m", "leak")
+	w.git(dir, "push", "--quiet", w.github.CloneURL("acme/shop"), "main")
+	return w.git(dir, "rev-parse", "HEAD")
+}
+
+// finished reports what is still missing from the good end.
+func (w *crashWorld) finished(head string) error {
+	now := w.stored()
+	runs := w.github.CheckRuns("acme/shop")
+	switch {
+	case !w.github.TokenLive(now):
+		return fmt.Errorf("the store holds no working credential")
+	case w.github.TokenLive(w.leaked) || now == w.leaked:
+		return fmt.Errorf("the leaked token is live, or still in the store")
+	case len(runs) != 1:
+		return fmt.Errorf("%d check runs", len(runs))
+	case runs[0].HeadSHA != head || runs[0].Conclusion != "failure" || !strings.Contains(runs[0].Title, "dead"):
+		return fmt.Errorf("the check run says %q, %q", runs[0].Conclusion, runs[0].Title)
+	case len(runs[0].Annotations) != 1:
+		return fmt.Errorf("%d annotations", len(runs[0].Annotations))
+	case w.github.LiveTokens("bot") != 1:
+		return fmt.Errorf("%d live tokens: one was issued and forgotten", w.github.LiveTokens("bot"))
+	}
+	return nil
+}
+
+func (w *crashWorld) tail() string {
+	b, _ := os.ReadFile(w.log.Name())
+	return string(b[max(0, len(b)-6000):])
+}
+
+// TestKill9 kills the server at every request of a remediation that it sends.
+// After the restart the check run is completed, once; the store never lacks a
+// working credential, and the leaked one ends dead.
+func TestKill9(t *testing.T) {
+	user := func(r request, leaked string, isLeaked bool) bool {
+		return r.method == "GET" && r.path == "/api/v3/user" && (r.token == leaked) == isLeaked
+	}
+	revoked := func(w *crashWorld) bool { return !w.github.TokenLive(w.leaked) }
+	points := []struct {
+		name  string
+		after bool
+		at    func(*crashWorld, request) bool
+	}{
+		{"accepted, before the check run", false, func(_ *crashWorld, r request) bool {
+			return r.method == "POST" && strings.HasSuffix(r.path, "/check-runs")
+		}},
+		{"the check run was made, the answer lost", true, func(_ *crashWorld, r request) bool {
+			return r.method == "POST" && strings.HasSuffix(r.path, "/check-runs")
+		}},
+		{"while fetching", false, func(_ *crashWorld, r request) bool { return strings.HasSuffix(r.path, "/git-upload-pack") }},
+		{"before it is verified", false, func(w *crashWorld, r request) bool { return user(r, w.leaked, true) }},
+		{"before the replacement is issued", false, func(_ *crashWorld, r request) bool { return r.path == "/broker" }},
+		{"the replacement was issued, the answer lost", true, func(_ *crashWorld, r request) bool { return r.path == "/broker" }},
+		{"stored, before the replacement is verified", false, func(w *crashWorld, r request) bool {
+			return user(r, w.leaked, false) && r.token == w.stored()
+		}},
+		{"the replacement was verified, the answer lost", true, func(w *crashWorld, r request) bool {
+			return user(r, w.leaked, false) && r.token == w.stored()
+		}},
+		{"before the revocation", false, func(_ *crashWorld, r request) bool { return strings.HasSuffix(r.path, "/credentials/revoke") }},
+		{"revoked, the answer lost", true, func(_ *crashWorld, r request) bool { return strings.HasSuffix(r.path, "/credentials/revoke") }},
+		{"before the proof", false, func(w *crashWorld, r request) bool { return user(r, w.leaked, true) && revoked(w) }},
+		{"proved, the answer lost", true, func(w *crashWorld, r request) bool { return user(r, w.leaked, true) && revoked(w) }},
+		{"before the check run is completed", false, func(_ *crashWorld, r request) bool {
+			return r.method == "PATCH" && strings.Contains(r.path, "/check-runs/")
+		}},
+		{"the check run was completed, the answer lost", true, func(_ *crashWorld, r request) bool {
+			return r.method == "PATCH" && strings.Contains(r.path, "/check-runs/")
+		}},
+	}
+	for _, p := range points {
+		t.Run(p.name, func(t *testing.T) {
+			t.Parallel()
+			w := newCrashWorld(t)
+			w.mu.Lock()
+			w.killAt, w.after = func(r request) bool { return p.at(w, r) }, p.after
+			w.mu.Unlock()
+			head := w.push()
+			select {
+			case <-w.killed:
+			case <-time.After(crashPatience):
+				t.Fatalf("the server never came to this point\n%s", w.tail())
+			}
+			if !w.github.TokenLive(w.stored()) {
+				t.Error("at the crash the store holds no working credential")
+			}
+			w.serve()
+			var missing error
+			for deadline := time.Now().Add(crashPatience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+				if missing = w.finished(head); missing == nil {
+					break
+				}
+			}
+			if missing != nil {
+				t.Fatalf("after the restart: %v\n%s", missing, w.tail())
+			}
+			w.findNoSecret()
+		})
+	}
+}
+
+// findNoSecret looks for the leaked token and its replacement, in every form in
+// which they could have slipped out, in all that the server wrote.
+func (w *crashWorld) findNoSecret() {
+	w.t.Helper()
+	for _, value := range []string{w.leaked, w.stored()} {
+		for name, text := range w.written() {
+			for _, form := range forms(value) {
+				if bytes.Contains(text, []byte(form)) {
+					w.t.Errorf("%s holds a credential", name)
+				}
+			}
+		}
+	}
+}
+
+// written is everything that the server wrote: files, and what it told GitHub.
+func (w *crashWorld) written() map[string][]byte {
+	w.t.Helper()
+	all := map[string][]byte{"GitHub": w.github.Everything()}
+	for _, page := range []string{"http://" + w.addr + "/metrics", w.github.URL() + "/", w.github.CheckRuns("acme/shop")[0].URL} {
+		resp, err := http.Get(page)
+		w.must(err)
+		all[page], err = io.ReadAll(resp.Body)
+		w.must(err)
+		resp.Body.Close()
+	}
+	w.must(filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return nil // a file of the database that came and went
+		case d.IsDir() && path == filepath.Join(w.dir, "github"):
+			return filepath.SkipDir // GitHub's own copy of what was pushed
+		case d.Type().IsRegular():
+			if b, err := os.ReadFile(path); err == nil {
+				all[path] = b
+			}
+		}
+		return nil
+	}))
+	if len(all) < 8 {
+		w.t.Errorf("only %d places were searched: this test looks in the wrong ones", len(all))
+	}
+	return all
+}
+
+// forms are a value as it stands, in hex, URL-encoded, and in base64 at each of
+// its three alignments.
+func forms(value string) []string {
+	all := []string{value, url.QueryEscape(value), hex.EncodeToString([]byte(value)), strings.ToUpper(hex.EncodeToString([]byte(value)))}
+	for shift := range 3 {
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			text := enc.EncodeToString([]byte(strings.Repeat(" ", shift) + value))
+			all = append(all, text[4:len(text)-4]) // without the ends, which depend on the neighbours
+		}
+	}
+	return all
+}
+
+// TestFormsAreFound proves that the search for leaks can find one.
+func TestFormsAreFound(t *testing.T) {
+	value := strings.Repeat("canary", 5)
+	for _, hidden := range []string{
+		"x" + value + "y",
+		hex.EncodeToString([]byte("ab" + value)),
+		base64.StdEncoding.EncodeToString([]byte("a" + value + "b")),
+		base64.URLEncoding.EncodeToString([]byte("ab" + value + "c")),
+		base64.StdEncoding.EncodeToString([]byte("abc" + value)),
+	} {
+		found := false
+		for _, form := range forms(value) {
+			found = found || strings.Contains(hidden, form)
+		}
+		if !found {
+			t.Errorf("not found in %q", hidden)
+		}
+	}
+}
