@@ -251,9 +251,9 @@ func refusedObject(stderr string) string {
 }
 
 // fetch runs git fetch for objects and refs. The commit have, if not empty, is
-// what the server may take as known: its history is not sent again. With no
-// commit nothing is taken as known; a server that knows us to have a commit
-// would not send its files, which is what a mirror lacks.
+// what the server may take as known: its history is not sent again. Without it
+// nothing is taken as known, as in git's own fetches of promised objects
+// (promisor-remote.c): who has a commit is otherwise believed to have its files.
 func (m *Mirror) fetch(ctx context.Context, have string, names ...string) error {
 	args := []string{
 		"-c", "protocol.version=2", // the first that serves any object by its id
