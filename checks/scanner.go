@@ -1,3 +1,9 @@
+// Package checks finds credentials: bytes in, findings out.
+//
+// A Scanner is made from the catalogue's rules. What it finds is a Finding: the
+// credential, as a Secret that cannot be printed, with the Fingerprint that names
+// it without telling it, and its place. The package is pure: no network, no
+// database, no clock.
 package checks
 
 import (

@@ -211,6 +211,15 @@ func TestScanPairsAWSKeys(t *testing.T) {
 
 // TestScanPassesOverWhatIsNoKey puts a commit's id, which has the length of a
 // secret access key, nearer to the key's id than the secret is.
+// TestScanPassesOverDocumentedKeys is the pair that AWS's own documentation uses,
+// put together here so that nobody's scanner finds it in this file.
+func TestScanPassesOverDocumentedKeys(t *testing.T) {
+	data := join("aws_access_key_id = AKIA", "IOSFODNN7EXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG/", "bPxRfiCYEXAMPLEKEY\n")
+	if found := scanner(t).Scan("credentials", data); len(found) > 0 {
+		t.Errorf("found %v in the documentation's example", ids(found))
+	}
+}
+
 func TestScanPassesOverWhatIsNoKey(t *testing.T) {
 	secret := token(t, "{40:base64}", 1)
 	file := "commit " + token(t, "{40:hex}", 1) + "\nid " + token(t, "AKIA{16:base32}", 1) +

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"net/http"
 	"net/url"
 	"regexp"
 	"regexp/syntax"
@@ -266,7 +265,7 @@ func (l *linter) action(name string, a Action, parts map[string]bool) {
 
 // request checks that a request asks the provider's host and names known parts.
 func (l *linter) request(name string, q *Request, parts map[string]bool) {
-	methods := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	methods := []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 	l.must(slices.Contains(methods, q.Method), "%s: method %q is none of %s", name, q.Method, strings.Join(methods, ", "))
 	rooted := strings.HasPrefix(q.Path, "/") && !strings.HasPrefix(q.Path, "//")
 	l.must(rooted, "%s: path %q must begin with one slash: the host is the provider's", name, q.Path)
