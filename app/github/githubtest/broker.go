@@ -29,14 +29,14 @@ func (s *Server) BrokerToken() string {
 	return s.broker.token
 }
 
-// brokerKinds says which kind of token is issued for which rule.
+// brokerKinds says which kind of token is issued for which rule of the
+// catalogue.
 var brokerKinds = map[string]Kind{
-	"github-pat":               ClassicToken,
-	"github-fine-grained-pat":  FineGrainedToken,
-	"github-oauth":             OAuthToken,
-	"github-user-to-server":    UserToServer,
-	"github-app-user-token":    UserToServer,
-	"github-app-refresh-token": RefreshToken,
+	"github-pat":              ClassicToken,
+	"github-fine-grained-pat": FineGrainedToken,
+	"github-oauth-token":      OAuthToken,
+	"github-app-user-token":   UserToServer,
+	"github-refresh-token":    RefreshToken,
 }
 
 // brokerRequest is what the broker is asked.

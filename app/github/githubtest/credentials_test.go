@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"net/http"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/stanch-dev/stanch/rules"
 )
 
 func (x shop) issueFor(login string, kind Kind) string {
@@ -134,6 +137,32 @@ func TestBroker(t *testing.T) {
 	x.askBroker(x.BrokerToken(), "op-5", "aws-access-key", "carol").want(422)
 	if n := x.LiveTokens("carol"); n != 3 {
 		t.Errorf("carol has %d live tokens, want 3", n)
+	}
+}
+
+// TestBrokerKinds asks for a replacement of every kind that the catalogue has a
+// rule for, and would fail were a rule renamed.
+func TestBrokerKinds(t *testing.T) {
+	x := openShop(t, start(t, Config{}))
+	x.CreateUser("carol")
+	catalogue, err := rules.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := map[string]*rules.Rule{}
+	for _, rule := range catalogue {
+		known[rule.ID] = rule
+	}
+	for id := range brokerKinds {
+		rule := known[id]
+		if rule == nil {
+			t.Errorf("the catalogue has no rule %s", id)
+			continue
+		}
+		got := x.askBroker(x.BrokerToken(), id, id, "carol").want(201).object()
+		if secret := got["parts"].(object)["secret"].(string); !regexp.MustCompile(rule.Detect.Pattern).MatchString(secret) {
+			t.Errorf("%s: the replacement does not look like one", id)
+		}
 	}
 }
 

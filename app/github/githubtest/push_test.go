@@ -210,3 +210,15 @@ func TestGitAccess(t *testing.T) {
 		t.Error("a dead token could clone")
 	}
 }
+
+func TestAnonymousFetch(t *testing.T) {
+	s := start(t, Config{AnonymousFetch: true})
+	repo, err := s.CreateRepository("acme", "hidden", RepoOptions{Private: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := clone(t, s.CloneURL(repo))
+	w.commit("a.txt", "1\n")
+	w.git("push", "-q", "origin", "HEAD:main")
+	callAPI(t, s, "", "GET", "/repos/"+repo, nil).want(404) // git alone is open
+}
