@@ -50,11 +50,10 @@ type world struct {
 }
 
 type worldOptions struct {
-	policy  app.Policy
-	public  bool
-	sim     githubtest.Config
-	tamper  func(*app.Config)
-	noStart bool
+	policy app.Policy // automatic when zero
+	public bool
+	sim    githubtest.Config
+	tamper func(*world, *app.Config)
 }
 
 var automatic = app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}}
@@ -65,8 +64,10 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		t.Fatal("these tests push with git: install it")
 	}
 	w := &world{t: t, dir: t.TempDir(), logs: &lockedBuffer{}, repoName: "acme/shop"}
-	if os.Getenv("STANCH_OPENAPI") != "" || os.Getenv("STANCH_CI") != "" {
-		w.api = openapi.ForTest(t)
+	// Without GitHub's description these tests hold all the same; with it, no
+	// request and no answer may contradict it.
+	if os.Getenv(openapi.Variable) != "" || os.Getenv("STANCH_CI") != "" {
+		w.api = described(t).Fresh()
 		o.sim.Wrap = w.api.Middleware
 	}
 	var err error
@@ -120,7 +121,7 @@ func (w *world) start(o worldOptions) {
 		},
 	}
 	if o.tamper != nil {
-		o.tamper(&cfg)
+		o.tamper(w, &cfg)
 	}
 	w.memory, err = store.Open(w.t.Context(), "sqlite:"+filepath.Join(w.dir, "stanch.db"), w.keys, log)
 	w.must(err)
@@ -161,6 +162,21 @@ func (w *world) must(err error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+var (
+	describedOnce sync.Once
+	description   *openapi.Validator
+)
+
+// described loads GitHub's description, which takes seconds, once.
+func described(t *testing.T) *openapi.Validator {
+	t.Helper()
+	describedOnce.Do(func() { description = openapi.ForTest(t) })
+	if description == nil {
+		t.Fatal("GitHub's API description could not be loaded")
+	}
+	return description
 }
 
 func (w *world) noViolations() {
