@@ -216,6 +216,13 @@ func TestPushes(t *testing.T) {
 		}
 	})
 
+	w.run("no credential slipped out", func(t *testing.T) {
+		if len(w.issued) < 16 {
+			t.Errorf("only %d credentials were used", len(w.issued))
+		}
+		w.findNone(w.issued...)
+	})
+
 	w.run("the audit log is whole", func(t *testing.T) {
 		last, err := w.keys.Audit.Verify(w.memory.AuditLog(t.Context()))
 		if err != nil || last.Seq == 0 {

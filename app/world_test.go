@@ -47,6 +47,7 @@ type world struct {
 	mu       sync.Mutex
 	events   []app.Event
 	repoName string
+	issued   []string // every token that was leaked or replaced one
 }
 
 type worldOptions struct {
@@ -197,6 +198,7 @@ func (w *world) token(path string) string {
 	w.must(err)
 	_, err = w.secrets.Put(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"}, checks.NewSecret(token), "test")
 	w.must(err)
+	w.issued = append(w.issued, token)
 	return token
 }
 
@@ -219,6 +221,7 @@ func (w *world) mustRotate(path, leaked string) {
 	if now == leaked || !w.github.TokenLive(now) {
 		w.t.Error("the secret store does not hold a live replacement")
 	}
+	w.issued = append(w.issued, now)
 }
 
 // check waits until the check run of a commit satisfies want.
@@ -348,10 +351,15 @@ func (b *lockedBuffer) Write(p []byte) (int, error) {
 	return b.b.Write(p)
 }
 
-func (b *lockedBuffer) String() string {
+func (b *lockedBuffer) all() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := b.b.String()
+	return bytes.Clone(b.b.Bytes())
+}
+
+// String is the end of the log, for failures.
+func (b *lockedBuffer) String() string {
+	s := string(b.all())
 	if len(s) > 8000 {
 		s = "…" + s[len(s)-8000:]
 	}

@@ -1,0 +1,70 @@
+package app_test
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// findNone looks for credentials, in every form in which they could have slipped
+// out, in all that the App wrote: files, log, metrics, pages, and what it told
+// GitHub.
+func (w *world) findNone(values ...string) {
+	w.t.Helper()
+	written := map[string][]byte{"GitHub": w.github.Everything(), "the log": w.logs.all()}
+	pages := []string{w.hook.URL + "/metrics", w.github.URL() + "/"}
+	for _, run := range w.github.CheckRuns(w.repoName) {
+		pages = append(pages, run.URL)
+	}
+	for _, page := range pages {
+		resp, err := http.Get(page)
+		w.must(err)
+		written[page], err = io.ReadAll(resp.Body)
+		w.must(err)
+		resp.Body.Close()
+	}
+	w.must(filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil // a file of the database that came and went
+		}
+		if d.IsDir() && path == filepath.Join(w.dir, "github") {
+			return filepath.SkipDir // GitHub's own copy of what was pushed
+		}
+		if d.Type().IsRegular() {
+			written[path], _ = os.ReadFile(path)
+		}
+		return nil
+	}))
+	if len(written["the log"]) == 0 || len(written[filepath.Join(w.dir, "stanch.db")]) == 0 || len(written["GitHub"]) == 0 {
+		w.t.Error("the search looks in the wrong places")
+	}
+	for _, value := range values {
+		for name, text := range written {
+			for _, form := range forms(value) {
+				if bytes.Contains(text, []byte(form)) {
+					w.t.Errorf("%s holds a credential", name)
+				}
+			}
+		}
+	}
+}
+
+// forms are a value as it stands, in hex, URL-encoded, and in base64 at each of
+// its three alignments.
+func forms(value string) []string {
+	all := []string{value, url.QueryEscape(value), hex.EncodeToString([]byte(value)), strings.ToUpper(hex.EncodeToString([]byte(value)))}
+	for shift := range 3 {
+		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
+			text := enc.EncodeToString([]byte(strings.Repeat(" ", shift) + value))
+			all = append(all, text[4:len(text)-4]) // without the ends, which depend on the neighbours
+		}
+	}
+	return all
+}
