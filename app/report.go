@@ -157,7 +157,7 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		return s, done, err
 	}
 	for _, o := range occurrences {
-		leak, err := a.leak(byID[o.Incident], o)
+		leak, err := a.leak(ctx, byID[o.Incident], o)
 		if err != nil {
 			return s, done, err
 		}
@@ -167,7 +167,7 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 }
 
 // leak is one place of an incident, as reports show it.
-func (a *App) leak(i store.Incident, o store.Occurrence) (report.Leak, error) {
+func (a *App) leak(ctx context.Context, i store.Incident, o store.Occurrence) (report.Leak, error) {
 	rule, ok := a.rules[i.Rule]
 	if !ok {
 		return report.Leak{}, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
@@ -183,10 +183,29 @@ func (a *App) leak(i store.Incident, o store.Occurrence) (report.Leak, error) {
 		leak.State = report.StateStuck
 	}
 	if !i.Dead.IsZero() {
+		var err error
+		if leak.Proof, err = a.proof(ctx, i.ID); err != nil {
+			return report.Leak{}, err
+		}
 		// Whole seconds, rounded up: no promise that was not kept.
 		leak.DeadAfter = max(i.Dead.Sub(i.Received)+time.Second-1, time.Second).Truncate(time.Second)
 	}
 	return leak, nil
+}
+
+// proof is how the provider refused the leaked credential.
+func (a *App) proof(ctx context.Context, id string) (string, error) {
+	actions, err := a.store.Actions(ctx, id)
+	if err != nil {
+		return "", err
+	}
+	for _, act := range actions {
+		if act.Step == incident.ProveDead && !act.Done.IsZero() {
+			return fmt.Sprintf("asked with the leaked credential, %s answered %s at %s",
+				act.Detail["request"], act.Detail["answer"], act.Done.Format("2006-01-02 15:04:05 MST")), nil
+		}
+	}
+	return "", nil
 }
 
 // enqueueReports has every check run that shows the incident brought up to date.

@@ -99,7 +99,7 @@ func (s Scan) masked() Scan {
 	s.Leaks = slices.Clone(s.Leaks)
 	for i, l := range s.Leaks {
 		l.Finding = m.finding(l.Finding)
-		l.Stored, l.Stuck = m.text(l.Stored), m.text(l.Stuck)
+		l.Stored, l.Stuck, l.Proof = m.text(l.Stored), m.text(l.Stuck), m.text(l.Proof)
 		s.Leaks[i] = l
 	}
 	s.Coverage = slices.Clone(s.Coverage)

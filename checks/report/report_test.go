@@ -71,6 +71,7 @@ func isUnknown(l *Leak) { l.Validity = checks.Unknown }
 func isDead(l *Leak) {
 	isLive(l)
 	l.State, l.DeadAfter, l.Stored = StateProvedDead, 9*time.Second, "vault: kv/ci/deploy, field token, version 4"
+	l.Proof = "asked with the leaked credential, GET https://api.github.com/user answered 401 at 2026-01-02 03:04:05 UTC"
 }
 func isGone(l *Leak) {
 	isDead(l)

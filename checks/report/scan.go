@@ -30,6 +30,7 @@ type Leak struct {
 	Resolution string        // one of GitHub's resolutions, or "rotated"
 	DeadAfter  time.Duration // from the push to the proof of death
 	Stored     string        // where its replacement is: "vault: kv/ci/deploy, field token, version 4"
+	Proof      string        // how the provider refused it, with the time
 	Stuck      string        // what a person must do before anything goes on
 
 	Actionable bool // a person may press a button now

@@ -26,6 +26,7 @@ func (s Scan) summary() string {
 	}
 	b.WriteString(s.state())
 	b.WriteString(s.findings(s.Leaks))
+	b.WriteString(s.proofs())
 	b.WriteString(s.manifest())
 	return b.String()
 }
@@ -202,6 +203,23 @@ func stored(l Leak) string {
 		return ""
 	}
 	return "; the new one is in " + code(shorten(l.Stored))
+}
+
+// proofs lists how the providers refused what is dead, each credential once.
+func (s Scan) proofs() string {
+	var b strings.Builder
+	seen := map[string]bool{}
+	for _, l := range s.Leaks {
+		if l.Proof == "" || !l.proved() || seen[l.Proof] || len(seen) == maxRows {
+			continue
+		}
+		seen[l.Proof] = true
+		fmt.Fprintf(&b, "- %s: %s\n", place(l), plain(cutRunes(l.Proof, maxProblem)))
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "#### Proof of death\n\n" + b.String() + "\n"
 }
 
 // manifest is the table of what was scanned.
