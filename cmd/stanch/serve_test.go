@@ -21,29 +21,36 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// crashPatience is how long a restarted server has to bring everything to its end.
-const crashPatience = 60 * time.Second
+// servePatience is how long a restarted server has to bring everything to its end.
+const servePatience = 60 * time.Second
 
-// A crashWorld is stanch serve as a process of its own, between a developer's
+// A serveWorld is stanch serve as a process of its own, between a developer's
 // pushes and a simulated GitHub. All that the process sends to GitHub, to git and
 // to the broker passes a proxy, which can kill it at any request: before the
 // request is answered, or after GitHub acted but before the answer arrives.
-type crashWorld struct {
-	t       *testing.T
-	dir     string
-	addr    string
-	github  *githubtest.Server
-	app     githubtest.App
-	proxy   *httptest.Server
-	secrets *secretstore.File
+type serveWorld struct {
+	t      *testing.T
+	dir    string
+	addr   string
+	github *githubtest.Server
+	self   githubtest.App
+	proxy  *httptest.Server
+	log    *os.File
+
+	// What prepare sets: the credential that leaks, in what text, where it is
+	// kept, and the environment that tells the server so.
 	leaked  string
-	log     *os.File
+	line    string
+	secrets app.SecretStore
+	place   secretstore.Location
+	env     []string
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -57,9 +64,9 @@ type request struct {
 	method, path, token, body string
 }
 
-func newCrashWorld(t *testing.T) *crashWorld {
+func newServeWorld(t *testing.T, prepare func(*serveWorld, store.Keys)) *serveWorld {
 	t.Helper()
-	w := &crashWorld{t: t, dir: t.TempDir(), killed: make(chan struct{})}
+	w := &serveWorld{t: t, dir: t.TempDir(), killed: make(chan struct{})}
 	var err error
 	w.github, err = githubtest.New(githubtest.Config{Dir: filepath.Join(w.dir, "github"), AnonymousFetch: true})
 	w.must(err)
@@ -68,16 +75,20 @@ func newCrashWorld(t *testing.T) *crashWorld {
 	w.proxy = w.newProxy()
 	t.Cleanup(w.proxy.Close)
 
-	w.app, err = w.github.CreateApp("Stanch")
+	w.self, err = w.github.CreateApp("Stanch")
 	w.must(err)
 	w.github.CreateOrganization("acme")
 	w.github.CreateUser("bot")
 	_, err = w.github.CreateRepository("acme", "shop", githubtest.RepoOptions{Private: true})
 	w.must(err)
 	w.must(w.github.SetPermission("acme/shop", "bot", "write"))
-	w.leaked, err = w.github.IssueToken("bot", githubtest.ClassicToken)
+	master, err := store.LoadKey(filepath.Join(w.dir, "stanch.key"))
 	w.must(err)
-	w.keepLeaked()
+	keys, err := store.NewKeys(master)
+	w.must(err)
+	prepare(w, keys)
+	_, err = w.secrets.Put(t.Context(), w.place, checks.NewSecret(w.leaked), "test")
+	w.must(err)
 
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	w.must(err)
@@ -87,50 +98,46 @@ func newCrashWorld(t *testing.T) *crashWorld {
 	w.must(err)
 	t.Cleanup(func() { w.kill(); w.log.Close() })
 	w.serve()
-	_, err = w.github.Install(w.app.ID, "acme")
+	_, err = w.github.Install(w.self.ID, "acme")
 	w.must(err)
-	w.must(w.github.SetWebhook(w.app.ID, "http://"+w.addr+"/webhook", w.app.WebhookSecret))
+	w.must(w.github.SetWebhook(w.self.ID, "http://"+w.addr+"/webhook", w.self.WebhookSecret))
 	return w
 }
 
-func (w *crashWorld) must(err error) {
+func (w *serveWorld) must(err error) {
 	w.t.Helper()
 	if err != nil {
 		w.t.Fatal(err)
 	}
 }
 
-// keepLeaked puts the token into the store that the process will use.
-func (w *crashWorld) keepLeaked() {
-	master, err := store.LoadKey(filepath.Join(w.dir, "stanch.key"))
+// withGitHubToken leaks a GitHub token that an encrypted file keeps.
+func withGitHubToken(w *serveWorld, keys store.Keys) {
+	var err error
+	w.leaked, err = w.github.IssueToken("bot", githubtest.ClassicToken)
 	w.must(err)
-	keys, err := store.NewKeys(master)
-	w.must(err)
+	w.line = "GITHUB_TOKEN=" + w.leaked
 	path := filepath.Join(w.dir, "secrets.age")
 	w.secrets, err = secretstore.OpenFile(path, path+".key", keys.Fingerprint)
 	w.must(err)
-	_, err = w.secrets.Put(w.t.Context(), w.place(), checks.NewSecret(w.leaked), "test")
-	w.must(err)
-}
-
-func (w *crashWorld) place() secretstore.Location {
-	return secretstore.Location{Store: w.secrets.Name(), Path: "ci", Field: "token"}
+	w.place = secretstore.Location{Store: w.secrets.Name(), Path: "ci", Field: "token"}
+	w.env = []string{"STANCH_STORE_FILE=" + path}
 }
 
 // stored is the credential that users of the store get.
-func (w *crashWorld) stored() string {
+func (w *serveWorld) stored() string {
 	w.t.Helper()
-	value, _, err := w.secrets.Get(w.t.Context(), w.place())
+	value, _, err := w.secrets.Get(w.t.Context(), w.place)
 	w.must(err)
 	return value.Expose()
 }
 
 // serve starts the process: this test's own binary, which is also stanch.
-func (w *crashWorld) serve() {
+func (w *serveWorld) serve() {
 	w.t.Helper()
 	policy, key := filepath.Join(w.dir, "policy.yml"), filepath.Join(w.dir, "app.pem")
 	w.must(os.WriteFile(policy, []byte("remediation: automatic\n"), 0o600))
-	w.must(os.WriteFile(key, []byte(w.app.PrivateKeyPEM), 0o600))
+	w.must(os.WriteFile(key, []byte(w.self.PrivateKeyPEM), 0o600))
 	w.must(os.MkdirAll(filepath.Join(w.dir, "tmp"), 0o700))
 	self, err := os.Executable()
 	w.must(err)
@@ -138,16 +145,17 @@ func (w *crashWorld) serve() {
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + filepath.Join(w.dir, "tmp"),
 		"STANCH_ADDR=" + w.addr, "STANCH_LOG_LEVEL=debug",
 		"STANCH_DATABASE_URL=sqlite:" + filepath.Join(w.dir, "stanch.db"),
-		"STANCH_POLICY=" + policy, "STANCH_STORE_FILE=" + filepath.Join(w.dir, "secrets.age"),
-		"STANCH_GITHUB_APP_ID=" + strconv.FormatInt(w.app.ID, 10), "STANCH_GITHUB_PRIVATE_KEY_FILE=" + key,
-		"STANCH_GITHUB_WEBHOOK_SECRETS=old," + w.app.WebhookSecret, "STANCH_GITHUB_URL=" + w.proxy.URL,
+		"STANCH_POLICY=" + policy,
+		"STANCH_GITHUB_APP_ID=" + strconv.FormatInt(w.self.ID, 10), "STANCH_GITHUB_PRIVATE_KEY_FILE=" + key,
+		"STANCH_GITHUB_WEBHOOK_SECRETS=old," + w.self.WebhookSecret, "STANCH_GITHUB_URL=" + w.proxy.URL,
 		"STANCH_BROKER_URL=" + w.proxy.URL + "/broker", "STANCH_BROKER_TOKEN=" + w.github.BrokerToken(),
 	}}
+	cmd.Env = append(cmd.Env, w.env...)
 	w.must(cmd.Start())
 	w.mu.Lock()
 	w.process = cmd
 	w.mu.Unlock()
-	for deadline := time.Now().Add(crashPatience); ; time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(servePatience); ; time.Sleep(20 * time.Millisecond) {
 		resp, err := http.Get("http://" + w.addr + "/readyz")
 		if err == nil {
 			resp.Body.Close()
@@ -162,7 +170,7 @@ func (w *crashWorld) serve() {
 }
 
 // kill ends the process as kill -9 does.
-func (w *crashWorld) kill() {
+func (w *serveWorld) kill() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.process.Process.Kill()
@@ -170,7 +178,7 @@ func (w *crashWorld) kill() {
 }
 
 // newProxy passes everything on, and kills the process at the chosen request.
-func (w *crashWorld) newProxy() *httptest.Server {
+func (w *serveWorld) newProxy() *httptest.Server {
 	target, err := url.Parse(w.github.URL())
 	w.must(err)
 	pass := httputil.NewSingleHostReverseProxy(target)
@@ -200,7 +208,7 @@ func (w *crashWorld) newProxy() *httptest.Server {
 	}))
 }
 
-func (w *crashWorld) git(dir string, args ...string) string {
+func (w *serveWorld) git(dir string, args ...string) string {
 	w.t.Helper()
 	cmd := exec.Command("git", args...)
 	cmd.Dir = dir
@@ -214,19 +222,31 @@ func (w *crashWorld) git(dir string, args ...string) string {
 }
 
 // push leaks the token.
-func (w *crashWorld) push() (head string) {
+func (w *serveWorld) push() (head string) {
 	w.t.Helper()
 	dir := w.t.TempDir()
 	w.git(dir, "init", "--quiet", "--initial-branch=main")
-	w.must(os.WriteFile(filepath.Join(dir, "prod.env"), []byte("GITHUB_TOKEN="+w.leaked+"\n"), 0o600))
+	w.must(os.WriteFile(filepath.Join(dir, "prod.env"), []byte(w.line+"\n"), 0o600))
 	w.git(dir, "add", "--all")
 	w.git(dir, "commit", "--quiet", "-m", "leak")
 	w.git(dir, "push", "--quiet", w.github.CloneURL("acme/shop"), "main")
 	return w.git(dir, "rev-parse", "HEAD")
 }
 
+// finish waits until nothing is missing.
+func (w *serveWorld) finish(missing func() error) {
+	w.t.Helper()
+	var err error
+	for deadline := time.Now().Add(servePatience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if err = missing(); err == nil {
+			return
+		}
+	}
+	w.t.Fatalf("in the end: %v\n%s", err, w.tail())
+}
+
 // finished reports what is still missing from the good end.
-func (w *crashWorld) finished(head string) error {
+func (w *serveWorld) finished(head string) error {
 	now := w.stored()
 	runs := w.github.CheckRuns("acme/shop")
 	switch {
@@ -246,7 +266,7 @@ func (w *crashWorld) finished(head string) error {
 	return nil
 }
 
-func (w *crashWorld) tail() string {
+func (w *serveWorld) tail() string {
 	b, _ := os.ReadFile(w.log.Name())
 	return string(b[max(0, len(b)-6000):])
 }
@@ -258,65 +278,57 @@ func TestKill9(t *testing.T) {
 	user := func(r request, leaked string, isLeaked bool) bool {
 		return r.method == "GET" && r.path == "/api/v3/user" && (r.token == leaked) == isLeaked
 	}
-	revoked := func(w *crashWorld) bool { return !w.github.TokenLive(w.leaked) }
+	revoked := func(w *serveWorld) bool { return !w.github.TokenLive(w.leaked) }
 	points := []struct {
 		name  string
 		after bool
-		at    func(*crashWorld, request) bool
+		at    func(*serveWorld, request) bool
 	}{
-		{"accepted, before the check run", false, func(_ *crashWorld, r request) bool {
+		{"accepted, before the check run", false, func(_ *serveWorld, r request) bool {
 			return r.method == "POST" && strings.HasSuffix(r.path, "/check-runs")
 		}},
-		{"the check run was made, the answer lost", true, func(_ *crashWorld, r request) bool {
+		{"the check run was made, the answer lost", true, func(_ *serveWorld, r request) bool {
 			return r.method == "POST" && strings.HasSuffix(r.path, "/check-runs")
 		}},
-		{"while fetching", false, func(_ *crashWorld, r request) bool { return strings.HasSuffix(r.path, "/git-upload-pack") }},
-		{"before it is verified", false, func(w *crashWorld, r request) bool { return user(r, w.leaked, true) }},
-		{"before the replacement is issued", false, func(_ *crashWorld, r request) bool { return r.path == "/broker" }},
-		{"the replacement was issued, the answer lost", true, func(_ *crashWorld, r request) bool { return r.path == "/broker" }},
-		{"stored, before the replacement is verified", false, func(w *crashWorld, r request) bool {
+		{"while fetching", false, func(_ *serveWorld, r request) bool { return strings.HasSuffix(r.path, "/git-upload-pack") }},
+		{"before it is verified", false, func(w *serveWorld, r request) bool { return user(r, w.leaked, true) }},
+		{"before the replacement is issued", false, func(_ *serveWorld, r request) bool { return r.path == "/broker" }},
+		{"the replacement was issued, the answer lost", true, func(_ *serveWorld, r request) bool { return r.path == "/broker" }},
+		{"stored, before the replacement is verified", false, func(w *serveWorld, r request) bool {
 			return user(r, w.leaked, false) && r.token == w.stored()
 		}},
-		{"the replacement was verified, the answer lost", true, func(w *crashWorld, r request) bool {
+		{"the replacement was verified, the answer lost", true, func(w *serveWorld, r request) bool {
 			return user(r, w.leaked, false) && r.token == w.stored()
 		}},
-		{"before the revocation", false, func(_ *crashWorld, r request) bool { return strings.HasSuffix(r.path, "/credentials/revoke") }},
-		{"revoked, the answer lost", true, func(_ *crashWorld, r request) bool { return strings.HasSuffix(r.path, "/credentials/revoke") }},
-		{"before the proof", false, func(w *crashWorld, r request) bool { return user(r, w.leaked, true) && revoked(w) }},
-		{"proved, the answer lost", true, func(w *crashWorld, r request) bool { return user(r, w.leaked, true) && revoked(w) }},
-		{"before the check run is completed", false, func(_ *crashWorld, r request) bool {
+		{"before the revocation", false, func(_ *serveWorld, r request) bool { return strings.HasSuffix(r.path, "/credentials/revoke") }},
+		{"revoked, the answer lost", true, func(_ *serveWorld, r request) bool { return strings.HasSuffix(r.path, "/credentials/revoke") }},
+		{"before the proof", false, func(w *serveWorld, r request) bool { return user(r, w.leaked, true) && revoked(w) }},
+		{"proved, the answer lost", true, func(w *serveWorld, r request) bool { return user(r, w.leaked, true) && revoked(w) }},
+		{"before the check run is completed", false, func(_ *serveWorld, r request) bool {
 			return r.method == "PATCH" && strings.Contains(r.path, "/check-runs/")
 		}},
-		{"the check run was completed, the answer lost", true, func(_ *crashWorld, r request) bool {
+		{"the check run was completed, the answer lost", true, func(_ *serveWorld, r request) bool {
 			return r.method == "PATCH" && strings.Contains(r.path, "/check-runs/")
 		}},
 	}
 	for _, p := range points {
 		t.Run(p.name, func(t *testing.T) {
 			t.Parallel()
-			w := newCrashWorld(t)
+			w := newServeWorld(t, withGitHubToken)
 			w.mu.Lock()
 			w.killAt, w.after = func(r request) bool { return p.at(w, r) }, p.after
 			w.mu.Unlock()
 			head := w.push()
 			select {
 			case <-w.killed:
-			case <-time.After(crashPatience):
+			case <-time.After(servePatience):
 				t.Fatalf("the server never came to this point\n%s", w.tail())
 			}
 			if !w.github.TokenLive(w.stored()) {
 				t.Error("at the crash the store holds no working credential")
 			}
 			w.serve()
-			var missing error
-			for deadline := time.Now().Add(crashPatience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-				if missing = w.finished(head); missing == nil {
-					break
-				}
-			}
-			if missing != nil {
-				t.Fatalf("after the restart: %v\n%s", missing, w.tail())
-			}
+			w.finish(func() error { return w.finished(head) })
 			w.findNoSecret()
 		})
 	}
@@ -324,7 +336,7 @@ func TestKill9(t *testing.T) {
 
 // findNoSecret looks for the leaked token and its replacement, in every form in
 // which they could have slipped out, in all that the server wrote.
-func (w *crashWorld) findNoSecret() {
+func (w *serveWorld) findNoSecret() {
 	w.t.Helper()
 	for _, value := range []string{w.leaked, w.stored()} {
 		for name, text := range w.written() {
@@ -338,7 +350,7 @@ func (w *crashWorld) findNoSecret() {
 }
 
 // written is everything that the server wrote: files, and what it told GitHub.
-func (w *crashWorld) written() map[string][]byte {
+func (w *serveWorld) written() map[string][]byte {
 	w.t.Helper()
 	all := map[string][]byte{"GitHub": w.github.Everything()}
 	for _, page := range []string{"http://" + w.addr + "/metrics", w.github.URL() + "/", w.github.CheckRuns("acme/shop")[0].URL} {

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"crypto/rand"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stanch-dev/stanch/app/secretstore"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// TestLeakedVaultToken leaks a token of a real OpenBao or Vault server that
+// keeps it in KV as well. The server runs with the policies of deploy/vault and
+// with nothing else.
+func TestLeakedVaultToken(t *testing.T) {
+	v := newVault(t)
+	w := newServeWorld(t, func(w *serveWorld, keys store.Keys) { withVaultToken(w, v, keys) })
+	head := w.push()
+	w.finish(func() error {
+		now := w.stored()
+		runs := w.github.CheckRuns("acme/shop")
+		switch {
+		case now == w.leaked:
+			return fmt.Errorf("the leaked token is still in the store")
+		case v.live(t, w.leaked):
+			return fmt.Errorf("the leaked token is live")
+		case !v.live(t, now):
+			return fmt.Errorf("the replacement does not work")
+		case len(runs) != 1 || runs[0].HeadSHA != head || !strings.Contains(runs[0].Title, "dead"):
+			return fmt.Errorf("the check run says %+v", runs)
+		}
+		return nil
+	})
+	got, err := v.run(t.Context(), "", "token", "lookup", "-field=policies", w.stored())
+	w.must(err)
+	if !strings.Contains(got, "ci-deploy") || strings.Contains(got, "stanch") || strings.Contains(got, "root") {
+		t.Errorf("the replacement has the policies %s, want the leaked one's", got)
+	}
+	w.finish(func() error { // the leaked value is destroyed in the store's history
+		meta, err := v.run(t.Context(), "", "kv", "metadata", "get", "-format=json", "secret/ci/vault")
+		if err == nil && !strings.Contains(strings.Join(strings.Fields(meta), ""), `"destroyed":true`) {
+			err = fmt.Errorf("no version is destroyed: %s", meta)
+		}
+		return err
+	})
+	w.findNoSecret()
+}
+
+// withVaultToken leaks a token of the server for a job that deploys.
+func withVaultToken(w *serveWorld, v *testVault, keys store.Keys) {
+	for name, file := range map[string]string{"stanch": "stanch.hcl", "stanch-issue": "stanch-issue.hcl"} {
+		policy, err := os.ReadFile(filepath.Join("..", "..", "deploy", "vault", file))
+		w.must(err)
+		v.must(w.t, string(policy), "policy", "write", name, "-")
+	}
+	v.must(w.t, `path "secret/data/app/*" { capabilities = ["read"] }`, "policy", "write", "ci-deploy", "-")
+	v.must(w.t, "", "write", "auth/token/roles/stanch-issue", "orphan=true", "renewable=true", "allowed_policies_glob=ci-*")
+	own := v.must(w.t, "", "token", "create", "-orphan", "-policy=stanch", "-policy=stanch-issue", "-field=token")
+	w.leaked = v.must(w.t, "", "token", "create", "-orphan", "-policy=ci-deploy", "-ttl=2h", "-field=token")
+	w.line = "export VAULT_TOKEN=" + w.leaked
+	var err error
+	w.secrets, err = secretstore.NewVault(secretstore.VaultConfig{Addr: v.addr, Token: checks.NewSecret(own), Mounts: []string{"secret"}, Key: keys.Fingerprint})
+	w.must(err)
+	w.place = secretstore.Location{Store: w.secrets.Name(), Path: "secret/ci/vault", Field: "token"}
+	w.env = []string{"VAULT_ADDR=" + v.addr, "VAULT_TOKEN=" + own, "STANCH_VAULT_MOUNTS=secret", "STANCH_VAULT_ISSUE_ROLE=stanch-issue"}
+}
+
+// testVault is a development server for a test.
+type testVault struct{ vaultServer }
+
+func newVault(t *testing.T) *testVault {
+	t.Helper()
+	binary, err := findVault()
+	if err != nil && os.Getenv("STANCH_CI") == "1" {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Skip("no bao or vault in PATH")
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := &testVault{vaultServer{binary: binary, addr: "http://" + addr, root: rand.Text(), home: t.TempDir()}}
+	if err := v.start(t.Context(), addr); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(v.stop)
+	return v
+}
+
+func (v *testVault) must(t *testing.T, stdin string, args ...string) string {
+	t.Helper()
+	out, err := v.run(t.Context(), stdin, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func (v *testVault) live(t *testing.T, token string) bool {
+	t.Helper()
+	_, err := v.run(t.Context(), "", "token", "lookup", token)
+	return err == nil
+}
+
+// TestDemo runs the demo as its reader does.
+func TestDemo(t *testing.T) {
+	for _, vault := range []bool{false, true} {
+		t.Run(fmt.Sprintf("vault=%v", vault), func(t *testing.T) {
+			args := []string{"demo", "--once", "--format", "json"}
+			if vault {
+				if _, err := findVault(); err != nil && os.Getenv("STANCH_CI") != "1" {
+					t.Skip("no bao or vault in PATH")
+				}
+				args = append(args, "--vault")
+			}
+			var out, errs strings.Builder
+			if code := run(t.Context(), args, strings.NewReader(""), &out, &errs, os.Getenv); code != exitDone {
+				t.Fatalf("exit status %d: %s", code, errs.String())
+			}
+			lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+			var events []string
+			for _, l := range lines {
+				event, _, _ := strings.Cut(strings.TrimPrefix(l, `{"event":"`), `"`)
+				events = append(events, event)
+			}
+			want := "ready pushed delivered detected verified contained rotated proved_dead checked"
+			if got := strings.Join(events, " "); got != want {
+				t.Errorf("events %s, want %s", got, want)
+			}
+		})
+	}
+}
