@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"go.yaml.in/yaml/v3"
 
@@ -68,7 +69,7 @@ func parsePolicy(b []byte, catalogue []*rules.Rule) (Policy, error) {
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(&p); err != nil && !errors.Is(err, io.EOF) {
-		return Policy{}, err
+		return Policy{}, readable(err)
 	}
 	if err := p.check(); err != nil {
 		return Policy{}, err
@@ -86,6 +87,20 @@ func parsePolicy(b []byte, catalogue []*rules.Rule) (Policy, error) {
 		}
 	}
 	return p, nil
+}
+
+// readable puts the decoder's complaints into one line and words of ours. They
+// name the line of the file.
+func readable(err error) error {
+	var wrong *yaml.TypeError
+	if !errors.As(err, &wrong) {
+		return err
+	}
+	text := strings.Join(wrong.Errors, "; ")
+	for _, t := range []string{"app.Policy", "app.Remedy"} {
+		text = strings.ReplaceAll(text, "not found in type "+t, "is no setting of a policy")
+	}
+	return errors.New(text)
 }
 
 // For returns what holds for a rule.

@@ -53,7 +53,7 @@ type Tx struct {
 // Open opens the database at a URL, "sqlite:PATH", and brings its tables up to
 // date. One process at a time may have a SQLite database open for serving.
 func Open(ctx context.Context, databaseURL string, keys Keys, log *slog.Logger) (*Store, error) {
-	path, err := sqlitePath(databaseURL)
+	path, err := SQLitePath(databaseURL)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,9 @@ func Open(ctx context.Context, databaseURL string, keys Keys, log *slog.Logger) 
 	return s, nil
 }
 
-func sqlitePath(databaseURL string) (string, error) {
+// SQLitePath is the file that a database URL names. Errors do not repeat the
+// URL, which may hold a password.
+func SQLitePath(databaseURL string) (string, error) {
 	kind, path, ok := strings.Cut(databaseURL, ":")
 	switch {
 	case ok && kind == "sqlite" && path != "":
@@ -78,7 +80,6 @@ func sqlitePath(databaseURL string) (string, error) {
 	case kind == "postgres" || kind == "postgresql":
 		return "", errors.New("STANCH_DATABASE_URL names PostgreSQL, which this version cannot use yet: use sqlite:PATH")
 	}
-	// The URL is not repeated: it may hold a password.
 	return "", errors.New("STANCH_DATABASE_URL is not of the form sqlite:PATH, for instance sqlite:stanch.db")
 }
 

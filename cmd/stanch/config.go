@@ -121,7 +121,11 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 	if err != nil {
 		return app.Config{}, nil, err
 	}
-	keys, err := s.keys()
+	database, err := store.SQLitePath(s.DatabaseURL)
+	if err != nil {
+		return app.Config{}, nil, err
+	}
+	keys, err := s.keys(database)
 	if err != nil {
 		return app.Config{}, nil, err
 	}
@@ -135,7 +139,7 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		Catalogue: catalogue, Keys: keys, Policy: policy, Logger: log,
 		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
 		WebhookSecrets: s.WebhookSecrets,
-		Scratch:        s.databasePath() + ".scratch",
+		Scratch:        database + ".scratch",
 	}
 	if cfg.Providers, err = s.providers(log); err != nil {
 		return cfg, nil, err
@@ -147,19 +151,14 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 	return cfg, memory, err
 }
 
-func (s settings) databasePath() string {
-	_, path, _ := strings.Cut(s.DatabaseURL, ":")
-	return path
-}
-
-func (s settings) keys() (store.Keys, error) {
+// keys come from STANCH_KEY, or else from the file beside the database.
+func (s settings) keys(database string) (store.Keys, error) {
 	var master []byte
 	var err error
 	if s.Key != "" {
 		master, err = store.DecodeKey(s.Key)
 	} else {
-		path := s.databasePath()
-		master, err = store.LoadKey(strings.TrimSuffix(path, filepath.Ext(path)) + ".key")
+		master, err = store.LoadKey(strings.TrimSuffix(database, filepath.Ext(database)) + ".key")
 	}
 	if err != nil {
 		return store.Keys{}, fmt.Errorf("STANCH_KEY: %w", err)

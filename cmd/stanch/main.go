@@ -52,6 +52,7 @@ func commands() map[string]command {
 		"scan":    {"find secrets in files, folders, a range of commits or standard input", runScan},
 		"rules":   {"list, show, lint and test the rules that say what a secret is", runRules},
 		"serve":   {"run the GitHub App", runServe},
+		"store":   {"keep credentials in an encrypted file that the server rotates", runStore},
 		"version": {"print the version of this program", runVersion},
 	}
 }
