@@ -3,7 +3,6 @@ package app_test
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -364,13 +363,4 @@ func (b *lockedBuffer) String() string {
 		s = "…" + s[len(s)-8000:]
 	}
 	return s
-}
-
-// lines makes n lines of harmless text.
-func lines(n int) string {
-	var b strings.Builder
-	for i := range n {
-		fmt.Fprintf(&b, "line %d\n", i)
-	}
-	return b.String()
 }

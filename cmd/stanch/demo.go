@@ -122,8 +122,8 @@ func runDemo(ctx context.Context, o demoOptions, stdout, stderr io.Writer) (comp
 	defer d.github.Close()
 	defer d.memory.Close()
 
-	served, stop := make(chan error, 1), func() {}
-	ctx, stop = context.WithCancel(ctx)
+	served := make(chan error, 1)
+	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	go func() { served <- serveApp(ctx, d.app, d.listener, d.log) }()
 	if complete, err = d.tell(ctx); err == nil && !o.once {
