@@ -21,6 +21,13 @@ import (
 // outlived.
 const remediateAttempts = 700
 
+// complainAfter is the attempt of a remediation from which on the check run says
+// that it does not get on. With the pauses of retryPolicy that is two minutes.
+const complainAfter = 8
+
+// errNothingToDo ends a remediation that was overtaken.
+var errNothingToDo = errors.New("nothing is left to do")
+
 // remediateArgs is the job of carrying out an incident's approved remediation.
 type remediateArgs struct {
 	Incident string `json:"incident" river:"unique"`
@@ -48,24 +55,41 @@ const stepLocate = "locate"
 // Work carries out the plan step by step. River remembers the steps that are
 // done, in the same transaction as we do, so a crash resumes behind the last one.
 func (w remediateWorker) Work(ctx context.Context, job *river.Job[remediateArgs]) error {
-	i, err := w.app.store.Incident(ctx, job.Args.Incident)
-	switch {
-	case err != nil:
-		return err
-	case i.Verb == "" || i.State() == incident.Resolved:
-		return nil
-	}
-	r, err := w.app.remediation(ctx, i)
+	r := &remediation{app: w.app, id: job.Args.Incident}
+	i, err := w.app.store.Incident(ctx, r.id)
 	if err != nil {
-		return w.app.giveUp(ctx, i.ID, incident.Step(stepLocate), err)
+		return err
 	}
-	river.ResumableStep(ctx, stepLocate, nil, func(ctx context.Context) error { return r.settle(ctx, job, stepLocate, r.locate(ctx)) })
-	for _, step := range i.Plan() {
+	if i.Verb == "" || i.State() == incident.Resolved {
+		// Not nil: River wants to come by the last finished step, which is gone.
+		return river.JobCancel(errNothingToDo)
+	}
+	if err := r.unseal(ctx, i); err != nil {
+		return r.settle(ctx, job, "begin", err)
+	}
+	river.ResumableStep(ctx, stepLocate, nil, func(ctx context.Context) error {
+		return r.settle(ctx, job, stepLocate, r.locate(ctx))
+	})
+	plan, err := r.plan(ctx)
+	if err != nil {
+		return r.settle(ctx, job, "begin", err)
+	}
+	for _, step := range plan {
 		river.ResumableStep(ctx, string(step), nil, func(ctx context.Context) error {
 			return r.settle(ctx, job, step, r.take(ctx, job, step))
 		})
 	}
 	return nil
+}
+
+// plan is what is to be done, which locate may have changed.
+func (r *remediation) plan(ctx context.Context) ([]incident.Step, error) {
+	i, err := r.app.store.Incident(ctx, r.id)
+	if err != nil {
+		return nil, err
+	}
+	done, err := r.app.store.StepsDone(ctx, r.id)
+	return i.Plan(done), err
 }
 
 // A remediation is one incident while its plan is carried out.
@@ -75,19 +99,20 @@ type remediation struct {
 	leaked checks.Credential
 }
 
-func (a *App) remediation(ctx context.Context, i store.Incident) (*remediation, error) {
-	leaked, err := a.store.Unseal(ctx, i.ID, store.Leaked)
-	if errors.Is(err, store.ErrErased) {
-		return nil, needPerson("Stanch does not hold this credential: push or re-run the check that found it, then press the button again.")
+// unseal gets the leaked credential, and makes sure that it may and should die.
+func (r *remediation) unseal(ctx context.Context, i store.Incident) (err error) {
+	r.leaked, err = r.app.store.Unseal(ctx, i.ID, store.Leaked)
+	switch {
+	case errors.Is(err, store.ErrErased):
+		return needPerson("Stanch does not hold this credential any more: re-run the check that found it, then press the button again.")
+	case err != nil:
+		return err
+	case r.leaked.Secret().Fingerprint(r.app.cfg.Keys.Fingerprint) != i.Fingerprint:
+		return needPerson("The credential that was kept is not the one that leaked: revoke it by hand.")
+	case r.app.isOwn(i):
+		return needPerson(todoOwn)
 	}
-	if err != nil {
-		return nil, err
-	}
-	// What dies must be what leaked.
-	if leaked.Secret().Fingerprint(a.cfg.Keys.Fingerprint) != i.Fingerprint {
-		return nil, needPerson("The credential that was kept is not the one that leaked: revoke it by hand.")
-	}
-	return &remediation{app: a, id: i.ID, leaked: leaked}, nil
+	return nil
 }
 
 // take runs one step: the attempt is recorded first, then the deed is done, then
@@ -101,7 +126,7 @@ func (r *remediation) take(ctx context.Context, job *river.Job[remediateArgs], s
 	if err != nil || slices.Contains(done, step) {
 		return err
 	}
-	if err := incident.MayRun(i.Plan(), done, step); err != nil {
+	if err := incident.MayRun(i.Plan(done), done, step); err != nil {
 		return err
 	}
 	attempt, err := r.attempt(ctx, i, step)
@@ -129,13 +154,15 @@ func (r *remediation) do(ctx context.Context, i store.Incident, step incident.St
 	case incident.Put:
 		return r.put(ctx, i, attempt)
 	case incident.VerifyNew:
-		return r.verifyNew(ctx, attempt)
+		return r.verifyNew(ctx, i, attempt)
 	case incident.RevokeOld:
 		return r.revokeOld(ctx)
 	case incident.ProveDead:
 		return r.proveDead(ctx, attempt)
 	case incident.Retire:
 		return r.retire(ctx, i)
+	case incident.Discard:
+		return r.discard(ctx)
 	}
 	return result{}, fmt.Errorf("no such step: %s", step)
 }
@@ -163,7 +190,7 @@ func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs],
 			return err
 		}
 		after = before
-		if err := after.Done(before.Plan(), done, step, a.now()); err != nil {
+		if err := after.Done(before.Plan(done), done, step, a.now()); err != nil {
 			return err
 		}
 		if res.replacement != nil {
@@ -214,26 +241,40 @@ func (a *App) observeProgress(ctx context.Context, before, after store.Incident)
 // settle decides what a step's error means for the job: wait for a person, wait
 // for a rate limit, or try again. The last attempt always waits for a person.
 func (r *remediation) settle(ctx context.Context, job *river.Job[remediateArgs], step incident.Step, err error) error {
-	if err == nil {
+	person := new(personError)
+	switch {
+	case err == nil:
 		return nil
-	}
-	if job.Attempt >= job.MaxAttempts {
-		err = needPerson(fmt.Sprintf("The step %s failed %d times. See Stanch's log, mend what is broken, and press the button again.", step, job.Attempt))
-	}
-	if person := new(personError); errors.As(err, &person) {
+	case errors.As(err, &person):
 		return r.app.giveUp(ctx, r.id, step, person)
+	case job.Attempt >= job.MaxAttempts:
+		return r.app.giveUp(ctx, r.id, step, &personError{fmt.Sprintf(
+			"The step %s failed %d times. Stanch's log says why: mend it, and press the button again.", step, job.Attempt)})
+	case job.Attempt >= complainAfter:
+		err = errors.Join(err, r.complain(ctx, step))
 	}
 	r.app.log.WarnContext(ctx, "remediation step failed; it will be tried again",
 		"incident", r.id, "step", string(step), "attempt", job.Attempt, "error", err)
 	return r.app.postpone(err)
 }
 
+// complain makes the check runs say that a step does not get on.
+func (r *remediation) complain(ctx context.Context, step incident.Step) error {
+	return r.app.store.InTx(ctx, func(tx *store.Tx) error {
+		i, err := tx.Incident(ctx, r.id)
+		if err != nil || i.Stuck != "" {
+			return err
+		}
+		i.Stuck = fmt.Sprintf("The step %s keeps failing; Stanch's log says why. Mend it: Stanch goes on trying.", step)
+		if err := tx.SaveIncident(ctx, i); err != nil {
+			return err
+		}
+		return r.app.enqueueReports(ctx, tx, r.id)
+	})
+}
+
 // giveUp stops a remediation until a person has done what the incident then says.
-func (a *App) giveUp(ctx context.Context, id string, step incident.Step, cause error) error {
-	person := new(personError)
-	if !errors.As(cause, &person) {
-		return cause
-	}
+func (a *App) giveUp(ctx context.Context, id string, step incident.Step, person *personError) error {
 	err := a.store.InTx(ctx, func(tx *store.Tx) error {
 		i, err := tx.Incident(ctx, id)
 		if err != nil {

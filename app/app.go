@@ -78,6 +78,7 @@ type App struct {
 	metrics   *metrics
 	log       *slog.Logger
 	checks    keyedMutex // by check: one write to its check run at a time
+	pulls     keyedMutex // by pull request: one write to its comment at a time
 	now       func() time.Time
 }
 

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/riverqueue/river"
 
@@ -55,7 +56,7 @@ func (w approveWorker) Work(ctx context.Context, job *river.Job[approveArgs]) er
 			return err
 		}
 		for _, i := range incidents {
-			if err := a.press(ctx, tx, i, press); err != nil {
+			if err := a.press(ctx, tx, i, check, press); err != nil {
 				return err
 			}
 		}
@@ -64,7 +65,7 @@ func (w approveWorker) Work(ctx context.Context, job *river.Job[approveArgs]) er
 }
 
 // press applies a button to one incident.
-func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, press approveArgs) error {
+func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, press approveArgs) error {
 	actor := "github:" + press.Sender
 	switch press.Button {
 	case report.ButtonRotate, report.ButtonRevoke:
@@ -83,8 +84,9 @@ func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, press a
 			return err
 		}
 	case report.ButtonNotASecret:
-		if i.Validity == checks.Active || i.Validity == checks.Inactive || i.State() == incident.Resolved {
-			return nil
+		known, err := tx.RepositoriesOf(ctx, i.ID)
+		if err != nil || !a.dismissable(i) || !slices.Equal(known, []int64{check.Repository.ID}) {
+			return err
 		}
 		if err := i.Dismiss(a.now()); err != nil {
 			return err
@@ -105,5 +107,12 @@ func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, press a
 // actionable reports whether a person may start a remediation of the incident.
 func (a *App) actionable(i store.Incident) bool {
 	return i.Verb == "" && i.Validity != checks.Inactive && a.cfg.Policy.For(i.Rule).Remediation != Observe &&
-		i.State() != incident.Resolved && a.providers.Can(i.Rule).Revoke
+		i.State() != incident.Resolved && a.providers.Can(i.Rule).Revoke && !a.isOwn(i)
+}
+
+// dismissable reports whether a person may say that it is no secret: only where
+// no provider can be asked, for then the provider knows better, and only where
+// the credential was found nowhere else, whose people would have to be asked too.
+func (a *App) dismissable(i store.Incident) bool {
+	return i.Verb == "" && i.State() == incident.Open && i.Validity == checks.Unknown && !a.providers.Can(i.Rule).Verify
 }

@@ -18,14 +18,15 @@ const (
 )
 
 // couldNotScan is what to tell about an error that trying again will not mend,
-// and empty for all others.
-func couldNotScan(err error) string {
+// and empty for all others. A commit that is missing at first may only not have
+// reached the server that was asked.
+func couldNotScan(err error, attempt int) string {
 	switch {
 	case errors.Is(err, github.ErrTooLarge):
 		return problemTooLarge
-	case errors.Is(err, github.ErrMissing):
+	case errors.Is(err, github.ErrMissing) && attempt >= confessAfter:
 		return problemMissing
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, errScanTime):
 		return problemTime
 	}
 	return ""
@@ -37,7 +38,7 @@ func couldNotScan(err error) string {
 func (a *App) fetch(ctx context.Context, s scanArgs, remote github.Remote, dir string) (*github.Mirror, error) {
 	spec := github.FetchSpec{Tip: s.Tip, Bases: s.bases()}
 	mirror, err := github.Fetch(ctx, remote, dir, spec, github.FetchLimits{})
-	if err != nil || s.Base == "" || len(mirror.MissingBases()) == 0 {
+	if err != nil || s.Pinned || s.Base == "" || len(mirror.MissingBases()) == 0 {
 		return mirror, err
 	}
 	a.log.InfoContext(ctx, "the base of a push is gone; scanning from the default branch", "delivery", s.Delivery, "base", s.Base)
@@ -52,6 +53,8 @@ func (a *App) fetch(ctx context.Context, s scanArgs, remote github.Remote, dir s
 // bases are the commits whose history is not new.
 func (s scanArgs) bases() []string {
 	switch {
+	case s.Pinned:
+		return s.Bases
 	case s.Base != "":
 		return []string{s.Base}
 	case s.WholeHistory:

@@ -38,6 +38,9 @@ type reportWorker struct {
 // last state.
 func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) error {
 	a := w.app
+	if err := a.showProgress(ctx, job.Args.Check, false); err != nil {
+		return a.postpone(err)
+	}
 	// Two reports of one check at the same time could finish in the wrong order.
 	unlock := a.checks.lock(job.Args.Check)
 	defer unlock()
@@ -46,7 +49,7 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 		return err
 	}
 	state, done, err := a.state(ctx, check)
-	if err != nil || check.RunID == 0 {
+	if err != nil {
 		return err
 	}
 	run, comment := report.NewCheckRun(state), report.Comment(state)
@@ -111,11 +114,26 @@ func (a *App) comment(ctx context.Context, inst *github.Installation, check stor
 		return nil
 	}
 	for _, pull := range check.Pulls {
-		if _, err := inst.UpsertComment(ctx, check.Repository, pull, report.CommentMarker, text); err != nil && !errors.Is(err, github.ErrCommentsClosed) {
+		if err := a.commentOn(ctx, inst, check, pull, text); err != nil {
 			return fmt.Errorf("comment on pull request %d: %w", pull, err)
 		}
 	}
 	return nil
+}
+
+// commentOn writes the comment of a pull request, unless a newer head of it does.
+func (a *App) commentOn(ctx context.Context, inst *github.Installation, check store.Check, pull int, text string) error {
+	unlock := a.pulls.lock(fmt.Sprintf("%d/%d/%d", check.Installation, check.Repository.ID, pull))
+	defer unlock()
+	newest, err := a.store.NewestCheck(ctx, check.Installation, check.Repository.ID, pull)
+	if err != nil || newest != check.ID {
+		return err
+	}
+	_, err = inst.UpsertComment(ctx, check.Repository, pull, report.CommentMarker, text)
+	if errors.Is(err, github.ErrCommentsClosed) {
+		return nil
+	}
+	return err
 }
 
 // settled says what of a check is not under way any more.
@@ -176,8 +194,10 @@ func (a *App) leak(ctx context.Context, i store.Incident, o store.Occurrence) (r
 	leak := report.Leak{
 		Finding: checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Location: o.Location, Validity: i.Validity},
 		InTip:   o.InTip, Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
-		Stored: placesText(i.Stored), Stuck: i.Stuck,
-		Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
+		Stuck: i.Stuck, Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
+	}
+	if !i.Rotated.IsZero() {
+		leak.Stored = placesText(i.Stored)
 	}
 	if i.Stuck != "" {
 		leak.State = report.StateStuck

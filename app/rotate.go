@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stanch-dev/stanch/app/incident"
@@ -215,7 +216,7 @@ func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Se
 		return nil
 	case r.leaked.Secret().Fingerprint(key):
 	default:
-		return needPerson(fmt.Sprintf("Somebody changed %s after the leak was found. If the new value works, press Revoke now.", p.Leaked))
+		return needPerson(fmt.Sprintf("Somebody changed %s after the leak was found. If the new value works, press Revoke now; the replacement that was issued is revoked too.", p.Leaked))
 	}
 	put, err := s.Put(ctx, at, replacement, operation)
 	if err != nil {
@@ -226,8 +227,9 @@ func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Se
 	return nil
 }
 
-// verifyNew asks the provider whether the replacement works.
-func (r *remediation) verifyNew(ctx context.Context, attempt store.Action) (result, error) {
+// verifyNew asks the provider whether the replacement works, and for whom. Until
+// it does, the leaked one lives.
+func (r *remediation) verifyNew(ctx context.Context, i store.Incident, attempt store.Action) (result, error) {
 	replacement, err := r.app.store.Unseal(ctx, r.id, store.Replacement)
 	if err != nil {
 		return result{}, err
@@ -236,20 +238,40 @@ func (r *remediation) verifyNew(ctx context.Context, attempt store.Action) (resu
 	switch {
 	case err != nil:
 		return result{}, err
-	case v.Validity == checks.Active:
+	case v.Validity == checks.Active && !sameOwner(identity(i), v.Evidence.Identity):
+		return result{}, needPerson("The replacement is stored, but it belongs to somebody else than the leaked one. Put the right one into the store by hand, then press Revoke now.")
+	case v.Validity == checks.Active && v.Grade != provider.GradeC:
 		return result{detail: evidenceDetail(v.Evidence)}, nil
-	case attempt.Attempts >= verifyNewAttempts:
-		return result{}, needPerson("The replacement is stored, but the provider does not accept it. The leaked credential still works; look at both, then press Rotate now or Revoke now.")
+	case v.Validity == checks.Inactive && attempt.Attempts >= verifyNewAttempts:
+		return result{}, needPerson("The replacement is stored, but the provider refuses it, and the leaked credential still works. Put a working one into the store by hand, then press Revoke now.")
 	}
 	return result{}, fmt.Errorf("the replacement is not accepted yet: %s is %s (%s)", v.Evidence.Request, v.Validity, v.Evidence.Answer)
 }
 
-// revokeOld tells the provider to kill the leaked credential.
+// ownerFields are the identity fields that name the account behind a credential.
+// The others, such as an accessor, name the credential itself.
+var ownerFields = []string{"login", "user_id", "user", "team_id", "account_id"}
+
+// sameOwner reports whether nothing says that two credentials have different
+// owners.
+func sameOwner(a, b map[string]string) bool {
+	return !slices.ContainsFunc(ownerFields, func(f string) bool {
+		x, inA := a[f]
+		y, inB := b[f]
+		return inA && inB && x != y
+	})
+}
+
+// revokeOld tells the provider to kill the leaked credential. What no program can
+// kill is done as well once the provider refuses it.
 func (r *remediation) revokeOld(ctx context.Context) (result, error) {
 	receipt, err := r.app.providers.Revoke(ctx, r.leaked)
 	switch {
 	case errors.Is(err, provider.ErrCannotRevoke):
 		r.app.log.WarnContext(ctx, "the leaked credential cannot be revoked", "incident", r.id, "error", err)
+		if v, err := r.app.providers.Verify(ctx, r.leaked); err != nil || v.Validity == checks.Inactive {
+			return result{detail: evidenceDetail(v.Evidence)}, err
+		}
 		return result{}, needPerson("No program can revoke this credential: follow the runbook of its kind, then press Revoke now to have it proved dead.")
 	case err != nil:
 		return result{}, fmt.Errorf("revoke the leaked credential: %w", err)
@@ -293,6 +315,19 @@ func (r *remediation) retire(ctx context.Context, i store.Incident) (result, err
 		}
 	}
 	return result{detail: map[string]string{"places": placesText(i.Stored)}}, nil
+}
+
+// discard revokes a replacement that was issued and never stored.
+func (r *remediation) discard(ctx context.Context) (result, error) {
+	replacement, err := r.app.store.Unseal(ctx, r.id, store.Replacement)
+	if err != nil {
+		return result{}, err
+	}
+	receipt, err := r.app.providers.Revoke(ctx, replacement)
+	if err != nil {
+		return result{}, fmt.Errorf("revoke the replacement that was never stored: %w", err)
+	}
+	return result{detail: evidenceDetail(receipt.Evidence)}, nil
 }
 
 func (a *App) secretStore(name string) (SecretStore, error) {

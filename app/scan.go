@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -21,10 +22,17 @@ import (
 // scanTimeout bounds the fetch and scan of one range.
 const scanTimeout = 10 * time.Minute
 
-// confessAfter is the attempt after which a check run says that the range could
+// confessAfter is the attempt from which on a check run says that the range could
 // not be scanned so far. Until then it shows that work is in progress; and it is
 // tried again afterwards all the same.
 const confessAfter = 4
+
+// maxFindings bounds what is recorded of one scan. More than this is no accident,
+// and the check run says that there is more.
+const maxFindings = 500
+
+// errScanTime is the cause of a scan that took too long.
+var errScanTime = errors.New("the scan took too long")
 
 // scanArgs is the job of examining the commits that one delivery brought.
 type scanArgs struct {
@@ -36,6 +44,10 @@ type scanArgs struct {
 	Tip          string            `json:"tip"`            // what was pushed: a commit or an annotated tag
 	Base         string            `json:"base,omitempty"` // what was there before; empty for a new ref
 	Pull         int               `json:"pull,omitempty"`
+	// Pinned says that Bases are where the range began when it was scanned before.
+	// Scanned again, it begins there again, wherever branches have moved since.
+	Pinned bool     `json:"pinned,omitempty"`
+	Bases  []string `json:"bases,omitempty"`
 	// WholeHistory says that without a Base everything reachable is new: the
 	// ref is the default branch. Other new refs start from the default branch.
 	WholeHistory bool `json:"whole_history,omitempty"`
@@ -52,9 +64,8 @@ type scanWorker struct {
 	app *App
 }
 
-// Work examines a range: the check run is in progress; the lines that the
-// commits add are scanned; what is found is verified; all of it is recorded,
-// together with the jobs that report it and act on it.
+// Work shows that the commit is being looked at, and scans the range. What cannot
+// be scanned is said on the check run; it is never green.
 func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	a, s := w.app, job.Args
 	check, scan, err := a.beginScan(ctx, s)
@@ -64,18 +75,35 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	if !scan.Finished.IsZero() {
 		return nil // a crash after the last transaction: the report job is in the queue
 	}
-	if err := a.showProgress(ctx, check.ID); err != nil {
-		return a.postpone(err)
+	if err := a.showProgress(ctx, check.ID, job.Attempt < confessAfter); err != nil {
+		// Nothing waits for that: somebody's key may be live.
+		a.log.WarnContext(ctx, "the check run could not be started", "delivery", s.Delivery, "error", err)
 	}
+	err = a.scan(ctx, s, check)
+	switch problem := couldNotScan(err, job.Attempt); {
+	case err == nil:
+		return nil
+	case problem != "":
+		a.log.WarnContext(ctx, "a range cannot be scanned", "delivery", s.Delivery, "error", err)
+		return a.failScan(ctx, s, check, problem, a.now())
+	case job.Attempt >= confessAfter:
+		err = errors.Join(err, a.failScan(ctx, s, check, problemTransient, noTime))
+	}
+	return a.postpone(err)
+}
+
+// scan scans the lines that the commits of a range add, verifies what it finds,
+// and records all of it together with the jobs that report it and act on it.
+func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) error {
 	found, err := a.examine(ctx, s)
-	if problem := couldNotScan(err); problem != "" {
-		return a.recordScan(ctx, s, check, git.Result{}, nil, problem)
-	}
 	if err != nil {
-		if job.Attempt == confessAfter {
-			err = errors.Join(err, a.confess(ctx, s, check))
-		}
-		return a.postpone(err)
+		return err
+	}
+	if more := len(found.Findings) - maxFindings; more > 0 {
+		found.Findings = found.Findings[:maxFindings]
+		found.Coverage.Skipped = append(found.Coverage.Skipped, checks.Skip{
+			Commit: s.Head, Reason: fmt.Sprintf("%d more findings than the %d that one scan records", more, maxFindings),
+		})
 	}
 	a.observeLeaks(Detected, s, found.Findings, nil)
 	verdicts, err := a.verify(ctx, found.Findings)
@@ -83,7 +111,7 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 		return err
 	}
 	a.observeLeaks(Verified, s, found.Findings, verdicts)
-	return a.recordScan(ctx, s, check, found, verdicts, "")
+	return a.recordScan(ctx, s, check, found, verdicts)
 }
 
 // beginScan makes, or finds again, the rows of the check and the scan.
@@ -109,28 +137,43 @@ func (a *App) beginScan(ctx context.Context, s scanArgs) (check store.Check, sca
 	return check, scan, err
 }
 
-// showProgress makes sure that the check run exists. It is asked for by its
-// external id first, so that a crash does not make a second one; and two
-// deliveries of one commit do so one after the other.
-func (a *App) showProgress(ctx context.Context, id string) error {
+// showProgress makes sure that the check run exists, and, if reopen, that it does
+// not show the conclusion of an earlier scan while there is more to scan. The run
+// is asked for by its external id first, so that a crash does not make a second
+// one; and two deliveries of one commit do so one after the other.
+func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
 	unlock := a.checks.lock(id)
 	defer unlock()
 	check, err := a.store.Check(ctx, id)
-	if err != nil || check.RunID != 0 {
+	if err != nil {
 		return err
 	}
-	run, err := a.github.Installation(check.Installation).EnsureCheck(ctx, check.Repository, check.HeadSHA, check.ID, "")
-	if err != nil {
-		return fmt.Errorf("start check run: %w", err)
+	inst := a.github.Installation(check.Installation)
+	switch {
+	case check.RunID == 0:
+		if check.RunID, err = inst.EnsureCheck(ctx, check.Repository, check.HeadSHA, check.ID, ""); err != nil {
+			return fmt.Errorf("start check run: %w", err)
+		}
+		return a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetCheckRun(ctx, id, check.RunID) })
+	case check.Reported != "" && reopen:
+		if err := inst.ReopenCheck(ctx, check.Repository, check.RunID); err != nil {
+			return fmt.Errorf("reopen check run: %w", err)
+		}
+		return a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetReported(ctx, id, "") })
 	}
-	return a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetCheckRun(ctx, check.ID, run) })
+	return nil
 }
 
 // examine fetches the range into a directory of its own, which it removes, and
 // scans it.
-func (a *App) examine(ctx context.Context, s scanArgs) (git.Result, error) {
-	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
+func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, scanTimeout, errScanTime)
 	defer cancel()
+	defer func() {
+		if err != nil && errors.Is(context.Cause(ctx), errScanTime) {
+			err = errors.Join(errScanTime, err)
+		}
+	}()
 	token, err := a.github.Installation(s.Installation).GitToken(ctx, s.Repository)
 	if err != nil {
 		return git.Result{}, fmt.Errorf("get a token to fetch with: %w", err)
@@ -150,30 +193,23 @@ func (a *App) examine(ctx context.Context, s scanArgs) (git.Result, error) {
 
 // recordScan records in one transaction what was found, what is to be done about
 // it, and the jobs that do and report it.
-func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, found git.Result, verdicts map[checks.Fingerprint]provider.Verdict, problem string) error {
-	now := a.now()
+func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, found git.Result, verdicts map[checks.Fingerprint]provider.Verdict) error {
+	s.Pinned, s.Bases = true, strings.FieldsFunc(found.Coverage.Base, func(r rune) bool { return r == ',' })
+	args, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
-		if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
+		if err := a.recordLeaks(ctx, tx, s, found.Findings, verdicts); err != nil {
 			return err
 		}
-		for _, leak := range found.Findings {
-			i, err := a.openIncident(ctx, tx, s, leak, verdicts[leak.Fingerprint])
-			if err != nil {
-				return err
-			}
-			if err := tx.AddOccurrence(ctx, store.Occurrence{
-				Incident: i.ID, Delivery: s.Delivery, Location: leak.Location, InTip: leak.InTip,
-			}); err != nil {
-				return err
-			}
-		}
-		if err := tx.FinishScan(ctx, s.Delivery, found.Coverage, problem, now); err != nil {
+		if err := tx.FinishScan(ctx, store.Scan{Delivery: s.Delivery, Job: args, Coverage: found.Coverage, Finished: a.now()}); err != nil {
 			return err
 		}
-		if err := tx.Audit(ctx, audit.Entry{At: now, Actor: "stanch", Verb: "scan", Subject: s.Delivery, Detail: map[string]string{
-			"repository": s.Repository.FullName(), "tip": s.Tip, "base": s.Base, "problem": problem,
+		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "scan", Subject: s.Delivery, Detail: map[string]string{
+			"repository": s.Repository.FullName(), "tip": found.Coverage.Tip, "base": found.Coverage.Base,
 			"commits": fmt.Sprint(found.Coverage.Commits), "blobs": fmt.Sprint(found.Coverage.Blobs),
-			"bytes": fmt.Sprint(found.Coverage.Bytes), "findings": fmt.Sprint(len(found.Findings)),
+			"bytes": fmt.Sprint(found.Coverage.Bytes), "skipped": fmt.Sprint(len(found.Coverage.Skipped)), "findings": fmt.Sprint(len(found.Findings)),
 		}}); err != nil {
 			return err
 		}
@@ -181,11 +217,39 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, fou
 	})
 }
 
-// confess makes the check run say that the range could not be scanned so far.
-// The scan stays unfinished: it is tried again, and success overwrites this.
-func (a *App) confess(ctx context.Context, s scanArgs, check store.Check) error {
+// recordLeaks replaces what an earlier scan of the range found by what this one
+// did. Incidents go on.
+func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, leaks []git.Leak, verdicts map[checks.Fingerprint]provider.Verdict) error {
+	incidents := make([]store.Incident, len(leaks))
+	for n, leak := range leaks {
+		var err error
+		if incidents[n], err = a.openIncident(ctx, tx, s, leak, verdicts[leak.Fingerprint]); err != nil {
+			return err
+		}
+	}
+	if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
+		return err
+	}
+	for n, leak := range leaks {
+		if err := tx.AddOccurrence(ctx, store.Occurrence{
+			Incident: incidents[n].ID, Delivery: s.Delivery, Location: leak.Location, InTip: leak.InTip,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// failScan makes the check run say that the range could not be scanned. With a
+// zero time it is still being tried, and success overwrites this.
+func (a *App) failScan(ctx context.Context, s scanArgs, check store.Check, problem string, at time.Time) error {
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
-		if err := tx.FinishScan(ctx, s.Delivery, checks.Coverage{}, problemTransient, time.Time{}); err != nil {
+		if err := tx.FailScan(ctx, s.Delivery, problem, at); err != nil {
+			return err
+		}
+		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "fail scan", Subject: s.Delivery, Detail: map[string]string{
+			"repository": s.Repository.FullName(), "tip": s.Tip, "base": s.Base, "problem": problem,
+		}}); err != nil {
 			return err
 		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID})

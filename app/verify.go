@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"sync"
 
@@ -16,22 +17,15 @@ import (
 	"github.com/stanch-dev/stanch/checks/git"
 )
 
-const (
-	// verifyAtOnce bounds the providers' answers that one scan waits for at the
-	// same time.
-	verifyAtOnce = 8
-	// verifyAtMost bounds the credentials of one scan that are verified. Beyond
-	// it their validity is unknown, which no check run calls good.
-	verifyAtMost = 500
-)
+// verifyAtOnce bounds the providers' answers that one scan waits for at the same
+// time. maxFindings bounds how many it asks for.
+const verifyAtOnce = 8
 
 // verify asks the providers once about each distinct credential.
 func (a *App) verify(ctx context.Context, leaks []git.Leak) (map[checks.Fingerprint]provider.Verdict, error) {
 	distinct := map[checks.Fingerprint]checks.Credential{}
 	for _, l := range leaks {
-		if len(distinct) < verifyAtMost {
-			distinct[l.Fingerprint] = l.Credential
-		}
+		distinct[l.Fingerprint] = l.Credential
 	}
 	verdicts := make(map[checks.Fingerprint]provider.Verdict, len(distinct))
 	var mu sync.Mutex
@@ -57,89 +51,146 @@ func (a *App) verify(ctx context.Context, leaks []git.Leak) (map[checks.Fingerpr
 // openIncident finds or makes the incident of a leak, brings it up to date with
 // the verdict, and decides what is to be done.
 func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak git.Leak, v provider.Verdict) (store.Incident, error) {
-	if v.Validity == checks.Unverified {
-		v.Validity, v.Grade = checks.Unknown, provider.GradeC
+	v, err := a.doubt(ctx, tx, leak.Fingerprint, v)
+	if err != nil {
+		return store.Incident{}, err
 	}
 	evidence, err := json.Marshal(v.Evidence)
 	if err != nil {
 		return store.Incident{}, err
 	}
-	i, opened, err := tx.OpenIncident(ctx, store.Incident{
+	i, changed, err := tx.OpenIncident(ctx, store.Incident{
 		Incident: incident.Incident{
 			Fingerprint: leak.Fingerprint, Rule: leak.Rule.ID, Redacted: leak.Redacted, Validity: v.Validity, Opened: a.now(),
 		},
 		Grade: string(v.Grade), Evidence: evidence, Received: s.Received,
 	})
+	verb := "open incident"
+	if err == nil && !changed {
+		verb = "update incident"
+		changed, err = a.learn(ctx, tx, &i, s, v)
+	}
 	if err != nil {
 		return store.Incident{}, err
 	}
-	if !opened && !learn(&i, v, evidence) {
-		return i, nil
-	}
-	verb := "open incident"
-	if !opened {
-		verb = "update incident"
-		// Steps of an earlier life do not count for this one.
-		if err := tx.DropActions(ctx, i.ID); err != nil {
+	if changed {
+		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: verb, Subject: i.ID, Detail: map[string]string{
+			"fingerprint": string(i.Fingerprint), "rule": i.Rule, "validity": string(v.Validity), "grade": string(v.Grade),
+			"request": v.Evidence.Request, "answer": v.Evidence.Answer, "control": v.Evidence.Control,
+			"repository": s.Repository.FullName(), "commit": leak.Commit,
+		}}); err != nil {
 			return store.Incident{}, err
 		}
-	}
-	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: verb, Subject: i.ID, Detail: map[string]string{
-		"fingerprint": string(i.Fingerprint), "rule": i.Rule, "validity": string(v.Validity), "grade": string(v.Grade),
-		"request": v.Evidence.Request, "answer": v.Evidence.Answer, "control": v.Evidence.Control,
-		"repository": s.Repository.FullName(), "commit": leak.Commit,
-	}}); err != nil {
-		return store.Incident{}, err
 	}
 	return i, a.decide(ctx, tx, &i, leak.Credential)
 }
 
-// learn brings an incident up to date with a newer verdict and reports whether
-// that changed anything. A credential that is found live again is live, whatever
-// was said of it before, even by a person; one that Stanch proved dead while it
-// was open stays as it is, because what the provider said first is its history.
-func learn(i *store.Incident, v provider.Verdict, evidence json.RawMessage) bool {
-	switch {
-	case v.Validity == checks.Active && i.State() == incident.Resolved:
-		i.Contained, i.Rotated, i.Dead, i.Resolved = noTime, noTime, noTime, noTime
-		i.Resolution, i.Verb = incident.Unresolved, ""
-	case i.State() != incident.Open, i.Verb != "":
-		return false
-	case v.Validity == i.Validity && string(v.Grade) == i.Grade, v.Validity == checks.Unknown:
-		return false
+// doubt makes unknown what a verdict does not really say: nothing about a
+// credential that was not asked about, and nothing about other hosts when only an
+// installation of the operator's refused one that it never took for live.
+func (a *App) doubt(ctx context.Context, tx *store.Tx, fp checks.Fingerprint, v provider.Verdict) (provider.Verdict, error) {
+	if v.Validity == checks.Unverified {
+		v.Validity, v.Grade = checks.Unknown, provider.GradeC
 	}
-	i.Validity, i.Grade, i.Evidence = v.Validity, string(v.Grade), evidence
-	return true
+	if v.Validity != checks.Inactive || !v.SelfHosted {
+		return v, nil
+	}
+	i, err := tx.IncidentOf(ctx, fp)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return v, err
+	}
+	if i.Validity != checks.Active {
+		v.Validity, v.Grade = checks.Unknown, provider.GradeC
+		v.Evidence.Answer += "; it may be another host's"
+	}
+	return v, nil
+}
+
+// learn brings an incident up to date with a newer verdict and reports whether
+// that changed anything.
+func (a *App) learn(ctx context.Context, tx *store.Tx, i *store.Incident, s scanArgs, v provider.Verdict) (changed bool, err error) {
+	again, err := a.begunAnew(ctx, tx, i, s, v)
+	switch {
+	case err != nil:
+		return false, err
+	case again:
+		i.Reopen()
+		i.Verb, i.Stored, i.Received = "", nil, s.Received
+		if err := errors.Join(tx.DropActions(ctx, i.ID), tx.EraseSealed(ctx, i.ID)); err != nil {
+			return false, err
+		}
+	case i.State() != incident.Open, i.Verb != "", v.Validity == checks.Unknown:
+		return false, nil
+	case v.Validity == checks.Inactive && i.Validity != checks.Inactive:
+		i.FoundDead(v.Evidence.At)
+		return true, a.enqueueReports(ctx, tx, i.ID)
+	case v.Validity == i.Validity && string(v.Grade) == i.Grade:
+		return false, nil
+	}
+	i.Validity, i.Grade = v.Validity, string(v.Grade)
+	i.Evidence, err = json.Marshal(v.Evidence)
+	return true, err
+}
+
+// begunAnew reports whether an incident that has ended is open again: the
+// credential was found live after it ended, whatever a person said of it; or it
+// was dismissed in another repository, whose people do not speak for this one.
+func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s scanArgs, v provider.Verdict) (bool, error) {
+	switch {
+	case i.State() != incident.Resolved:
+		return false, nil
+	case v.Validity == checks.Active:
+		return v.Evidence.At.After(i.Resolved), nil // else it was asked before it was dead
+	case i.Resolution != incident.ResolutionFalsePositive:
+		return false, nil
+	}
+	known, err := tx.RepositoriesOf(ctx, i.ID)
+	return !slices.Contains(known, s.Repository.ID), err
 }
 
 // decide keeps what is needed to act on a credential, and starts to act where
 // the policy and the evidence allow it without a person.
 func (a *App) decide(ctx context.Context, tx *store.Tx, i *store.Incident, cred checks.Credential) error {
 	remedy, can := a.cfg.Policy.For(i.Rule), a.providers.Can(i.Rule)
-	if remedy.Remediation == Observe || i.Validity == checks.Inactive || !can.Revoke {
+	if i.State() != incident.Open || i.Verb != "" || remedy.Remediation == Observe || i.Validity == checks.Inactive || !can.Revoke {
 		return tx.SaveIncident(ctx, *i)
 	}
 	if err := tx.Seal(ctx, i.ID, store.Leaked, cred); err != nil {
 		return err
 	}
-	if slices.Contains(a.cfg.Own, i.Fingerprint) {
-		i.Stuck = "This is Stanch's own credential, which it will not kill: give Stanch another one, restart it, and press Rotate now."
-		return tx.SaveIncident(ctx, *i)
+	if a.isOwn(*i) {
+		i.Stuck = todoOwn
 	}
-	if remedy.Remediation == Automatic && i.Validity == checks.Active && i.Grade == string(provider.GradeA) {
+	tried, err := tx.Actions(ctx, i.ID)
+	if err != nil {
+		return err
+	}
+	// What was begun, or waits for a person, is not begun again without one.
+	if remedy.Remediation == Automatic && i.Validity == checks.Active && i.Grade == string(provider.GradeA) && i.Stuck == "" && len(tried) == 0 {
 		return a.approve(ctx, tx, i, incident.Rotate, "policy")
 	}
 	return tx.SaveIncident(ctx, *i)
 }
 
-// approve starts a remediation on somebody's word.
+const todoOwn = "This is Stanch's own credential, which it will not kill: give Stanch another one, restart it, and press Rotate now."
+
+// isOwn reports whether Stanch itself lives on the leaked credential.
+func (a *App) isOwn(i store.Incident) bool { return slices.Contains(a.cfg.Own, i.Fingerprint) }
+
+// approve starts a remediation on somebody's word. If its every step was done by
+// one that was abandoned, it is over.
 func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string) error {
 	i.Verb, i.Order, i.Stuck = verb, a.cfg.Policy.For(i.Rule).Order, ""
+	done, err := tx.StepsDone(ctx, i.ID)
+	if err != nil {
+		return err
+	}
+	over := i.ResolveIfDone(i.Plan(done), done, a.now())
 	if err := tx.SaveIncident(ctx, *i); err != nil {
 		return err
 	}
 	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor, Verb: "approve " + string(verb), Subject: i.ID,
-		Detail: map[string]string{"order": string(i.Order)}}); err != nil {
+		Detail: map[string]string{"order": string(i.Order)}}); err != nil || over {
 		return err
 	}
 	return tx.Enqueue(ctx, remediateArgs{Incident: i.ID})

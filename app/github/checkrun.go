@@ -120,6 +120,15 @@ func (i *Installation) CompleteCheck(ctx context.Context, repo Repository, id in
 	return i.updateCheck(ctx, repo, id, last)
 }
 
+// ReopenCheck puts a completed check run back to in progress: there is more to
+// look at, and its old conclusion must not let anything pass meanwhile.
+func (i *Installation) ReopenCheck(ctx context.Context, repo Repository, id int64) error {
+	if err := checkPath(repo); err != nil {
+		return err
+	}
+	return i.updateCheck(ctx, repo, id, checkUpdate{UpdateCheckRunOptions: gh.UpdateCheckRunOptions{Name: checkName, Status: gh.String("in_progress")}})
+}
+
 // countAnnotations asks how many annotations the check run id has.
 func (i *Installation) countAnnotations(ctx context.Context, repo Repository, id int64) (int, error) {
 	var run *gh.CheckRun

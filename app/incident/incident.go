@@ -93,6 +93,7 @@ const (
 	RevokeOld Step = "revoke_old" // the provider is told to kill the leaked one
 	ProveDead Step = "prove_dead" // the provider refuses the leaked one
 	Retire    Step = "retire"     // the leaked value is destroyed in the store's history
+	Discard   Step = "discard"    // a replacement that was never stored is revoked
 )
 
 // Order decides which of two evils comes first when a live credential leaks.
@@ -105,9 +106,13 @@ const (
 	RevokeFirst  Order = "revoke_first"
 )
 
-// Plan returns the steps of a remediation in the order in which they must run.
-func Plan(verb Verb, order Order) []Step {
+// Plan returns the steps of a remediation in the order in which they must run,
+// given the steps that are done already: a replacement that an abandoned rotation
+// issued and did not store must not outlive it, live and owned by nobody.
+func Plan(verb Verb, order Order, done []Step) []Step {
 	switch {
+	case verb == Revoke && slices.Contains(done, Issue) && !slices.Contains(done, Put):
+		return []Step{RevokeOld, ProveDead, Discard}
 	case verb == Revoke:
 		return []Step{RevokeOld, ProveDead}
 	case order == RevokeFirst:
@@ -150,18 +155,38 @@ func (i *Incident) Done(plan, before []Step, step Step, at time.Time) error {
 	if i.Rotated.IsZero() && slices.Contains(done, VerifyNew) && slices.Contains(done, RevokeOld) {
 		i.Rotated = at
 	}
-	if !slices.ContainsFunc(plan, func(s Step) bool { return !slices.Contains(done, s) }) {
-		i.resolve(plan, at)
-	}
+	i.ResolveIfDone(plan, done, at)
 	return nil
 }
 
-func (i *Incident) resolve(plan []Step, at time.Time) {
-	i.Resolved = at
-	i.Resolution = ResolutionRevoked
-	if slices.Contains(plan, VerifyNew) {
+// ResolveIfDone ends the incident if every step of the plan is done, and reports
+// whether it is.
+func (i *Incident) ResolveIfDone(plan, done []Step, at time.Time) bool {
+	if slices.ContainsFunc(plan, func(s Step) bool { return !slices.Contains(done, s) }) {
+		return false
+	}
+	i.Resolved, i.Resolution = at, ResolutionRevoked
+	if slices.Contains(done, VerifyNew) {
 		i.Resolution = ResolutionRotated
 	}
+	return true
+}
+
+// FoundDead records that the provider refuses the credential although Stanch did
+// not revoke it: its owners, or the provider, were faster.
+func (i *Incident) FoundDead(at time.Time) {
+	i.Stuck = ""
+	if i.Validity != checks.Active {
+		i.Validity = checks.Inactive
+		return
+	}
+	i.Dead, i.Resolved, i.Resolution = at, at, ResolutionRevoked
+}
+
+// Reopen begins the incident anew: what was thought dead, or no secret, is live.
+func (i *Incident) Reopen() {
+	i.Contained, i.Rotated, i.Dead, i.Resolved = time.Time{}, time.Time{}, time.Time{}, time.Time{}
+	i.Resolution, i.Stuck = Unresolved, ""
 }
 
 // Dismiss ends the incident because the text is no secret. A live credential

@@ -15,7 +15,7 @@ import (
 func TestPlansNeverLoseTheOnlyWorkingCredential(t *testing.T) {
 	before := func(plan []Step, a, b Step) bool { return slices.Index(plan, a) < slices.Index(plan, b) }
 	for _, order := range []Order{ReplaceFirst, RevokeFirst} {
-		plan := Plan(Rotate, order)
+		plan := Plan(Rotate, order, nil)
 		if !before(plan, Issue, Put) || !before(plan, Put, VerifyNew) || !before(plan, RevokeOld, ProveDead) {
 			t.Errorf("%s: plan %v is out of order", order, plan)
 		}
@@ -44,7 +44,7 @@ func TestIncidentLife(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			i := Incident{ID: "i", Stuck: "press the button"}
-			plan := Plan(tt.verb, tt.order)
+			plan := Plan(tt.verb, tt.order, nil)
 			for n, step := range plan {
 				clock = clock.Add(time.Second)
 				if err := i.Done(plan, plan[:n], step, clock); err != nil {
@@ -62,7 +62,7 @@ func TestIncidentLife(t *testing.T) {
 }
 
 func TestStepsOutOfOrderAreRefused(t *testing.T) {
-	plan := Plan(Rotate, ReplaceFirst)
+	plan := Plan(Rotate, ReplaceFirst, nil)
 	for n := range plan {
 		for _, step := range plan[n+1:] {
 			i := Incident{}
@@ -71,8 +71,52 @@ func TestStepsOutOfOrderAreRefused(t *testing.T) {
 			}
 		}
 	}
-	if err := MayRun(Plan(Revoke, ReplaceFirst), nil, Issue); !errors.Is(err, ErrOutOfOrder) {
+	if err := MayRun(Plan(Revoke, ReplaceFirst, nil), nil, Issue); !errors.Is(err, ErrOutOfOrder) {
 		t.Errorf("issue in a plan without it: %v", err)
+	}
+}
+
+// TestAbandonedRotations changes its mind after each step of a rotation.
+func TestAbandonedRotations(t *testing.T) {
+	for _, order := range []Order{ReplaceFirst, RevokeFirst} {
+		rotation := Plan(Rotate, order, nil)
+		for n := range rotation {
+			i, done := Incident{}, slices.Clone(rotation[:n])
+			plan := Plan(Revoke, order, done)
+			orphan := slices.Contains(done, Issue) && !slices.Contains(done, Put)
+			if slices.Contains(plan, Discard) != orphan {
+				t.Errorf("after %v the plan is %v", done, plan)
+			}
+			for _, step := range plan {
+				if slices.Contains(done, step) {
+					continue
+				}
+				if err := i.Done(plan, done, step, time.Unix(9, 0)); err != nil {
+					t.Fatal(err)
+				}
+				done = append(done, step)
+			}
+			if !i.ResolveIfDone(plan, done, time.Unix(9, 0)) || i.State() != Resolved {
+				t.Errorf("%s, revoked after %v: not resolved", order, rotation[:n])
+			}
+			if want := slices.Contains(rotation[:n], VerifyNew); (i.Resolution == ResolutionRotated) != want {
+				t.Errorf("%s, revoked after %v: resolved as %s", order, rotation[:n], i.Resolution)
+			}
+		}
+	}
+}
+
+func TestFoundDeadAndReopened(t *testing.T) {
+	i := Incident{Validity: checks.Unknown, Stuck: "do something"}
+	if i.FoundDead(time.Unix(7, 0)); i.State() != Open || i.Validity != checks.Inactive || i.Stuck != "" {
+		t.Errorf("never live, found dead: %+v", i)
+	}
+	i = Incident{Validity: checks.Active, Stuck: "do something"}
+	if i.FoundDead(time.Unix(7, 0)); i.State() != Resolved || i.Resolution != ResolutionRevoked || i.Dead.IsZero() {
+		t.Errorf("live, then found dead: %+v", i)
+	}
+	if i.Reopen(); i.State() != Open || i.Resolution != Unresolved || !i.Dead.IsZero() {
+		t.Errorf("reopened: %+v", i)
 	}
 }
 

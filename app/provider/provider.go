@@ -48,6 +48,11 @@ type Config struct {
 	// overrule the catalogue's, and may be private or plain http, because the
 	// operator named them.
 	BaseURLs map[string]string
+	// SelfHosted names the providers of which BaseURLs gives the operator's own
+	// installation while others, such as the public one, hand out credentials of
+	// the same shape: there a refusal does not say that a credential is dead
+	// everywhere.
+	SelfHosted map[string]bool
 	// AllowedNetworks are private networks in which catalogue hosts may be.
 	AllowedNetworks []netip.Prefix
 
@@ -87,6 +92,7 @@ type Verdict struct {
 	Validity   checks.Validity `json:"validity"`
 	Grade      Grade           `json:"grade"`
 	LacksScope bool            `json:"lacks_scope,omitempty"` // active, but may not do what was asked of it
+	SelfHosted bool            `json:"self_hosted,omitempty"` // only an installation of the operator's was asked; see Config
 	Evidence   Evidence        `json:"evidence"`
 }
 
@@ -147,26 +153,28 @@ type verifier interface {
 
 // Providers speaks to all providers of the catalogue.
 type Providers struct {
-	rules   map[string]*rules.Rule
-	web     *web
-	vault   *vault
-	broker  *broker
-	control control
-	flights singleflight.Group
-	key     []byte // of the names of questions under way; lives as long as the process
-	within  time.Duration
-	now     func() time.Time
-	log     *slog.Logger
+	rules      map[string]*rules.Rule
+	selfHosted map[string]bool
+	web        *web
+	vault      *vault
+	broker     *broker
+	control    control
+	flights    singleflight.Group
+	key        []byte // of the names of questions under way; lives as long as the process
+	within     time.Duration
+	now        func() time.Time
+	log        *slog.Logger
 }
 
 // New returns the providers of a configuration. It connects to none of them.
 func New(cfg Config) (*Providers, error) {
 	p := &Providers{
-		rules:  make(map[string]*rules.Rule, len(cfg.Catalogue)),
-		key:    make([]byte, sha256.Size),
-		within: answerWithin,
-		now:    cfg.Now,
-		log:    cfg.Logger,
+		rules:      make(map[string]*rules.Rule, len(cfg.Catalogue)),
+		selfHosted: cfg.SelfHosted,
+		key:        make([]byte, sha256.Size),
+		within:     answerWithin,
+		now:        cfg.Now,
+		log:        cfg.Logger,
 	}
 	rand.Read(p.key) // never fails: see crypto/rand
 	if p.now == nil {
@@ -247,6 +255,7 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 		}
 		verdict.judge(controlled)
 	}
+	verdict.SelfHosted = rule.Provider != nil && p.selfHosted[rule.Provider.Name]
 	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
 		slog.String("validity", string(verdict.Validity)), slog.String("grade", string(verdict.Grade)),
 		slog.String("answer", verdict.Evidence.Answer), slog.String("control", verdict.Evidence.Control))

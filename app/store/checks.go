@@ -116,22 +116,36 @@ func (tx *Tx) StartScan(ctx context.Context, s Scan) error {
 	return err
 }
 
-// FinishScan records what a scan covered, or the problem that kept it from
-// covering anything.
-func (tx *Tx) FinishScan(ctx context.Context, delivery string, c checks.Coverage, problem string, at time.Time) error {
-	coverage, err := json.Marshal(c)
+// FinishScan records what a scan covered, and the job that covers the same again.
+func (tx *Tx) FinishScan(ctx context.Context, s Scan) error {
+	coverage, err := json.Marshal(s.Coverage)
 	if err != nil {
 		return err
 	}
-	_, err = tx.q.ExecContext(ctx, `update scans set coverage = ?, problem = ?, finished = ? where delivery = ?`,
-		string(coverage), problem, micros(at), delivery)
+	_, err = tx.q.ExecContext(ctx, `update scans set job = ?, coverage = ?, problem = '', finished = ? where delivery = ?`,
+		string(s.Job), string(coverage), micros(s.Finished), s.Delivery)
+	return err
+}
+
+// FailScan records why a range could not be scanned. What an earlier scan of it
+// found stays. A zero time says that it is still being tried.
+func (tx *Tx) FailScan(ctx context.Context, delivery, problem string, at time.Time) error {
+	_, err := tx.q.ExecContext(ctx, `update scans set problem = ?, finished = ? where delivery = ?`, problem, micros(at), delivery)
 	return err
 }
 
 // ReopenScan makes a finished scan run again.
 func (tx *Tx) ReopenScan(ctx context.Context, delivery string) error {
-	_, err := tx.q.ExecContext(ctx, `update scans set coverage = '', problem = '', finished = 0 where delivery = ?`, delivery)
+	_, err := tx.q.ExecContext(ctx, `update scans set problem = '', finished = 0 where delivery = ?`, delivery)
 	return err
+}
+
+// NewestCheck returns the id of the check that was made last for a pull request.
+func (q queries) NewestCheck(ctx context.Context, installation, repository int64, pull int) (id string, err error) {
+	err = q.q.QueryRowContext(ctx, `select id from checks join check_pulls on check_id = id
+		where installation = ? and repository_id = ? and number = ? order by checks.rowid desc limit 1`,
+		installation, repository, pull).Scan(&id)
+	return id, notFound(err)
 }
 
 // Scans returns the scans of a check in the order in which they came.

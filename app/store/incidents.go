@@ -25,8 +25,10 @@ type Incident struct {
 	Stored json.RawMessage // where the credential is kept, as package app wrote it
 }
 
-// Plan is the incident's remediation, step by step.
-func (i *Incident) Plan() []incident.Step { return incident.Plan(i.Verb, i.Order) }
+// Plan is the incident's remediation, step by step, given what is done already.
+func (i *Incident) Plan(done []incident.Step) []incident.Step {
+	return incident.Plan(i.Verb, i.Order, done)
+}
 
 // An Occurrence is one place at which an incident's credential was found.
 type Occurrence struct {
@@ -67,14 +69,13 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 // it is resolved, what was sealed for it is erased.
 func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
 	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
-		contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, stored = ? where id = ?`,
-		i.Validity, i.Grade, string(i.Evidence), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
+		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, stored = ? where id = ?`,
+		i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
 		i.Resolution, i.Stuck, i.Verb, i.Order, string(i.Stored), i.ID)
 	if err != nil || i.Resolved.IsZero() {
 		return err
 	}
-	_, err = tx.q.ExecContext(ctx, `update incidents set sealed_old = null, sealed_new = null where id = ?`, i.ID)
-	return err
+	return tx.EraseSealed(ctx, i.ID)
 }
 
 // Incident returns an incident by its id, or ErrNotFound.
@@ -112,6 +113,15 @@ func (q queries) ChecksOf(ctx context.Context, incident string) ([]string, error
 	return collect(q, ctx, func(row scanner) (id string, err error) {
 		return id, row.Scan(&id)
 	}, `select distinct check_id from occurrences join scans using (delivery) where incident = ? order by check_id`, incident)
+}
+
+// RepositoriesOf returns the ids of the repositories in which an incident's
+// credential was found.
+func (q queries) RepositoriesOf(ctx context.Context, incident string) ([]int64, error) {
+	return collect(q, ctx, func(row scanner) (id int64, err error) {
+		return id, row.Scan(&id)
+	}, `select distinct repository_id from occurrences join scans using (delivery) join checks on checks.id = check_id
+		where incident = ? order by repository_id`, incident)
 }
 
 // AddOccurrence records a place. A place that is known already stays as it is.
@@ -163,6 +173,12 @@ func (tx *Tx) Seal(ctx context.Context, incident, column string, c checks.Creden
 		return err
 	}
 	_, err = tx.q.ExecContext(ctx, query, box, incident)
+	return err
+}
+
+// EraseSealed forgets both sealed credentials of an incident.
+func (tx *Tx) EraseSealed(ctx context.Context, incident string) error {
+	_, err := tx.q.ExecContext(ctx, `update incidents set sealed_old = null, sealed_new = null where id = ?`, incident)
 	return err
 }
 

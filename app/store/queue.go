@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -19,9 +20,13 @@ const pollInterval = 500 * time.Millisecond
 // jobTimeout bounds one run of one job: a fetch and scan of a large push.
 const jobTimeout = 15 * time.Minute
 
-// maxAttempts is how often a job is run before it is given up. With River's
-// schedule (attempt⁴ seconds) that is a day of trying.
-const maxAttempts = 18
+// maxAttempts is how often a job is run before it is given up. With pauses of at
+// most a minute, which is package app's schedule, that is a day of trying.
+const maxAttempts = 1500
+
+// maxInterruptions is how often a job may be running when the process is killed
+// before it is taken for the cause.
+const maxInterruptions = 5
 
 // Work makes the store's queue run jobs. Each queue name has its number of
 // concurrent jobs. Call Stop before Close.
@@ -42,6 +47,7 @@ func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[str
 		FetchPollInterval: pollInterval,
 		FetchCooldown:     20 * time.Millisecond,
 		ErrorHandler:      errorLog{s.log},
+		Middleware:        []rivertype.Middleware{river.WorkerMiddlewareFunc(s.catchPanic)},
 		Logger:            s.quietLog(),
 	})
 	if err != nil {
@@ -71,9 +77,18 @@ func (s *Store) Stop(ctx context.Context) error {
 // reviveJobs makes the jobs available that were running when the last process
 // on this database was killed. River does so after its rescue time, an hour; but
 // the lock file says that no other process can be running them, so there is
-// nothing to wait for.
+// nothing to wait for. A job that is found like this again and again may be what
+// kills the process: it is discarded. Its check run stays unfinished, not green.
 func (s *Store) reviveJobs(ctx context.Context) error {
-	_, err := s.db.ExecContext(ctx, `update river_job set state = 'available' where state = 'running'`)
+	res, err := s.db.ExecContext(ctx, `update river_job set state = 'discarded', finalized_at = strftime('%Y-%m-%d %H:%M:%f', 'now')
+		where state = 'running' and attempt - json_array_length(coalesce(errors, '[]')) > ?`, maxInterruptions)
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err == nil && n > 0 {
+		s.log.ErrorContext(ctx, "jobs were running at each of the last crashes and are discarded; push or re-run their checks", "jobs", n)
+	}
+	_, err = s.db.ExecContext(ctx, `update river_job set state = 'available' where state = 'running'`)
 	return err
 }
 
@@ -100,20 +115,37 @@ func FinishStep[T river.JobArgs](ctx context.Context, tx *Tx, job *river.Job[T])
 	return err
 }
 
-// errorLog logs what goes wrong in jobs. Errors hold no secrets; a panic's value
-// might, so it is not logged: the trace says where it was.
+// errPanic is what a job that panicked ends with.
+var errPanic = errors.New("the job panicked: Stanch's log has the trace; please report it")
+
+// catchPanic turns a job's panic into an error. River would log and store the
+// panic's value, which may hold anything; the trace only says where it was.
+func (s *Store) catchPanic(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) (err error) {
+	defer func() {
+		if recover() != nil {
+			s.log.ErrorContext(ctx, "job panicked", "job", job.ID, "kind", job.Kind, "trace", string(debug.Stack()))
+			err = errPanic
+		}
+	}()
+	return work(ctx)
+}
+
+// errorLog logs what goes wrong in jobs. Errors hold no secrets.
 type errorLog struct{ log *slog.Logger }
 
-// HandleError implements river.ErrorHandler. A cancelled job has said in the
-// store why.
+// HandleError implements river.ErrorHandler. A job that was cancelled has said in
+// the store why, and is no fault.
 func (l errorLog) HandleError(ctx context.Context, job *rivertype.JobRow, err error) *river.ErrorHandlerResult {
-	l.log.WarnContext(ctx, "job failed", "job", job.ID, "kind", job.Kind, "attempt", job.Attempt, "error", err)
+	level := slog.LevelWarn
+	if cancelled := new(river.JobCancelError); errors.As(err, &cancelled) {
+		level = slog.LevelInfo
+	}
+	l.log.Log(ctx, level, "job ended with an error", "job", job.ID, "kind", job.Kind, "attempt", job.Attempt, "error", err)
 	return nil
 }
 
-// HandlePanic implements river.ErrorHandler.
-func (l errorLog) HandlePanic(ctx context.Context, job *rivertype.JobRow, _ any, trace string) *river.ErrorHandlerResult {
-	l.log.ErrorContext(ctx, "job panicked", "job", job.ID, "kind", job.Kind, "attempt", job.Attempt, "trace", trace)
+// HandlePanic implements river.ErrorHandler; catchPanic leaves nothing for it.
+func (errorLog) HandlePanic(context.Context, *rivertype.JobRow, any, string) *river.ErrorHandlerResult {
 	return nil
 }
 

@@ -154,7 +154,9 @@ func TestChecksAreSharedByDeliveries(t *testing.T) {
 		t.Errorf("check = %+v", pull)
 	}
 	coverage := checks.Coverage{Tip: "abc", Commits: 2, Skipped: []checks.Skip{{Path: "p", Reason: "too large"}}}
-	inTx(t, s, func(tx *Tx) error { return tx.FinishScan(t.Context(), "push", coverage, "", time.Unix(6, 0)) })
+	inTx(t, s, func(tx *Tx) error {
+		return tx.FinishScan(t.Context(), Scan{Delivery: "push", Job: json.RawMessage(`{"n":2}`), Coverage: coverage, Finished: time.Unix(6, 0)})
+	})
 	scans, err := s.Scans(t.Context(), push.ID)
 	if err != nil || len(scans) != 2 {
 		t.Fatalf("Scans = %v, %v; want two", scans, err)
@@ -163,7 +165,7 @@ func TestChecksAreSharedByDeliveries(t *testing.T) {
 		t.Errorf("scans = %+v\n%s", scans, diff)
 	}
 	inTx(t, s, func(tx *Tx) error { return tx.ReopenScan(t.Context(), "push") })
-	if again, err := s.Scan(t.Context(), "push"); err != nil || !again.Finished.IsZero() || again.Coverage.Tip != "" {
+	if again, err := s.Scan(t.Context(), "push"); err != nil || !again.Finished.IsZero() || string(again.Job) != `{"n":2}` {
 		t.Errorf("reopened scan = %+v, %v", again, err)
 	}
 }

@@ -67,7 +67,7 @@ func isStuck(l *Leak) {
 	isLive(l)
 	l.State, l.Stuck = StateStuck, "Give Stanch write access to kv/ci/deploy"
 }
-func isUnknown(l *Leak) { l.Validity = checks.Unknown }
+func isUnknown(l *Leak) { l.Validity, l.CanDismiss = checks.Unknown, true }
 func isDead(l *Leak) {
 	isLive(l)
 	l.State, l.DeadAfter, l.Stored = StateProvedDead, 9*time.Second, "vault: kv/ci/deploy, field token, version 4"

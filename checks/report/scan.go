@@ -36,6 +36,7 @@ type Leak struct {
 	Actionable bool // a person may press a button now
 	CanRotate  bool
 	CanRevoke  bool
+	CanDismiss bool // a person may say that it is no secret
 }
 
 // LeakState is how far the incident of a leak has come.
@@ -111,7 +112,7 @@ func (l Leak) wasLive() bool {
 // the provider never said that it works.
 func (l Leak) dismissable() bool {
 	p := l.phase()
-	return l.Validity != checks.Active && (p == unverified || p == stuck)
+	return l.CanDismiss && l.Validity != checks.Active && (p == unverified || p == stuck)
 }
 
 // passes says that the phase is no reason to stop a merge: the secret never

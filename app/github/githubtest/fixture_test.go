@@ -209,7 +209,7 @@ func newInbox(t *testing.T) *inbox {
 	in.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
-			t.Error(err)
+			return // the test is over and the server closed under the sender
 		}
 		in.mu.Lock()
 		in.got = append(in.got, received{r.Header.Clone(), body})
