@@ -42,6 +42,7 @@ type world struct {
 	keys     store.Keys
 	self     githubtest.App
 	hook     *httptest.Server
+	stop     func() // ends the App
 	logs     *lockedBuffer
 	mu       sync.Mutex
 	events   []app.Event
@@ -131,13 +132,15 @@ func (w *world) start(o worldOptions) {
 	w.must(err)
 	w.must(w.app.Start(context.WithoutCancel(w.t.Context())))
 	w.hook = httptest.NewServer(handler)
-	w.t.Cleanup(func() {
-		w.hook.Close()
+	hook, a, memory := w.hook, w.app, w.memory
+	w.stop = sync.OnceFunc(func() {
+		hook.Close()
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		w.must(w.app.Stop(ctx))
-		w.must(w.memory.Close())
+		w.must(a.Stop(ctx))
+		w.must(memory.Close())
 	})
+	w.t.Cleanup(w.stop)
 	w.must(w.github.SetWebhook(w.self.ID, w.hook.URL+"/webhook", w.self.WebhookSecret))
 }
 
@@ -149,6 +152,14 @@ func (w *world) run(name string, f func(*testing.T)) {
 		w.t = t
 		f(t)
 	})
+}
+
+// restart ends the App and starts it again, with other options, on what it
+// remembers.
+func (w *world) restart(o worldOptions) {
+	w.t.Helper()
+	w.stop()
+	w.start(o)
 }
 
 func (w *world) observe(e app.Event) {
