@@ -80,6 +80,9 @@ type App struct {
 	checks    keyedMutex // by check: one write to its check run at a time
 	pulls     keyedMutex // by pull request: one write to its comment at a time
 	now       func() time.Time
+
+	background sync.WaitGroup
+	cancel     context.CancelFunc // of the background
 }
 
 // New puts an App together. It starts nothing and connects to nothing.
@@ -116,11 +119,33 @@ func (a *App) Start(ctx context.Context) error {
 	river.AddWorker(ws, reportWorker{app: a})
 	river.AddWorker(ws, approveWorker{app: a})
 	river.AddWorker(ws, rerunWorker{app: a})
+	background, cancel := context.WithCancel(ctx)
+	a.cancel = cancel
+	a.background.Go(func() { a.warmUp(background) })
 	return a.store.Work(ctx, ws, workers, retryPolicy{})
 }
 
+// warmUp has the secret stores build their indexes, so that the first leak does
+// not wait for that, and says at once what would keep a leak from being found.
+func (a *App) warmUp(ctx context.Context) {
+	for _, s := range a.cfg.SecretStores {
+		if _, err := s.Locate(ctx, ""); err != nil && ctx.Err() == nil {
+			a.log.WarnContext(ctx, "a secret store cannot be searched: leaked credentials will not be found there", "store", s.Name(), "error", err)
+		}
+		if skipped := s.Skipped(); len(skipped) > 0 {
+			a.log.WarnContext(ctx, "a secret store denies a part of itself: leaked credentials will not be found there", "store", s.Name(), "denied", skipped)
+		}
+	}
+}
+
 // Stop waits for running jobs until ctx ends.
-func (a *App) Stop(ctx context.Context) error { return a.store.Stop(ctx) }
+func (a *App) Stop(ctx context.Context) error {
+	if a.cancel != nil {
+		a.cancel()
+	}
+	a.background.Wait()
+	return a.store.Stop(ctx)
+}
 
 // Handler serves the webhook, health and metrics.
 func (a *App) Handler() (http.Handler, error) {

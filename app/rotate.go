@@ -36,6 +36,8 @@ type SecretStore interface {
 	Put(ctx context.Context, at secretstore.Location, value checks.Secret, operation string) (secretstore.Location, error)
 	// Retire destroys exactly the version that the Location names.
 	Retire(context.Context, secretstore.Location) error
+	// Skipped names the parts that Locate was not allowed to search.
+	Skipped() []string
 }
 
 // A place is where a leaked credential is kept, and, once it is put, where its

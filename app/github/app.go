@@ -139,6 +139,16 @@ func parseKey(text []byte) (*rsa.PrivateKey, error) {
 	return key, nil
 }
 
+// APIURL returns the address of the API of the GitHub at a web address, with a
+// slash at its end.
+func APIURL(web string) (string, error) {
+	_, api, err := parseURL(web)
+	if err != nil {
+		return "", err
+	}
+	return api.String(), nil
+}
+
 // parseURL turns GitHub's web address into itself and the API's address.
 //
 // Source of the three forms: https://docs.github.com/rest/using-the-rest-api

@@ -20,16 +20,11 @@ var ErrNotRenewable = errors.New("the token cannot be renewed: create it with -p
 // other one will end, which ErrNotRenewable says.
 func (v *Vault) KeepAlive(ctx context.Context) error {
 	for ctx.Err() == nil {
-		secret, err := v.client.Auth().Token().RenewSelfWithContext(ctx, 0)
-		switch {
-		case err == nil && secret.Auth != nil && secret.Auth.Renewable:
-			err = v.watch(ctx, secret)
-		case err == nil:
-			return ErrNotRenewable
-		case v.endless(ctx):
-			return nil
+		over, err := v.renew(ctx)
+		if over {
+			return err
 		}
-		if err != nil {
+		if err != nil && ctx.Err() == nil {
 			v.log.WarnContext(ctx, "Stanch's own Vault token could not be renewed; trying again", "error", err)
 		}
 		select {
@@ -38,6 +33,33 @@ func (v *Vault) KeepAlive(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// renew keeps the token alive until that fails. It is over when nothing can, or
+// need, be renewed.
+func (v *Vault) renew(ctx context.Context) (over bool, err error) {
+	self, err := v.client.Auth().Token().LookupSelfWithContext(ctx)
+	if err != nil {
+		return false, err
+	}
+	ttl, err := self.TokenTTL()
+	if err != nil {
+		return false, err
+	}
+	renewable, err := self.TokenIsRenewable()
+	switch {
+	case err != nil:
+		return false, err
+	case ttl == 0:
+		return true, nil // a root token has no end
+	case !renewable:
+		return true, ErrNotRenewable
+	}
+	secret, err := v.client.Auth().Token().RenewSelfWithContext(ctx, 0)
+	if err != nil {
+		return false, err
+	}
+	return false, v.watch(ctx, secret)
 }
 
 // watch renews in time until that fails.
@@ -57,14 +79,4 @@ func (v *Vault) watch(ctx context.Context, secret *api.Secret) error {
 		case <-w.RenewCh():
 		}
 	}
-}
-
-// endless reports whether the token has no end, as root tokens do.
-func (v *Vault) endless(ctx context.Context) bool {
-	secret, err := v.client.Auth().Token().LookupSelfWithContext(ctx)
-	if err != nil {
-		return false
-	}
-	ttl, err := secret.TokenTTL()
-	return err == nil && ttl == 0
 }

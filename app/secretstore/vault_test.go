@@ -1,12 +1,14 @@
 package secretstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -210,6 +212,33 @@ func TestPolicyAllowsNoMore(t *testing.T) {
 }
 
 // What stands between Stanch and Vault may say anything, and is not quoted.
+// TestVaultKeepsItsTokenAlive lives longer than its token would.
+func TestVaultKeepsItsTokenAlive(t *testing.T) {
+	b := startBao(t)
+	b.policy("self", `path "auth/token/renew-self" { capabilities = ["update"] }
+		path "auth/token/lookup-self" { capabilities = ["read"] }`)
+	for name, tt := range map[string]struct {
+		token map[string]any
+		want  error
+	}{
+		"periodic":      {map[string]any{"policies": []string{"self"}, "period": "3s", "no_parent": true}, nil},
+		"not renewable": {map[string]any{"policies": []string{"self"}, "renewable": false, "ttl": "1h"}, ErrNotRenewable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token := b.token(tt.token)
+			v := openVault(t, VaultConfig{Addr: b.addr, Token: checks.NewSecret(token)})
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if err := v.KeepAlive(ctx); !errors.Is(err, tt.want) {
+				t.Errorf("KeepAlive = %v, want %v", err, tt.want)
+			}
+			if status, _ := b.do(token, "GET", "auth/token/lookup-self", nil); status != 200 {
+				t.Errorf("the token is answered with %d", status)
+			}
+		})
+	}
+}
+
 func TestVaultErrorsQuoteNoPages(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusForbidden)

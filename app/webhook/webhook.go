@@ -4,6 +4,7 @@
 package webhook
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
@@ -27,11 +28,15 @@ const MaxBody = 25 << 20
 
 const (
 	// maxBuffered bounds the bodies held in memory at once, so that unsigned
-	// bodies cannot exhaust it.
+	// bodies cannot exhaust it. What is not sent yet does not count.
 	maxBuffered = 8 * MaxBody
-	// bufferWait is how long a delivery waits for its turn. GitHub gives up
-	// after 10 s and records the delivery as failed, to be asked for again.
-	bufferWait = 5 * time.Second
+	// bufferStep is how much more of a body is asked for at a time.
+	bufferStep = 64 << 10
+	// bufferWait is how long a delivery waits for its turn, and bodyTimeout how
+	// long its body may take. GitHub gives up after 10 s and records the delivery
+	// as failed, to be asked for again.
+	bufferWait  = 5 * time.Second
+	bodyTimeout = 10 * time.Second
 	// maxName bounds the headers that name a delivery and its event.
 	maxName = 100
 )
@@ -95,19 +100,17 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (int, error) {
 	if status, err := h.checkHeaders(r, d); err != nil {
 		return status, err
 	}
-	release, err := h.reserve(r)
-	if err != nil {
+	body, held, err := h.read(w, r)
+	defer h.buffers.Release(held)
+	switch tooLarge := new(http.MaxBytesError); {
+	case errors.Is(err, errBusy):
 		return http.StatusServiceUnavailable, err
-	}
-	defer release()
-
-	d.Payload, err = io.ReadAll(http.MaxBytesReader(w, r.Body, MaxBody))
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+	case errors.As(err, &tooLarge):
 		return http.StatusRequestEntityTooLarge, fmt.Errorf("the body has more than %d bytes", MaxBody)
+	case err != nil:
+		return http.StatusBadRequest, errors.New("the body ended early, or took too long")
 	}
-	if err != nil {
-		return http.StatusBadRequest, errors.New("the body ended early")
-	}
+	d.Payload = body
 	if !h.signed(d.Payload, r.Header.Get("X-Hub-Signature-256")) {
 		return http.StatusUnauthorized, errors.New("X-Hub-Signature-256 does not match the body under any of the webhook secrets: " +
 			"compare STANCH_GITHUB_WEBHOOK_SECRETS with the secret in the GitHub App's settings")
@@ -138,18 +141,39 @@ func (h *Handler) checkHeaders(r *http.Request, d Delivery) (int, error) {
 	return 0, nil
 }
 
-// reserve waits until the body fits into what may be held in memory.
-func (h *Handler) reserve(r *http.Request) (release func(), err error) {
-	size := r.ContentLength
-	if size < 0 {
-		size = MaxBody
+// errBusy says that there is no memory for this body now.
+var errBusy = errors.New("too many deliveries at once; redeliver this one later")
+
+// read reads the body, and takes the memory for it step by step as it arrives:
+// who only announces a large body holds up nobody. It returns what it holds, to
+// be released whatever the error.
+func (h *Handler) read(w http.ResponseWriter, r *http.Request) (_ []byte, held int64, err error) {
+	// Not every ResponseWriter can do this; the server's own timeout is behind it.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	body := http.MaxBytesReader(w, r.Body, MaxBody)
+	var b bytes.Buffer
+	for {
+		if err := h.hold(r.Context()); err != nil {
+			return nil, held, err
+		}
+		held += bufferStep
+		switch _, err := io.CopyN(&b, body, bufferStep); {
+		case errors.Is(err, io.EOF):
+			return b.Bytes(), held, nil
+		case err != nil:
+			return nil, held, err
+		}
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), bufferWait)
+}
+
+// hold takes one step of memory.
+func (h *Handler) hold(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, bufferWait)
 	defer cancel()
-	if err := h.buffers.Acquire(ctx, size); err != nil {
-		return nil, errors.New("too many deliveries at once; redeliver this one later")
+	if h.buffers.Acquire(ctx, bufferStep) != nil {
+		return errBusy
 	}
-	return func() { h.buffers.Release(size) }, nil
+	return nil
 }
 
 // signed compares in constant time, and with every secret, so that neither the

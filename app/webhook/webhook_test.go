@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -136,6 +137,33 @@ func TestBodyLimit(t *testing.T) {
 	}
 	if !h.buffers.TryAcquire(maxBuffered) {
 		t.Error("memory reserved for bodies was not given back")
+	}
+}
+
+// TestAnnouncedBodiesHoldNobodyUp opens connections that promise large bodies and
+// send nothing.
+func TestAnnouncedBodiesHoldNobodyUp(t *testing.T) {
+	server := httptest.NewServer(newHandler(t, func(context.Context, Delivery) error { return nil }, "s"))
+	defer server.Close()
+	for range 50 {
+		c, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		fmt.Fprintf(c, "POST /webhook HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nX-GitHub-Event: push\r\nX-GitHub-Delivery: d\r\n"+
+			"X-Hub-Signature-256: sha256=00\r\nContent-Length: %d\r\n\r\n", MaxBody)
+	}
+	time.Sleep(100 * time.Millisecond) // until all of them are being read
+	honest := request("s", []byte("{}"))
+	honest.RequestURI, honest.URL.Scheme, honest.URL.Host = "", "http", server.Listener.Addr().String()
+	resp, err := http.DefaultClient.Do(honest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusAccepted {
+		t.Errorf("an honest delivery was answered with %d", resp.StatusCode)
 	}
 }
 

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -41,7 +43,7 @@ type settings struct {
 	VaultAddr      string   `env:"VAULT_ADDR" help:"Vault or OpenBao server"`
 	VaultToken     string   `env:"VAULT_TOKEN" help:"Stanch's own token there"`
 	VaultNamespace string   `env:"VAULT_NAMESPACE" help:"namespace there"`
-	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced"`
+	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced; default: all that the token can see"`
 	VaultIssueRole string   `env:"STANCH_VAULT_ISSUE_ROLE" help:"token role with which replacements of leaked Vault tokens are made"`
 	StoreFile      string   `env:"STANCH_STORE_FILE" help:"encrypted secret store in a file, for teams without Vault"`
 
@@ -141,7 +143,7 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		WebhookSecrets: s.WebhookSecrets,
 		Scratch:        database + ".scratch",
 	}
-	if cfg.Providers, err = s.providers(log); err != nil {
+	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
 		return cfg, nil, err
 	}
 	if err := s.addSecretStores(&cfg); err != nil {
@@ -166,19 +168,33 @@ func (s settings) keys(database string) (store.Keys, error) {
 	return store.NewKeys(master)
 }
 
-func (s settings) providers(log *slog.Logger) (provider.Config, error) {
+// providers says where the credentials of each provider are asked about. Where
+// that is an installation of the operator's, its refusal proves nothing about
+// credentials that the public one may have handed out.
+func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider.Config, error) {
 	cfg := provider.Config{
-		BaseURLs:  map[string]string{},
+		BaseURLs: map[string]string{}, SelfHosted: map[string]bool{},
 		VaultAddr: s.VaultAddr, VaultToken: checks.NewSecret(s.VaultToken), VaultNamespace: s.VaultNamespace, VaultIssueRole: s.VaultIssueRole,
 		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken),
 		Logger: log,
 	}
-	// An Enterprise Server is asked about the tokens that it gave out.
-	if api := strings.TrimSuffix(s.GitHubURL, "/"); api != "https://github.com" {
-		cfg.BaseURLs["github"] = api + "/api/v3"
+	api, err := github.APIURL(s.GitHubURL)
+	if err != nil {
+		return cfg, fmt.Errorf("STANCH_GITHUB_URL: %w", err)
+	}
+	bases := map[string]string{} // the public ones
+	for _, r := range catalogue {
+		bases[r.Provider.Name] = r.Provider.Base
+	}
+	if strings.TrimSuffix(api, "/") != bases["github"] {
+		cfg.BaseURLs["github"], cfg.SelfHosted["github"] = api, true
 	}
 	for name, url := range s.ProviderURLs {
-		cfg.BaseURLs[name] = url
+		public, known := bases[name]
+		if !known {
+			return cfg, fmt.Errorf("STANCH_PROVIDER_URLS: there is no provider %q: stanch rules list shows them", name)
+		}
+		cfg.BaseURLs[name], cfg.SelfHosted[name] = url, public != ""
 	}
 	for _, n := range s.AllowedNetworks {
 		prefix, err := netip.ParsePrefix(n)
@@ -187,17 +203,39 @@ func (s settings) providers(log *slog.Logger) (provider.Config, error) {
 		}
 		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
 	}
-	return cfg, nil
+	return cfg, s.checkBroker()
+}
+
+// checkBroker refuses a broker to which credentials would travel in the clear, or
+// that anybody could ask.
+func (s settings) checkBroker() error {
+	switch {
+	case s.BrokerURL == "" && s.BrokerToken != "":
+		return errors.New("STANCH_BROKER_TOKEN is set and STANCH_BROKER_URL is not: set both, or none")
+	case s.BrokerURL == "":
+		return nil
+	case s.BrokerToken == "":
+		return errors.New("STANCH_BROKER_URL is set and STANCH_BROKER_TOKEN is not: a broker that issues credentials to anybody is a leak itself")
+	}
+	u, err := url.Parse(s.BrokerURL)
+	if err != nil || u.Host == "" {
+		return errors.New("STANCH_BROKER_URL is not a URL with a host") // it is not repeated: it may hold a password
+	}
+	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return errors.New("STANCH_BROKER_URL is not https: credentials would travel in the clear")
+	}
+	return nil
 }
 
 func (s settings) addSecretStores(cfg *app.Config) error {
 	key := cfg.Keys.Fingerprint
-	if len(s.VaultMounts) > 0 {
-		if s.VaultAddr == "" || s.VaultToken == "" {
-			return errors.New("STANCH_VAULT_MOUNTS is set: set VAULT_ADDR and VAULT_TOKEN too")
-		}
+	reachable := s.VaultAddr != "" && s.VaultToken != ""
+	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "") {
+		return errors.New("STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set: set VAULT_ADDR and VAULT_TOKEN too")
+	}
+	if reachable {
 		v, err := secretstore.NewVault(secretstore.VaultConfig{
-			Addr: s.VaultAddr, Token: checks.NewSecret(s.VaultToken), Namespace: s.VaultNamespace, Mounts: s.VaultMounts, Key: key,
+			Addr: s.VaultAddr, Token: checks.NewSecret(s.VaultToken), Namespace: s.VaultNamespace, Mounts: s.VaultMounts, Key: key, Logger: cfg.Logger,
 		})
 		if err != nil {
 			return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/secretstore"
 )
 
 const (
@@ -79,7 +80,23 @@ func serve(ctx context.Context, env *environment) error {
 	}
 	log.Info("stanch serves", "address", l.Addr().String(), "version", version(), "github", s.GitHubURL,
 		"remediation", string(cfg.Policy.Remediation), "secret_stores", len(cfg.SecretStores))
+	keepAlive(ctx, cfg.SecretStores, log)
 	return serveApp(ctx, a, l, log)
+}
+
+// keepAlive renews Stanch's own tokens until ctx ends.
+func keepAlive(ctx context.Context, stores []app.SecretStore, log *slog.Logger) {
+	for _, s := range stores {
+		vault, ok := s.(*secretstore.Vault)
+		if !ok {
+			continue
+		}
+		go func() {
+			if err := vault.KeepAlive(ctx); err != nil {
+				log.Warn("Stanch's own Vault token will end", "error", err)
+			}
+		}()
+	}
 }
 
 // serveApp runs an App behind a listener until ctx ends.
