@@ -140,10 +140,10 @@ func (tx *Tx) ReopenScan(ctx context.Context, delivery string) error {
 	return err
 }
 
-// NewestCheck returns the id of the check that was made last for a pull request.
+// NewestCheck returns the id of the check of the newest head of a pull request that is known.
 func (q queries) NewestCheck(ctx context.Context, installation, repository int64, pull int) (id string, err error) {
 	err = q.q.QueryRowContext(ctx, `select id from checks join check_pulls on check_id = id
-		where installation = ? and repository_id = ? and number = ? order by checks.rowid desc limit 1`,
+		where installation = ? and repository_id = ? and number = ? order by checks.received desc, checks.rowid desc limit 1`,
 		installation, repository, pull).Scan(&id)
 	return id, notFound(err)
 }
