@@ -1,16 +1,13 @@
 package app_test
 
 import (
-	"bytes"
-	"encoding/base64"
-	"encoding/hex"
 	"io"
 	"io/fs"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
-	"strings"
+
+	"github.com/stanch-dev/stanch/app/github/githubtest"
 )
 
 // findNone looks for credentials, in every form in which they could have slipped
@@ -47,24 +44,9 @@ func (w *world) findNone(values ...string) {
 	}
 	for _, value := range values {
 		for name, text := range written {
-			for _, form := range forms(value) {
-				if bytes.Contains(text, []byte(form)) {
-					w.t.Errorf("%s holds a credential", name)
-				}
+			if githubtest.Holds(text, value) {
+				w.t.Errorf("%s holds a credential", name)
 			}
 		}
 	}
-}
-
-// forms are a value as it stands, in hex, URL-encoded, and in base64 at each of
-// its three alignments.
-func forms(value string) []string {
-	all := []string{value, url.QueryEscape(value), hex.EncodeToString([]byte(value)), strings.ToUpper(hex.EncodeToString([]byte(value)))}
-	for shift := range 3 {
-		for _, enc := range []*base64.Encoding{base64.RawStdEncoding, base64.RawURLEncoding} {
-			text := enc.EncodeToString([]byte(strings.Repeat(" ", shift) + value))
-			all = append(all, text[4:len(text)-4]) // without the ends, which depend on the neighbours
-		}
-	}
-	return all
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stanch-dev/stanch/app/secretstore/baotest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -19,15 +20,15 @@ const vaultRule = "vault-legacy-token" // OpenBao's tokens look like Vault's old
 
 // asStanch returns providers with a token that has the policies of deploy/vault
 // alone, and a role that may hand out ci-*.
-func asStanch(t *testing.T, b *bao) *Providers {
+func asStanch(t *testing.T, b *baotest.Server) *Providers {
 	t.Helper()
-	b.policy("stanch", "@../../deploy/vault/stanch.hcl")
-	b.policy("stanch-issue", "@../../deploy/vault/stanch-issue.hcl")
-	b.policy("ci-deploy", `path "secret/data/ci/*" { capabilities = ["read"] }`)
-	b.must("POST", "auth/token/roles/stanch-issue", map[string]any{
+	b.Policy("stanch", "@../../deploy/vault/stanch.hcl")
+	b.Policy("stanch-issue", "@../../deploy/vault/stanch-issue.hcl")
+	b.Policy("ci-deploy", `path "secret/data/ci/*" { capabilities = ["read"] }`)
+	b.Must("POST", "auth/token/roles/stanch-issue", map[string]any{
 		"orphan": true, "renewable": true, "allowed_policies_glob": []string{"ci-*", "default"}})
-	own := b.token(map[string]any{"policies": []string{"stanch", "stanch-issue"}, "no_default_policy": true, "ttl": "1h"})
-	return newProviders(t, Config{VaultAddr: b.addr, VaultToken: checks.NewSecret(own), VaultIssueRole: "stanch-issue"})
+	own := b.Token(map[string]any{"policies": []string{"stanch", "stanch-issue"}, "no_default_policy": true, "ttl": "1h"})
+	return newProviders(t, Config{VaultAddr: b.Addr, VaultToken: checks.NewSecret(own), VaultIssueRole: "stanch-issue"})
 }
 
 func verdictOf(t *testing.T, p *Providers, token string) Verdict {
@@ -54,7 +55,7 @@ func wantVerdict(t *testing.T, p *Providers, token string, validity checks.Valid
 }
 
 func TestVaultTokens(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	p := asStanch(t, b)
 
 	t.Run("random", func(t *testing.T) {
@@ -65,7 +66,7 @@ func TestVaultTokens(t *testing.T) {
 		}
 	})
 	t.Run("live and revoked", func(t *testing.T) {
-		token := b.token(map[string]any{"policies": []string{"ci-deploy"}, "ttl": "2h", "display_name": "deploy"})
+		token := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "ttl": "2h", "display_name": "deploy"})
 		v := wantVerdict(t, p, token, checks.Active, GradeA)
 		if v.LacksScope || v.Evidence.Identity["accessor"] == "" || v.Evidence.Identity["policies"] != "ci-deploy,default" ||
 			v.Evidence.Identity["display_name"] != "token-deploy" {
@@ -79,7 +80,7 @@ func TestVaultTokens(t *testing.T) {
 		}
 	})
 	t.Run("without the default policy", func(t *testing.T) {
-		token := b.token(map[string]any{"policies": []string{"ci-deploy"}, "no_default_policy": true})
+		token := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "no_default_policy": true})
 		if v := wantVerdict(t, p, token, checks.Active, GradeA); !v.LacksScope {
 			t.Errorf("%+v; want it to lack scope", v)
 		}
@@ -89,7 +90,7 @@ func TestVaultTokens(t *testing.T) {
 		wantVerdict(t, p, token, checks.Inactive, GradeB)
 	})
 	t.Run("batch", func(t *testing.T) {
-		token := b.token(map[string]any{"policies": []string{"ci-deploy"}, "type": "batch", "ttl": "1h"})
+		token := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "type": "batch", "ttl": "1h"})
 		wantVerdict(t, p, token, checks.Active, GradeA)
 		if _, err := p.Revoke(t.Context(), credential(vaultRule, token)); !errors.Is(err, ErrCannotRevoke) || strings.Contains(err.Error(), token) {
 			t.Errorf("revoke: %v, want ErrCannotRevoke", err)
@@ -97,15 +98,15 @@ func TestVaultTokens(t *testing.T) {
 		wantVerdict(t, p, token, checks.Active, GradeA)
 	})
 	t.Run("no token of its own", func(t *testing.T) {
-		bare := newProviders(t, Config{VaultAddr: b.addr})
-		token := b.token(map[string]any{"policies": []string{"default"}})
+		bare := newProviders(t, Config{VaultAddr: b.Addr})
+		token := b.Token(map[string]any{"policies": []string{"default"}})
 		wantVerdict(t, bare, token, checks.Active, GradeC) // the control cannot tell dead from denied
 		wantVerdict(t, bare, sample(t, vaultRule).Secret().Expose(), checks.Unknown, GradeC)
 	})
 	t.Run("own token dead", func(t *testing.T) {
-		dead := newProviders(t, Config{VaultAddr: b.addr, VaultToken: sample(t, vaultRule).Secret()})
+		dead := newProviders(t, Config{VaultAddr: b.Addr, VaultToken: sample(t, vaultRule).Secret()})
 		wantVerdict(t, dead, sample(t, vaultRule).Secret().Expose(), checks.Unknown, GradeC)
-		denied := b.token(map[string]any{"policies": []string{"ci-deploy"}, "no_default_policy": true})
+		denied := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "no_default_policy": true})
 		wantVerdict(t, dead, denied, checks.Unknown, GradeC)
 	})
 	t.Run("own token is not revoked", func(t *testing.T) {
@@ -118,19 +119,19 @@ func TestVaultTokens(t *testing.T) {
 }
 
 func TestVaultIssue(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	p := asStanch(t, b)
 	issue := func(p *Providers, token string, identity map[string]string) (checks.Credential, error) {
 		return p.Issue(t.Context(), credential(vaultRule, token), identity, "op-7")
 	}
 	look := func(t *testing.T, token string) map[string]any {
 		t.Helper()
-		return b.must("POST", "auth/token/lookup", map[string]string{"token": token})
+		return b.Must("POST", "auth/token/lookup", map[string]string{"token": token})
 	}
 
 	t.Run("like the old one", func(t *testing.T) {
 		for _, noDefault := range []bool{false, true} {
-			old := b.token(map[string]any{"policies": []string{"ci-deploy"}, "ttl": "2h", "explicit_max_ttl": "5h",
+			old := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "ttl": "2h", "explicit_max_ttl": "5h",
 				"display_name": "deploy", "no_default_policy": noDefault})
 			fresh, err := issue(p, old, nil)
 			if err != nil {
@@ -148,7 +149,7 @@ func TestVaultIssue(t *testing.T) {
 		}
 	})
 	t.Run("after the old one was revoked", func(t *testing.T) {
-		old := b.token(map[string]any{"policies": []string{"ci-deploy"}, "ttl": "2h"})
+		old := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "ttl": "2h"})
 		identity := verdictOf(t, p, old).Evidence.Identity
 		if _, err := p.Revoke(t.Context(), credential(vaultRule, old)); err != nil {
 			t.Fatal(err)
@@ -162,13 +163,13 @@ func TestVaultIssue(t *testing.T) {
 		}
 	})
 	t.Run("definite refusals", func(t *testing.T) {
-		b.must("POST", "sys/auth/userpass", map[string]string{"type": "userpass"})
-		b.must("POST", "auth/userpass/users/ann", map[string]string{"password": "p", "token_policies": "ci-deploy"})
-		login, _ := b.must("POST", "auth/userpass/login/ann", map[string]string{"password": "p"})["client_token"].(string)
+		b.Must("POST", "sys/auth/userpass", map[string]string{"type": "userpass"})
+		b.Must("POST", "auth/userpass/users/ann", map[string]string{"password": "p", "token_policies": "ci-deploy"})
+		login, _ := b.Must("POST", "auth/userpass/login/ann", map[string]string{"password": "p"})["client_token"].(string)
 		for why, old := range map[string]string{
-			"token policies":          b.token(map[string]any{"policies": []string{"stanch"}, "ttl": "1h"}), // the role says no
-			"it is a root token":      b.root,
-			"it is a token of type b": b.token(map[string]any{"policies": []string{"ci-deploy"}, "type": "batch", "ttl": "1h"}),
+			"token policies":          b.Token(map[string]any{"policies": []string{"stanch"}, "ttl": "1h"}), // the role says no
+			"it is a root token":      b.Root,
+			"it is a token of type b": b.Token(map[string]any{"policies": []string{"ci-deploy"}, "type": "batch", "ttl": "1h"}),
 			"are not known":           sample(t, vaultRule).Secret().Expose(),
 			"it came from a login":    login,
 		} {
@@ -179,14 +180,14 @@ func TestVaultIssue(t *testing.T) {
 		}
 	})
 	t.Run("without a role it takes sudo", func(t *testing.T) {
-		old := b.token(map[string]any{"policies": []string{"ci-deploy"}, "period": "1h"})
-		plain := newProviders(t, Config{VaultAddr: b.addr, VaultToken: p.vault.own})
+		old := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "period": "1h"})
+		plain := newProviders(t, Config{VaultAddr: b.Addr, VaultToken: p.vault.own})
 		if _, err := issue(plain, old, nil); !errors.Is(err, ErrCannotIssue) {
 			t.Errorf("%v, want ErrCannotIssue", err)
 		}
-		b.policy("sudo", `path "auth/token/create-orphan" { capabilities = ["update", "sudo"] }`)
-		own := b.token(map[string]any{"policies": []string{"stanch", "sudo"}, "ttl": "1h"})
-		strong := newProviders(t, Config{VaultAddr: b.addr, VaultToken: checks.NewSecret(own)})
+		b.Policy("sudo", `path "auth/token/create-orphan" { capabilities = ["update", "sudo"] }`)
+		own := b.Token(map[string]any{"policies": []string{"stanch", "sudo"}, "ttl": "1h"})
+		strong := newProviders(t, Config{VaultAddr: b.Addr, VaultToken: checks.NewSecret(own)})
 		fresh, err := issue(strong, old, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -198,7 +199,7 @@ func TestVaultIssue(t *testing.T) {
 	})
 	t.Run("more policies than before are taken back", func(t *testing.T) {
 		identity := map[string]string{"policies": "ci-deploy", "type": "service", "path": "auth/token/create", "creation_ttl": "60"}
-		target, err := url.Parse(b.addr)
+		target, err := url.Parse(b.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +208,7 @@ func TestVaultIssue(t *testing.T) {
 			server := serve(t, func(w http.ResponseWriter, r *http.Request) {
 				switch {
 				case strings.Contains(r.URL.Path, "/create/"): // by a role that adds a policy
-					fresh = b.token(map[string]any{"policies": []string{"ci-deploy", "default"}})
+					fresh = b.Token(map[string]any{"policies": []string{"ci-deploy", "default"}})
 					answer(w, 200, "application/json", fmt.Sprintf(`{"auth":{"client_token":%q,"policies":["ci-deploy","default"]}}`, fresh))
 				case strings.HasSuffix(r.URL.Path, "/revoke") && !works:
 					answer(w, 503, "application/json", `{"errors":["Vault is sealed"]}`)
@@ -220,7 +221,7 @@ func TestVaultIssue(t *testing.T) {
 			if err == nil || errors.Is(err, ErrCannotIssue) != works {
 				t.Errorf("%v; want it definite exactly if the token could be revoked, which is %t", err, works)
 			}
-			status, _ := b.do(b.root, "POST", "auth/token/lookup", map[string]string{"token": fresh})
+			status, _ := b.Do(b.Root, "POST", "auth/token/lookup", map[string]string{"token": fresh})
 			if dead := status == 403; dead != works {
 				t.Errorf("the token is dead: %t, want %t", dead, works)
 			}

@@ -12,15 +12,16 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stanch-dev/stanch/app/secretstore/baotest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
 // asStanch opens the store with a token that has deploy/vault/stanch.hcl alone.
-func asStanch(t *testing.T, b *bao, cfg VaultConfig) *Vault {
+func asStanch(t *testing.T, b *baotest.Server, cfg VaultConfig) *Vault {
 	t.Helper()
-	b.policy("stanch", "@../../deploy/vault/stanch.hcl")
-	own := b.token(map[string]any{"policies": []string{"stanch"}, "no_default_policy": true, "ttl": "1h"})
-	cfg.Addr, cfg.Token, cfg.Key = b.addr, checks.NewSecret(own), testKey
+	b.Policy("stanch", "@../../deploy/vault/stanch.hcl")
+	own := b.Token(map[string]any{"policies": []string{"stanch"}, "no_default_policy": true, "ttl": "1h"})
+	cfg.Addr, cfg.Token, cfg.Key = b.Addr, checks.NewSecret(own), testKey
 	return openVault(t, cfg)
 }
 
@@ -34,21 +35,21 @@ func openVault(t *testing.T, cfg VaultConfig) *Vault {
 }
 
 func TestVault(t *testing.T) {
-	b := startBao(t)
-	root := openVault(t, VaultConfig{Addr: b.addr, Token: checks.NewSecret(b.root), Key: testKey})
+	b := baotest.Start(t)
+	root := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(b.Root), Key: testKey})
 	testStore(t, asStanch(t, b, VaultConfig{Mounts: []string{"secret/"}}), root, "secret/")
 }
 
 func TestVaultFindsItsMounts(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	for mount, version := range map[string]string{"team/kv": "2", "old": "1"} {
-		b.must("POST", "sys/mounts/"+mount, map[string]any{"type": "kv", "options": map[string]string{"version": version}})
+		b.Must("POST", "sys/mounts/"+mount, map[string]any{"type": "kv", "options": map[string]string{"version": version}})
 	}
-	b.policy("more", `path "team/kv/*" { capabilities = ["read", "list", "create", "update"] }
+	b.Policy("more", `path "team/kv/*" { capabilities = ["read", "list", "create", "update"] }
 		path "old/*" { capabilities = ["read", "list"] }`)
-	b.policy("stanch", "@../../deploy/vault/stanch.hcl")
-	own := b.token(map[string]any{"policies": []string{"stanch", "more"}, "no_default_policy": true})
-	v := openVault(t, VaultConfig{Addr: b.addr, Token: checks.NewSecret(own), Key: testKey})
+	b.Policy("stanch", "@../../deploy/vault/stanch.hcl")
+	own := b.Token(map[string]any{"policies": []string{"stanch", "more"}, "no_default_policy": true})
+	v := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(own), Key: testKey})
 	value := fresh()
 	if _, err := v.Put(t.Context(), Location{Path: "team/kv/b", Field: "f"}, value, "op"); err != nil {
 		t.Fatal(err)
@@ -60,23 +61,23 @@ func TestVaultFindsItsMounts(t *testing.T) {
 	if _, _, err := v.Get(t.Context(), Location{Path: "elsewhere/x", Field: "f"}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a path in no mount: %v", err)
 	}
-	none := b.token(map[string]any{"policies": []string{"default"}})
-	blind := openVault(t, VaultConfig{Addr: b.addr, Token: checks.NewSecret(none), Key: testKey})
+	none := b.Token(map[string]any{"policies": []string{"default"}})
+	blind := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(none), Key: testKey})
 	if _, err := blind.Locate(t.Context(), fingerprint(value)); err == nil || !strings.Contains(err.Error(), "stanch.hcl") {
 		t.Errorf("no mount to be seen: %v", err)
 	}
 }
 
 func TestVaultKeepsWhatItDoesNotReplace(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
 	value := fresh()
 	data := map[string]any{
 		"token": value.Expose(), "port": 12345678901, "on": true, "none": nil,
 		"deep": map[string]any{"list": []any{"a", 1.5}},
 	}
-	b.must("POST", "secret/data/mixed", map[string]any{"data": data})
-	b.must("POST", "secret/metadata/mixed", map[string]any{"custom_metadata": map[string]string{"owner": "ann"}})
+	b.Must("POST", "secret/data/mixed", map[string]any{"data": data})
+	b.Must("POST", "secret/metadata/mixed", map[string]any{"custom_metadata": map[string]string{"owner": "ann"}})
 	found, err := v.Locate(t.Context(), fingerprint(value))
 	if err != nil || len(found) != 1 {
 		t.Fatalf("%v, %v", found, err)
@@ -85,19 +86,19 @@ func TestVaultKeepsWhatItDoesNotReplace(t *testing.T) {
 	if _, err := v.Put(t.Context(), found[0], replacement, "op-42"); err != nil {
 		t.Fatal(err)
 	}
-	read := b.must("GET", "secret/data/mixed", nil)
+	read := b.Must("GET", "secret/data/mixed", nil)
 	data["token"], data["port"] = replacement.Expose(), 12345678901.0
 	if diff := cmp.Diff(data, read["data"]); diff != "" {
 		t.Error("the other fields have changed") // the difference holds values
 	}
-	meta := b.must("GET", "secret/metadata/mixed", nil)["custom_metadata"]
+	meta := b.Must("GET", "secret/metadata/mixed", nil)["custom_metadata"]
 	if diff := cmp.Diff(map[string]any{"owner": "ann", "stanch_operation": "op-42"}, meta); diff != "" {
 		t.Errorf("metadata (-want +got):\n%s", diff)
 	}
 }
 
 func TestVaultPaths(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
 	value := fresh()
 	odd := Location{Store: "vault", Path: "secret/o dd/100%/a?b#c+ü", Field: "f"}
@@ -117,7 +118,7 @@ func TestVaultPaths(t *testing.T) {
 }
 
 func TestVaultDeletedVersions(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
 	value := fresh()
 	locate := func(want int) {
@@ -126,28 +127,28 @@ func TestVaultDeletedVersions(t *testing.T) {
 			t.Errorf("%v, %v; want %d", found, err, want)
 		}
 	}
-	b.must("POST", "secret/metadata/soft", map[string]any{"delete_version_after": "1h"})
-	b.must("POST", "secret/data/soft", map[string]any{"data": map[string]any{"token": value.Expose()}})
+	b.Must("POST", "secret/metadata/soft", map[string]any{"delete_version_after": "1h"})
+	b.Must("POST", "secret/data/soft", map[string]any{"data": map[string]any{"token": value.Expose()}})
 	locate(1)
-	b.must("DELETE", "secret/data/soft", nil)
+	b.Must("DELETE", "secret/data/soft", nil)
 	locate(0)
-	b.must("POST", "secret/undelete/soft", map[string]any{"versions": []int{1}})
+	b.Must("POST", "secret/undelete/soft", map[string]any{"versions": []int{1}})
 	locate(1)
-	b.must("DELETE", "secret/metadata/soft", nil)
+	b.Must("DELETE", "secret/metadata/soft", nil)
 	locate(0)
 }
 
 func TestVaultSaysWhereItCannotLook(t *testing.T) {
-	b := startBao(t)
-	b.policy("part", `path "secret/metadata/*" { capabilities = ["read", "list"] }
+	b := baotest.Start(t)
+	b.Policy("part", `path "secret/metadata/*" { capabilities = ["read", "list"] }
 		path "secret/data/*" { capabilities = ["read"] }
 		path "secret/metadata/closed/*" { capabilities = ["deny"] }
 		path "secret/data/open/values" { capabilities = ["deny"] }`)
-	own := b.token(map[string]any{"policies": []string{"part"}})
+	own := b.Token(map[string]any{"policies": []string{"part"}})
 	for _, path := range []string{"open/a", "open/values", "closed/b"} {
-		b.must("POST", "secret/data/"+path, map[string]any{"data": map[string]any{"token": "same-" + "value"}})
+		b.Must("POST", "secret/data/"+path, map[string]any{"data": map[string]any{"token": "same-" + "value"}})
 	}
-	v := openVault(t, VaultConfig{Addr: b.addr, Token: checks.NewSecret(own), Mounts: []string{"secret"}, Key: testKey})
+	v := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(own), Mounts: []string{"secret"}, Key: testKey})
 	found, err := v.Locate(t.Context(), fingerprint(checks.NewSecret("same-"+"value")))
 	if err != nil || len(found) != 1 || found[0].Path != "secret/open/a" {
 		t.Errorf("%v, %v", found, err)
@@ -161,9 +162,9 @@ func TestVaultSaysWhereItCannotLook(t *testing.T) {
 }
 
 func TestVaultIsNotSearchedWithoutEnd(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	for i := range 4 {
-		b.must("POST", fmt.Sprint("secret/data/n/", i), map[string]any{"data": map[string]any{"token": "x"}})
+		b.Must("POST", fmt.Sprint("secret/data/n/", i), map[string]any{"data": map[string]any{"token": "x"}})
 	}
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}, MaxSecrets: 3})
 	if found, err := v.Locate(t.Context(), "x"); !errors.Is(err, ErrTooMany) {
@@ -172,7 +173,7 @@ func TestVaultIsNotSearchedWithoutEnd(t *testing.T) {
 }
 
 func TestVaultRemembersNoValues(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
 	values := []checks.Secret{fresh(), fresh()}
 	for version, value := range values {
@@ -196,16 +197,16 @@ func TestVaultRemembersNoValues(t *testing.T) {
 
 // Stanch's policy is not a way to do more than Stanch does.
 func TestPolicyAllowsNoMore(t *testing.T) {
-	b := startBao(t)
+	b := baotest.Start(t)
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
-	b.must("POST", "secret/data/p", map[string]any{"data": map[string]any{"f": "v"}})
+	b.Must("POST", "secret/data/p", map[string]any{"data": map[string]any{"f": "v"}})
 	for _, request := range []string{
 		"DELETE secret/metadata/p", "DELETE secret/data/p", "POST secret/metadata/p", "POST secret/delete/p", "POST secret/config",
 		"GET sys/policies/acl/stanch", "PUT sys/policies/acl/stanch", "GET sys/auth", "LIST auth/token/accessors",
 		"POST auth/token/create", "POST auth/token/create-orphan", "POST auth/token/revoke-orphan", "GET cubbyhole/x",
 	} {
 		method, path, _ := strings.Cut(request, " ")
-		if status, _ := b.do(v.client.Token(), method, path, map[string]any{"versions": []int{1}}); status != 403 {
+		if status, _ := b.Do(v.client.Token(), method, path, map[string]any{"versions": []int{1}}); status != 403 {
 			t.Errorf("%s: %d, want 403", request, status)
 		}
 	}
@@ -214,8 +215,8 @@ func TestPolicyAllowsNoMore(t *testing.T) {
 // What stands between Stanch and Vault may say anything, and is not quoted.
 // TestVaultKeepsItsTokenAlive lives longer than its token would.
 func TestVaultKeepsItsTokenAlive(t *testing.T) {
-	b := startBao(t)
-	b.policy("self", `path "auth/token/renew-self" { capabilities = ["update"] }
+	b := baotest.Start(t)
+	b.Policy("self", `path "auth/token/renew-self" { capabilities = ["update"] }
 		path "auth/token/lookup-self" { capabilities = ["read"] }`)
 	for name, tt := range map[string]struct {
 		token map[string]any
@@ -225,14 +226,14 @@ func TestVaultKeepsItsTokenAlive(t *testing.T) {
 		"not renewable": {map[string]any{"policies": []string{"self"}, "renewable": false, "ttl": "1h"}, ErrNotRenewable},
 	} {
 		t.Run(name, func(t *testing.T) {
-			token := b.token(tt.token)
-			v := openVault(t, VaultConfig{Addr: b.addr, Token: checks.NewSecret(token)})
+			token := b.Token(tt.token)
+			v := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(token)})
 			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			if err := v.KeepAlive(ctx); !errors.Is(err, tt.want) {
 				t.Errorf("KeepAlive = %v, want %v", err, tt.want)
 			}
-			if status, _ := b.do(token, "GET", "auth/token/lookup-self", nil); status != 200 {
+			if status, _ := b.Do(token, "GET", "auth/token/lookup-self", nil); status != 200 {
 				t.Errorf("the token is answered with %d", status)
 			}
 		})

@@ -1,4 +1,6 @@
-package secretstore
+// Package baotest is a real OpenBao or Vault server in memory, for tests: nothing
+// that pretends to be one answers quite as they do.
+package baotest
 
 import (
 	"bytes"
@@ -13,14 +15,16 @@ import (
 	"time"
 )
 
-// A bao is a real Vault or OpenBao server in memory.
-type bao struct {
-	t          *testing.T
-	addr, root string
+// A Server is a development server that ends with its test.
+type Server struct {
+	t    *testing.T
+	Addr string // http://127.0.0.1:PORT
+	Root string // the root token
 }
 
-// startBao starts a server, or skips the test where there is no program for it.
-func startBao(t *testing.T) *bao {
+// Start starts a server from the bao or vault in PATH. Without one the test is
+// skipped, unless STANCH_CI=1 says that there has to be one.
+func Start(t *testing.T) *Server {
 	t.Helper()
 	program, err := exec.LookPath("bao")
 	if err != nil {
@@ -38,10 +42,10 @@ func startBao(t *testing.T) *bao {
 	}
 	address := listener.Addr().String()
 	listener.Close()
-	b := &bao{t: t, addr: "http://" + address, root: "root-of-this-test"}
+	b := &Server{t: t, Addr: "http://" + address, Root: "root-of-this-test"}
 	ctx, cancel := context.WithCancel(context.Background())
 	server := exec.CommandContext(ctx, program, "server", "-dev", "-dev-no-store-token",
-		"-dev-root-token-id="+b.root, "-dev-listen-address="+address)
+		"-dev-root-token-id="+b.Root, "-dev-listen-address="+address)
 	server.Env = append(os.Environ(), "HOME="+t.TempDir())
 	var log bytes.Buffer
 	server.Stdout, server.Stderr = &log, &log
@@ -56,7 +60,7 @@ func startBao(t *testing.T) *bao {
 		}
 	})
 	for range 200 {
-		resp, err := http.Get(b.addr + "/v1/sys/health")
+		resp, err := http.Get(b.Addr + "/v1/sys/health")
 		if err == nil {
 			resp.Body.Close()
 			if resp.StatusCode == 200 {
@@ -69,14 +73,14 @@ func startBao(t *testing.T) *bao {
 	return nil
 }
 
-// do makes a request with a token and returns the answer's "data" or "auth".
-func (b *bao) do(token, method, path string, body any) (int, map[string]any) {
+// Do makes a request with a token and returns the answer's "data" or "auth".
+func (b *Server) Do(token, method, path string, body any) (int, map[string]any) {
 	b.t.Helper()
 	payload, err := json.Marshal(body)
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	req, err := http.NewRequest(method, b.addr+"/v1/"+path, bytes.NewReader(payload))
+	req, err := http.NewRequest(method, b.Addr+"/v1/"+path, bytes.NewReader(payload))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -96,25 +100,25 @@ func (b *bao) do(token, method, path string, body any) (int, map[string]any) {
 	return resp.StatusCode, answer.Data
 }
 
-// must makes a request as root that has to succeed.
-func (b *bao) must(method, path string, body any) map[string]any {
+// Must makes a request as root that has to succeed.
+func (b *Server) Must(method, path string, body any) map[string]any {
 	b.t.Helper()
-	status, data := b.do(b.root, method, path, body)
+	status, data := b.Do(b.Root, method, path, body)
 	if status >= 300 {
 		b.t.Fatalf("%s %s: %d", method, path, status)
 	}
 	return data
 }
 
-// token makes a token.
-func (b *bao) token(options map[string]any) string {
+// Token makes a token.
+func (b *Server) Token(options map[string]any) string {
 	b.t.Helper()
-	value, _ := b.must("POST", "auth/token/create-orphan", options)["client_token"].(string)
+	value, _ := b.Must("POST", "auth/token/create-orphan", options)["client_token"].(string)
 	return value
 }
 
-// policy writes a policy, from a file when text begins with "@".
-func (b *bao) policy(name, text string) {
+// Policy writes a policy, from a file when text begins with "@".
+func (b *Server) Policy(name, text string) {
 	b.t.Helper()
 	if text[0] == '@' {
 		file, err := os.ReadFile(text[1:])
@@ -123,5 +127,5 @@ func (b *bao) policy(name, text string) {
 		}
 		text = string(file)
 	}
-	b.must("PUT", "sys/policies/acl/"+name, map[string]string{"policy": text})
+	b.Must("PUT", "sys/policies/acl/"+name, map[string]string{"policy": text})
 }
