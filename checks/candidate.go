@@ -22,10 +22,11 @@ func (c *compiled) try(found []candidate, data []byte, w window) []candidate {
 		return found
 	}
 	matches := within(c.pattern, data, w)
+	near := c.near(data, matches)
 	for i, m := range matches {
 		parts := make(map[string]Secret, 1+len(c.companions))
 		start, end := c.groups(parts, data, m)
-		s, e, ok := c.companionsOf(parts, data, matches, i)
+		s, e, ok := companionsOf(near, parts, data, i)
 		if !ok {
 			continue
 		}
@@ -91,54 +92,70 @@ func (c *compiled) secretBeside() bool {
 	return false
 }
 
-// companionsOf fills parts from the rule's companions near the match i. It
-// returns where the secret stands if it is one of them, and ok unless a
-// required companion is missing.
-func (c *compiled) companionsOf(parts map[string]Secret, data []byte, matches [][]int, i int) (start, end int, ok bool) {
+// near prepares the search for the rule's companions beside matches.
+func (c *compiled) near(data []byte, matches [][]int) []companionPattern {
+	if len(matches) == 0 {
+		return nil
+	}
+	all := make([]companionPattern, len(c.companions))
 	for n, companion := range c.Detect.Companions {
-		near := companionPattern{c.companions[n], c.companions[n].SubexpIndex(companion.Name), companion.Within, nil}
+		p := companionPattern{Companion: companion, Regexp: c.companions[n], matches: matches}
+		p.group = p.SubexpIndex(companion.Name)
 		if companion.Name == PartSecret {
-			near.judge = &c.Detect
+			p.judge = &c.Detect
 		}
-		span := near.nearest(data, matches, i)
+		// Nothing after the last match: here companions come first.
+		_, after := p.beside(data, len(matches)-1)
+		p.comesFirst = after == nil
+		all[n] = p
+	}
+	return all
+}
+
+// companionsOf fills parts from the companions near the match i. It returns
+// where the secret stands if it is one of them, and ok unless a required
+// companion is missing.
+func companionsOf(near []companionPattern, parts map[string]Secret, data []byte, i int) (start, end int, ok bool) {
+	for _, p := range near {
+		span := p.nearest(data, i)
 		if span == nil {
-			if companion.Required {
+			if p.Required {
 				return 0, 0, false
 			}
 			continue
 		}
-		parts[companion.Name] = NewSecret(string(data[span.start:span.end]))
-		if companion.Name == PartSecret {
+		parts[p.Name] = NewSecret(string(data[span.start:span.end]))
+		if p.Name == PartSecret {
 			start, end = span.start, span.end
 		}
 	}
 	return start, end, true
 }
 
-// A companionPattern finds a companion's values.
+// A companionPattern finds a companion's values beside the matches in a window.
 type companionPattern struct {
+	rules.Companion
 	*regexp.Regexp
-	group int           // the value's
-	lines int           // how far from the match it may stand
-	judge *rules.Detect // what the value must satisfy, if it is the secret
+	group      int           // the value's
+	judge      *rules.Detect // what the value must satisfy, if it is the secret
+	matches    [][]int
+	comesFirst bool // the text keeps companions before their matches
 }
 
 // nearest returns where the value stands that belongs to matches[i]: the one
 // fewest lines away on either side, and of two as near the one on the side where
 // the text keeps its companions.
-func (p companionPattern) nearest(data []byte, matches [][]int, i int) *window {
-	before, after := p.beside(data, matches, i)
+func (p companionPattern) nearest(data []byte, i int) *window {
+	before, after := p.beside(data, i)
 	switch {
 	case before == nil:
 		return after
 	case after == nil:
 		return before
 	}
-	up := bytes.Count(data[before.end:matches[i][0]], []byte{'\n'})
-	down := bytes.Count(data[matches[i][1]:after.start], []byte{'\n'})
-	// Nothing after the last match: here companions come first.
-	_, last := p.beside(data, matches, len(matches)-1)
-	if up < down || up == down && last == nil {
+	up := bytes.Count(data[before.end:p.matches[i][0]], []byte{'\n'})
+	down := bytes.Count(data[p.matches[i][1]:after.start], []byte{'\n'})
+	if up < down || up == down && p.comesFirst {
 		return before
 	}
 	return after
@@ -146,8 +163,9 @@ func (p companionPattern) nearest(data []byte, matches [][]int, i int) *window {
 
 // beside returns the last value before matches[i] and the first one after it,
 // with no other of matches between, whose companion it would be.
-func (p companionPattern) beside(data []byte, matches [][]int, i int) (before, after *window) {
-	region := neighbourhood(data, matches[i][0], matches[i][1], p.lines)
+func (p companionPattern) beside(data []byte, i int) (before, after *window) {
+	matches := p.matches
+	region := neighbourhood(data, matches[i][0], matches[i][1], p.Within)
 	up, down := window{region.start, matches[i][0]}, window{matches[i][1], region.end}
 	if i > 0 {
 		up.start = max(up.start, matches[i-1][1])
@@ -223,14 +241,27 @@ func resolve(all []candidate) []candidate {
 	return kept
 }
 
-// best resolves candidates that hang together by overlapping.
+// best resolves candidates that hang together by overlapping. What is taken is
+// marked byte by byte: the candidates of one rule hardly overlap, so that their
+// lengths together, and the work, are bounded by rules times bytes. Comparing
+// each with each would grow with the square of a chain.
 func best(tangle []candidate) []candidate {
+	first, end := tangle[0].start, tangle[0].end
+	for _, c := range tangle {
+		first, end = min(first, c.start), max(end, c.end)
+	}
+	taken := make([]bool, end-first)
 	slices.SortFunc(tangle, better)
 	kept := tangle[:0:0]
 	for _, c := range tangle {
-		if !slices.ContainsFunc(kept, func(k candidate) bool { return c.start < k.end && k.start < c.end }) {
-			kept = append(kept, c)
+		span := taken[c.start-first : c.end-first]
+		if slices.Contains(span, true) {
+			continue
 		}
+		for i := range span {
+			span[i] = true
+		}
+		kept = append(kept, c)
 	}
 	slices.SortFunc(kept, func(a, b candidate) int { return cmp.Compare(a.start, b.start) })
 	return kept

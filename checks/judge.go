@@ -42,9 +42,14 @@ func entropy(s string) float64 {
 	return sum
 }
 
-// longestRun is how many equal characters in a row a random value may have. Eight
-// in a row come up once in 62^7 values.
-const longestRun = 7
+const (
+	// longestRun is how many equal characters in a row a random value may have.
+	// Eight in a row come up once in 62^7 values.
+	longestRun = 7
+	// longestToken is how long a value is that is random all through. Longer ones
+	// encode something, and zeros in it are a run of As: each OpenSSH key has one.
+	longestToken = 128
+)
 
 // dummy reports whether value is written to stand for a credential, as in
 // documentation: no random value says "example" or repeats a letter eight times.
@@ -54,6 +59,9 @@ func dummy(value string) bool {
 		if strings.Contains(lower, word) {
 			return true
 		}
+	}
+	if len(value) > longestToken {
+		return false
 	}
 	run := 1
 	for i := 1; i < len(value); i++ {

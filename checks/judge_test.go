@@ -1,7 +1,10 @@
 package checks_test
 
 import (
+	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 )
 
 // TestPasswords shows which values are passwords, in quotes and in a
@@ -75,4 +78,24 @@ func hexText(n int) string {
 		text[i] = "0123456789abcdef"[(i*i*7+i*3)%16]
 	}
 	return string(text)
+}
+
+// TestPasswordsOnAdjacentLines: each line is judged by itself, whatever stands
+// on the lines beside it.
+func TestPasswordsOnAdjacentLines(t *testing.T) {
+	s := scanner(t)
+	lines := []string{"DB_PASSWORD=" + token(t, "{6:lower}{4:digit}", 1), "API_KEY: changeme", "SECRET_KEY=" + token(t, "{6:lower}{4:digit}", 2),
+		"AUTH_TOKEN=" + token(t, "{6:lower}{4:digit}", 3), "PASSWD=", "MAIL_PASSWORD = " + token(t, "{6:lower}{4:digit}", 4)}
+	for _, eol := range []string{"\n", "\r\n"} {
+		for _, end := range []string{"", eol} {
+			found := s.Scan(".env", []byte(strings.Join(lines, eol)+end))
+			var at []int
+			for _, f := range found {
+				at = append(at, f.Line)
+			}
+			if diff := cmp.Diff([]int{1, 3, 4, 6}, at); diff != "" {
+				t.Errorf("lines ended by %q (-want +got):\n%s", eol, diff)
+			}
+		}
+	}
 }

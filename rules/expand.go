@@ -214,39 +214,3 @@ func (e *expansion) routable() error {
 	e.literal(token + crcBase36(token))
 	return nil
 }
-
-// pemLabel is what a kind of private key is called between its dashes.
-func pemLabel(kind string) string {
-	// "PRIVATE KEY" is joined here so that no file of ours looks like a key.
-	const private = "PRIVATE" + " KEY"
-	switch kind {
-	case "pkcs8":
-		return private
-	case "rsa", "ec", "dsa", "openssh", "encrypted":
-		return strings.ToUpper(kind) + " " + private
-	case "pgp":
-		return "PGP " + private + " BLOCK"
-	}
-	return ""
-}
-
-// pem writes a private key block with a random body, its lines ended by eol.
-func (e *expansion) pem(kind, eol string) error {
-	label := pemLabel(kind)
-	if label == "" {
-		return fmt.Errorf("template says {pem:%s}: known are rsa, ec, dsa, openssh, pkcs8, encrypted and pgp", kind)
-	}
-	e.literal("-----BEGIN " + label + "-----" + eol)
-	if kind == "pgp" {
-		e.literal(eol) // the empty line after the armour's headers
-	}
-	for range 12 {
-		line, err := e.draw(64, class("base64"))
-		if err != nil {
-			return err
-		}
-		e.literal(line + eol)
-	}
-	e.literal("-----END " + label + "-----")
-	return nil
-}

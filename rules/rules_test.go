@@ -60,6 +60,22 @@ func TestGitHubRevokesWithoutAuthorization(t *testing.T) {
 	}
 }
 
+// TestSlackIsNotBelievedAboutUnknownTokens: Slack says invalid_auth of live tokens
+// too, when they are asked about from an address that they do not allow.
+func TestSlackIsNotBelievedAboutUnknownTokens(t *testing.T) {
+	catalogue, err := rules.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range catalogue {
+		for _, a := range slices.Concat(r.Verify.Answers, r.Revoke.Answers) {
+			if r.Provider.Name == "slack" && a.JSON["error"] == "invalid_auth" {
+				t.Errorf("%s: invalid_auth means %s", r.ID, a.Means)
+			}
+		}
+	}
+}
+
 // provider is a file without fault, which tests break.
 const provider = `provider: acme
 title: Acme
