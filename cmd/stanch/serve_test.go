@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"io/fs"
@@ -49,6 +50,7 @@ type serveWorld struct {
 	secrets app.SecretStore
 	place   secretstore.Location
 	env     []string
+	order   string // of the policy
 
 	mu      sync.Mutex
 	process *exec.Cmd
@@ -70,8 +72,7 @@ func newServeWorld(t *testing.T, prepare func(*serveWorld, store.Keys)) *serveWo
 	w.must(err)
 	w.github.Start()
 	t.Cleanup(func() { w.github.Close() })
-	w.proxy = w.newProxy()
-	t.Cleanup(w.proxy.Close)
+	w.proxy = w.newProxy(w.github.URL())
 
 	w.self, err = w.github.CreateApp("Stanch")
 	w.must(err)
@@ -134,7 +135,7 @@ func (w *serveWorld) stored() string {
 func (w *serveWorld) serve() {
 	w.t.Helper()
 	policy, key := filepath.Join(w.dir, "policy.yml"), filepath.Join(w.dir, "app.pem")
-	w.must(os.WriteFile(policy, []byte("remediation: automatic\n"), 0o600))
+	w.must(os.WriteFile(policy, []byte("remediation: automatic\norder: "+cmp.Or(w.order, "replace_first")+"\n"), 0o600))
 	w.must(os.WriteFile(key, []byte(w.self.PrivateKeyPEM), 0o600))
 	w.must(os.MkdirAll(filepath.Join(w.dir, "tmp"), 0o700))
 	self, err := os.Executable()
@@ -175,12 +176,13 @@ func (w *serveWorld) kill() {
 	w.process.Wait()
 }
 
-// newProxy passes everything on, and kills the process at the chosen request.
-func (w *serveWorld) newProxy() *httptest.Server {
-	target, err := url.Parse(w.github.URL())
+// newProxy passes everything on to an address, and kills the process at the
+// chosen request.
+func (w *serveWorld) newProxy(to string) *httptest.Server {
+	target, err := url.Parse(to)
 	w.must(err)
 	pass := httputil.NewSingleHostReverseProxy(target)
-	return httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+	s := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return
@@ -204,6 +206,26 @@ func (w *serveWorld) newProxy() *httptest.Server {
 		w.kill()
 		close(w.killed)
 	}))
+	w.t.Cleanup(s.Close)
+	return s
+}
+
+// killWhen chooses the request at which the process is killed: before it is
+// answered, or after the other side has acted.
+func (w *serveWorld) killWhen(after bool, at func(request) bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.killAt, w.after = at, after
+}
+
+// mustDie waits until the process was killed.
+func (w *serveWorld) mustDie() {
+	w.t.Helper()
+	select {
+	case <-w.killed:
+	case <-time.After(servePatience):
+		w.t.Fatalf("the server never came to this point\n%s", w.tail())
+	}
 }
 
 func (w *serveWorld) git(dir string, args ...string) string {
@@ -309,26 +331,26 @@ func TestKill9(t *testing.T) {
 			return r.method == "PATCH" && strings.Contains(r.path, "/check-runs/")
 		}},
 	}
-	for _, p := range points {
-		t.Run(p.name, func(t *testing.T) {
-			t.Parallel()
-			w := newServeWorld(t, withGitHubToken)
-			w.mu.Lock()
-			w.killAt, w.after = func(r request) bool { return p.at(w, r) }, p.after
-			w.mu.Unlock()
-			head := w.push()
-			select {
-			case <-w.killed:
-			case <-time.After(servePatience):
-				t.Fatalf("the server never came to this point\n%s", w.tail())
-			}
-			if !w.github.TokenLive(w.stored()) {
-				t.Error("at the crash the store holds no working credential")
-			}
-			w.serve()
-			w.finish(func() error { return w.finished(head) })
-			w.findNoSecret()
-		})
+	for _, order := range []string{"replace_first", "revoke_first"} {
+		for _, p := range points {
+			t.Run(order+"/"+p.name, func(t *testing.T) {
+				t.Parallel()
+				w := newServeWorld(t, func(w *serveWorld, keys store.Keys) {
+					withGitHubToken(w, keys)
+					w.order = order
+				})
+				w.killWhen(p.after, func(r request) bool { return p.at(w, r) })
+				head := w.push()
+				w.mustDie()
+				// “Revoke first” accepts an outage; nothing else does.
+				if order == "replace_first" && !w.github.TokenLive(w.stored()) {
+					t.Error("at the crash the store holds no working credential")
+				}
+				w.serve()
+				w.finish(func() error { return w.finished(head) })
+				w.findNoSecret()
+			})
+		}
 	}
 }
 

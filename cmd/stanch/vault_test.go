@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
@@ -48,6 +49,40 @@ func TestLeakedVaultToken(t *testing.T) {
 		return err
 	})
 	w.findNoSecret()
+}
+
+// TestKill9WhileVaultIssues kills the server when Vault has issued a replacement
+// and the answer is lost. Vault does not know an operation again, so Stanch does
+// not repeat it by itself: it waits for a person, and nothing has died.
+func TestKill9WhileVaultIssues(t *testing.T) {
+	v := newVault(t)
+	w := newServeWorld(t, func(w *serveWorld, keys store.Keys) {
+		withVaultToken(w, v, keys)
+		w.env[0] = "VAULT_ADDR=" + w.newProxy(v.addr).URL
+	})
+	w.killWhen(true, func(r request) bool { return r.path == "/v1/auth/token/create/stanch-issue" })
+	w.push()
+	w.mustDie()
+	w.serve()
+	var run githubtest.CheckRun
+	w.finish(func() error {
+		runs := w.github.CheckRuns("acme/shop")
+		if len(runs) != 1 || !strings.Contains(runs[0].Summary, "is not known") {
+			return fmt.Errorf("the check run does not ask a person: %+v", runs)
+		}
+		run = runs[0]
+		return nil
+	})
+	if w.stored() != w.leaked || !v.live(t, w.leaked) {
+		t.Fatal("something happened to the leaked token before a person looked")
+	}
+	w.must(w.github.PressButton(run.ID, "rotate", "bot"))
+	w.finish(func() error {
+		if now := w.stored(); now == w.leaked || !v.live(t, now) || v.live(t, w.leaked) {
+			return fmt.Errorf("not rotated")
+		}
+		return nil
+	})
 }
 
 // withVaultToken leaks a token of the server for a job that deploys.
