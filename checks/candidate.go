@@ -24,6 +24,9 @@ func (c *compiled) try(found []candidate, data []byte, w window) []candidate {
 	matches := within(c.pattern, data, w)
 	near := c.near(data, matches)
 	for i, m := range matches {
+		if len(found) > maxCandidates {
+			break
+		}
 		parts := make(map[string]Secret, 1+len(c.companions))
 		start, end := c.groups(parts, data, m)
 		s, e, ok := companionsOf(near, parts, data, i)

@@ -3,6 +3,8 @@ package checks_test
 import (
 	"strings"
 	"testing"
+
+	"github.com/stanch-dev/stanch/checks"
 )
 
 // FuzzScan scans any bytes, with a credential of each kind among them: nothing
@@ -14,6 +16,7 @@ func FuzzScan(f *testing.F) {
 		f.Add([]byte("a = \""), []byte("\"\r\n"), uint8(i))
 	}
 	f.Add([]byte("\xff\x00-----BEGIN "), []byte("PRIVATE KEY-----\n"), uint8(0))
+	f.Add([]byte("\xff\xfe"), []byte("\x00\xd8"), uint8(3))
 	f.Fuzz(func(t *testing.T, before, after []byte, pick uint8) {
 		r := all[int(pick)%len(all)]
 		example, _ := expand(t, r, r.Examples[0], pick)
@@ -22,7 +25,7 @@ func FuzzScan(f *testing.F) {
 		lastLine, lastColumn := 0, 0
 		for _, found := range s.Scan(path, data) {
 			secret := found.Credential.Secret().Expose()
-			if secret == "" || text(data, found.Location) != secret {
+			if secret == "" || text(checks.Text(data), found.Location) != secret {
 				t.Error("a location does not enclose the secret")
 			}
 			if strings.Contains(found.Redacted, secret) || strings.Contains(found.Path, secret) {

@@ -22,6 +22,16 @@ import (
 // long it is: its length is nobody's business.
 const maxStars = 12
 
+const (
+	// MaxFindings is how many findings of one file are listed, the first ones. Who
+	// leaks more than a thousand in a file needs no list, and a list without end
+	// would let one file fill the memory and every report.
+	MaxFindings = 1000
+	// maxCandidates is how much of one file is taken for a credential before the
+	// scan of it ends. Several rules may claim the same text.
+	maxCandidates = 16 * MaxFindings
+)
+
 // A Scanner finds credentials in bytes. It is pure and safe for concurrent use.
 //
 // One pass looks for the keywords of all rules at once. A rule's pattern is
@@ -111,14 +121,29 @@ func compile(r *rules.Rule) (compiled, error) {
 }
 
 // Scan returns the credentials in data, in order of position: one for each
-// secret at each place. Locations name path, with any secret in it hidden.
+// secret at each place, MaxFindings at most. Locations name path, with any secret
+// in it hidden, and are those of Text(data). Archives and other packed data are
+// scanned as the bytes that they are: what is packed in them is not seen.
 func (s *Scanner) Scan(path string, data []byte) []Finding {
-	kept := resolve(s.candidates(data))
+	findings, _ := s.Examine(path, data)
+	return findings
+}
+
+// Examine is Scan that also says whether data holds more than what is listed. Who
+// must know that everything was seen asks Examine.
+func (s *Scanner) Examine(path string, data []byte) (findings []Finding, more bool) {
+	data = Text(data)
+	found := s.candidates(data)
+	more = len(found) > maxCandidates
+	kept := resolve(found)
+	if len(kept) > MaxFindings {
+		kept, more = kept[:MaxFindings], true
+	}
 	if len(kept) == 0 {
-		return nil
+		return nil, more
 	}
 	path = s.hide(path, kept)
-	findings := make([]Finding, len(kept))
+	findings = make([]Finding, len(kept))
 	at := cursor{data: data, line: 1}
 	for i, c := range kept {
 		line, column := at.position(c.start)
@@ -133,18 +158,19 @@ func (s *Scanner) Scan(path string, data []byte) []Finding {
 			Location:    Location{Path: path, Line: line, Column: column, EndLine: endLine, EndColumn: endColumn},
 		}
 	}
-	return findings
+	return findings, more
 }
 
 // A window is a part of the data that a rule's pattern is tried on.
 type window struct{ start, end int }
 
-// candidates returns everything that some rule takes for a credential.
+// candidates returns everything that some rule takes for a credential, or a few
+// more than maxCandidates.
 func (s *Scanner) candidates(data []byte) []candidate {
 	var found []candidate
 	var open []window // rule → its window that may still grow
 	ids, i, state := s.matcher.find(data, 0, 0)
-	for ; ids != nil; ids, i, state = s.matcher.find(data, i, state) {
+	for ; ids != nil && len(found) <= maxCandidates; ids, i, state = s.matcher.find(data, i, state) {
 		if open == nil {
 			open = make([]window, len(s.rules))
 		}
@@ -172,13 +198,35 @@ func (c *compiled) around(data []byte, start, end int) window {
 	return window{max(0, start-rules.Lead-1), min(len(data), end+c.reach+1)}
 }
 
-// hide replaces in path every secret of found, and whatever a rule takes for a
-// secret in the path itself.
+// Hide returns text with "[redacted]" for every credential in it. It is for what
+// strangers wrote and programs show: paths, names, messages.
+func (s *Scanner) Hide(text string) string {
+	found := s.candidates([]byte(text))
+	if len(found) == 0 {
+		return text
+	}
+	slices.SortFunc(found, func(a, b candidate) int { return cmp.Compare(a.start, b.start) })
+	var shown strings.Builder
+	end := 0 // up to here text is dealt with
+	for _, c := range found {
+		if c.start >= end {
+			shown.WriteString(text[end:c.start] + redacted)
+		}
+		end = max(end, c.end)
+	}
+	if len(found) > maxCandidates {
+		return shown.String() // nobody looked at the rest
+	}
+	return shown.String() + text[end:]
+}
+
+// hide hides in path every secret of found, and what a rule takes for a secret in
+// the path itself.
 func (s *Scanner) hide(path string, found []candidate) string {
-	for _, c := range slices.Concat(found, s.candidates([]byte(path))) {
+	for _, c := range found {
 		path = strings.ReplaceAll(path, c.parts[PartSecret].Expose(), redacted)
 	}
-	return path
+	return s.Hide(path)
 }
 
 // redact shows the public prefix of the rule's values and asterisks.

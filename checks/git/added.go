@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -45,8 +44,8 @@ func occurrences(data []byte, findings []checks.Finding) []occurrence {
 	return keys
 }
 
-// lineAround returns the lines of a finding, which begin with data, without
-// their ends: a file whose line ends change adds no secret.
+// lineAround returns the lines of a finding, which begin with data, without the
+// space around each: a file whose line ends or indentation change adds no secret.
 func lineAround(data []byte, f checks.Finding) []byte {
 	start := max(0, f.Column-1-lineContext)
 	end, column := 0, f.EndColumn
@@ -57,8 +56,11 @@ func lineAround(data []byte, f checks.Finding) []byte {
 	if n := bytes.IndexByte(data[end:limit], '\n'); n >= 0 {
 		limit = end + n
 	}
-	text := bytes.ReplaceAll(data[min(start, limit):limit], []byte("\r\n"), []byte("\n"))
-	return bytes.TrimSuffix(text, []byte("\r"))
+	lines := bytes.Split(data[min(start, limit):limit], []byte("\n"))
+	for i := range lines {
+		lines[i] = bytes.TrimSpace(lines[i])
+	}
+	return bytes.Join(lines, []byte("\n"))
 }
 
 // added returns the findings of b that are in none of parents. Equal occurrences
@@ -82,18 +84,6 @@ func added(b *blob, parents []*blob) []checks.Finding {
 		findings = append(findings, b.findings[i])
 	}
 	return findings
-}
-
-// hide masks secrets in a path, for a file's name may hold one too.
-func (s *scan) hide(path string) string {
-	shown := path
-	for _, f := range slices.Backward(s.scanner.Scan("", []byte(path))) {
-		if f.Line != 1 || f.EndLine != 1 || f.EndColumn-1 > len(shown) {
-			return "[hidden: the path holds a secret]"
-		}
-		shown = shown[:f.Column-1] + f.Redacted + shown[f.EndColumn-1:]
-	}
-	return shown
 }
 
 // markTip sets InTip of all leaks.
@@ -131,6 +121,7 @@ func (s *scan) sign(ctx context.Context) error {
 			return err
 		}
 		author, date := parseAuthor(head)
+		author = s.scanner.Hide(author)
 		for ; next < len(s.leaks) && s.leaks[next].Commit == id.String(); next++ {
 			s.leaks[next].Author, s.leaks[next].Date = author, date
 		}

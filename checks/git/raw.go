@@ -164,20 +164,27 @@ type change struct {
 
 // newBlobs picks the entries that bring content which the commit's parents do
 // not have at that path. A change of mode brings none, a submodule is a pointer
-// to elsewhere, and a file that was only renamed (the commit deletes the same
-// content) was there before.
+// to elsewhere, and a file that was only renamed was there before: each path at
+// which the commit deletes some content pays for one at which it adds the same.
 func newBlobs(commit objectID, entries []entry) []change {
-	deleted := make(map[objectID]bool)
+	deleted := make(map[objectID]int)
 	for _, e := range entries {
-		if e.mode == modeAbsent {
-			for _, p := range e.parents {
-				deleted[p] = true
+		if e.mode != modeAbsent {
+			continue
+		}
+		for i, p := range e.parents {
+			if !slices.Contains(e.parents[:i], p) {
+				deleted[p]++
 			}
 		}
 	}
 	var changes []change
 	for _, e := range entries {
-		if !e.blob.none() && !deleted[e.blob] && !slices.Contains(e.parents, e.blob) {
+		switch {
+		case e.blob.none() || slices.Contains(e.parents, e.blob):
+		case deleted[e.blob] > 0:
+			deleted[e.blob]--
+		default:
 			changes = append(changes, change{commit, e})
 		}
 	}

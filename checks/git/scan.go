@@ -24,6 +24,11 @@ const (
 	// maxPending is how many changed paths are collected before they are scanned.
 	// It bounds the memory that a long history takes.
 	maxPending = 1 << 17
+	// MaxLeaks is how many findings of a range are listed, the oldest ones.
+	MaxLeaks = 10_000
+	// maxHeld is how many findings are in memory, those of parents among them.
+	// Those of further files are dropped, and the coverage says so.
+	maxHeld = 20 * MaxLeaks
 )
 
 // A Fetcher brings objects that the repository does not have yet. Objects that
@@ -90,6 +95,8 @@ type scan struct {
 	blobs    map[objectID]*blob // the looked-at blobs that hold secrets
 	counted  map[objectID]bool  // all looked-at blobs; true when the coverage counts them
 	leaks    []Leak
+	held     int  // findings in blobs
+	more     bool // there is more than is listed
 	coverage checks.Coverage
 	fetchErr error // the Fetcher's first
 }
@@ -99,6 +106,7 @@ type blob struct {
 	path     string // the path that it was scanned as
 	findings []checks.Finding
 	keys     []occurrence // of the findings, in their order
+	more     bool         // it holds more than these
 }
 
 func (s *scan) scan(ctx context.Context, bases []string, tip string) error {
@@ -121,8 +129,15 @@ func (s *scan) scan(ctx context.Context, bases []string, tip string) error {
 	if err != nil {
 		return err
 	}
-	if err := s.settle(ctx, pending); err != nil || len(s.leaks) == 0 {
+	if err := s.settle(ctx, pending); err != nil {
 		return err
+	}
+	if s.more {
+		s.coverage.Skipped = append(s.coverage.Skipped, checks.Skip{Commit: tip,
+			Reason: fmt.Sprintf("the range has more than %d findings; the rest is not listed", MaxLeaks)})
+	}
+	if len(s.leaks) == 0 {
+		return nil
 	}
 	if err := s.markTip(ctx, tip); err != nil {
 		return err
@@ -141,7 +156,7 @@ func (s *scan) reportCuts(commits []objectID) {
 }
 
 func (s *scan) skip(commit objectID, path, reason string) {
-	s.coverage.Skipped = append(s.coverage.Skipped, checks.Skip{Commit: commit.String(), Path: s.hide(path), Reason: reason})
+	s.coverage.Skipped = append(s.coverage.Skipped, checks.Skip{Commit: commit.String(), Path: s.scanner.Hide(path), Reason: reason})
 }
 
 // settle scans the blobs of changes and keeps the findings that the changes add.
@@ -192,10 +207,14 @@ func (s *scan) keep(c change) {
 		}
 	}
 	for _, f := range added(b, parents) {
+		if len(s.leaks) == MaxLeaks {
+			s.more = true
+			return
+		}
 		if c.path != b.path {
 			f.Path = c.path
 		}
-		f.Path = s.hide(f.Path)
+		f.Path = s.scanner.Hide(f.Path)
 		f.Commit = c.commit.String()
 		s.leaks = append(s.leaks, Leak{Finding: f})
 	}
@@ -235,7 +254,15 @@ func (s *scan) examine(ctx context.Context, places []place, count bool) error {
 			s.coverage.Bytes += o.size
 		}
 	}
-	return s.readAll(ctx, readable)
+	if err := s.readAll(ctx, readable); err != nil || !count {
+		return err
+	}
+	for _, p := range readable {
+		if b := s.blobs[p.blob]; b != nil && b.more {
+			s.skip(p.commit, p.path, fmt.Sprintf("the file has more than %d findings; the rest is not listed", checks.MaxFindings))
+		}
+	}
+	return nil
 }
 
 // unreadable says why an object cannot be scanned, "" when it can.
@@ -286,7 +313,7 @@ func (s *scan) bring(ctx context.Context, ids []objectID) (map[objectID]object, 
 func (s *scan) readAll(ctx context.Context, places []place) error {
 	var (
 		group  errgroup.Group
-		mu     sync.Mutex // of s.blobs
+		mu     sync.Mutex // of s.blobs, s.held and s.more
 		memory = semaphore.NewWeighted(maxInFlight)
 		ids    = make([]objectID, len(places))
 		next   = 0
@@ -307,11 +334,17 @@ func (s *scan) readAll(ctx context.Context, places []place) error {
 		}
 		group.Go(func() error {
 			defer memory.Release(size)
-			if b := s.inspect(path, data); b != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				s.blobs[id] = b
+			b := s.inspect(path, data)
+			mu.Lock()
+			defer mu.Unlock()
+			if b == nil {
+				return nil
 			}
+			if s.held += len(b.findings); s.held > maxHeld {
+				s.more = true
+				return nil
+			}
+			s.blobs[id] = b
 			return nil
 		})
 		return nil
@@ -321,9 +354,9 @@ func (s *scan) readAll(ctx context.Context, places []place) error {
 
 // inspect scans one blob and returns nil when nothing is in it.
 func (s *scan) inspect(path string, data []byte) *blob {
-	findings := s.scanner.Scan(path, data)
+	findings, more := s.scanner.Examine(path, data)
 	if len(findings) == 0 {
 		return nil
 	}
-	return &blob{path: path, findings: findings, keys: occurrences(data, findings)}
+	return &blob{path: path, findings: findings, keys: occurrences(checks.Text(data), findings), more: more}
 }

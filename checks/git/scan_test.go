@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -130,6 +131,19 @@ var stories = []struct {
 		base := r.file("one", "a.txt", k+"\n")
 		r.git("mv", "a.txt", "b.txt")
 		r.commit("two")
+		return base + "..HEAD"
+	}, []string{}},
+
+	{"rename and copy", func(r *repo, k, _ string) string {
+		base := r.file("one", "a.txt", k+"\n")
+		r.git("mv", "a.txt", "b.txt")
+		r.file("two", "c.txt", k+"\n")
+		return base + "..HEAD"
+	}, []string{`two "c.txt":1 tip`}},
+
+	{"indented", func(r *repo, k, k2 string) string {
+		base := r.file("one", "a.yml", "key: "+k+"\nold: "+k2+"\n")
+		r.file("two", "a.yml", "all:\n  key: "+k+"  \n\told: "+k2+"\n")
 		return base + "..HEAD"
 	}, []string{}},
 
@@ -312,6 +326,62 @@ func TestFindingIsSigned(t *testing.T) {
 	}
 	if result.Findings[0].Date.Format(time.RFC3339) != "2023-11-14T23:43:20+01:30" {
 		t.Errorf("date %s", result.Findings[0].Date)
+	}
+}
+
+// An author's name is whatever its owner configured.
+func TestSecretInAuthorName(t *testing.T) {
+	r := newRepo(t)
+	k := token(t, 1)
+	r.write("a.txt", "key = "+token(t, 2)+"\n")
+	r.git("add", "-A")
+	r.git("commit", "-q", "-m", "one", "--author", "bob "+k+" <"+k+"@example.com>")
+	found := r.scan("").Findings
+	if len(found) != 1 || found[0].Author != "bob [redacted] <[redacted]@example.com>" {
+		t.Errorf("%d findings, or the author shows a secret", len(found))
+	}
+}
+
+func TestFileWithTooManySecrets(t *testing.T) {
+	r := newRepo(t)
+	k := token(t, 1)
+	commit := r.file("one", "keys/"+k+".txt", strings.Repeat("key = "+k+"\n", checks.MaxFindings+1))
+	result := r.scan("")
+	if len(result.Findings) != checks.MaxFindings {
+		t.Errorf("%d findings, want %d", len(result.Findings), checks.MaxFindings)
+	}
+	want := []checks.Skip{{Commit: commit, Path: "keys/[redacted].txt", Reason: "the file has more than 1000 findings; the rest is not listed"}}
+	if diff := cmp.Diff(want, result.Coverage.Skipped); diff != "" {
+		t.Errorf("skipped (-want +got):\n%s", diff)
+	}
+}
+
+func TestRangeWithTooManySecrets(t *testing.T) {
+	r := newRepo(t)
+	text := strings.Repeat("key = "+token(t, 1)+"\n", checks.MaxFindings)
+	for i := range git.MaxLeaks/checks.MaxFindings + 1 {
+		r.write(fmt.Sprintf("%d.txt", i), text)
+	}
+	tip := r.commit("one")
+	result := r.scan("")
+	if len(result.Findings) != git.MaxLeaks {
+		t.Errorf("%d findings, want %d", len(result.Findings), git.MaxLeaks)
+	}
+	want := []checks.Skip{{Commit: tip, Reason: "the range has more than 10000 findings; the rest is not listed"}}
+	if diff := cmp.Diff(want, result.Coverage.Skipped); diff != "" {
+		t.Errorf("skipped (-want +got):\n%s", diff)
+	}
+}
+
+func TestUTF16(t *testing.T) {
+	r := newRepo(t)
+	var text []byte
+	for _, unit := range utf16.Encode([]rune("\uFEFFone\r\nkey = " + token(t, 1) + "\r\n")) {
+		text = append(text, byte(unit), byte(unit>>8))
+	}
+	r.file("one", "a.ps1", string(text))
+	if diff := cmp.Diff([]string{`one "a.ps1":2 tip`}, r.brief(r.scan("").Findings)); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
 
