@@ -15,6 +15,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -46,6 +47,12 @@ type Repository struct {
 func Open(ctx context.Context, dir string) (*Repository, error) {
 	if err := checkVersion(ctx); err != nil {
 		return nil, err
+	}
+	switch info, err := os.Stat(dir); {
+	case errors.Is(err, os.ErrNotExist):
+		return nil, fmt.Errorf("open repository %s: there is no such folder", dir)
+	case err == nil && !info.IsDir():
+		return nil, fmt.Errorf("open repository %s: it is a file; name the folder that it is in", dir)
 	}
 	gitDir, err := line(ctx, dir, "rev-parse", "--absolute-git-dir")
 	if failed := (*CommandError)(nil); errors.As(err, &failed) && strings.Contains(failed.Stderr, "not a git repository") {

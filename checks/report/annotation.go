@@ -1,18 +1,24 @@
 package report
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/stanch-dev/stanch/rules"
 )
 
-// annotations has one remark for each finding. GitHub lets nobody change a
-// remark, so it says nothing that can become untrue, and nothing about liveness.
+// annotations has one remark for each of the first findings; the summary tells how
+// many have none. GitHub lets nobody change a remark, so it says nothing that can
+// become untrue, and nothing about liveness, and which findings have one never
+// changes.
 func (s Scan) annotations() []Annotation {
 	var all []Annotation
 	for _, l := range s.Leaks {
 		if l.Path == "" {
 			continue // GitHub takes no annotation without a path
+		}
+		if len(all) == MaxAnnotations {
+			break
 		}
 		all = append(all, s.annotation(l))
 	}
@@ -27,6 +33,10 @@ func (s Scan) annotation(l Leak) Annotation {
 		Level:     level(l),
 		Title:     cutRunes(Printable(kind(l.Finding)), MaxAnnotationTitle),
 		Message:   cutBytes(s.remark(l), MaxAnnotationBytes),
+	}
+	// At the head commit other text may stand there by now.
+	if !l.InTip {
+		return a
 	}
 	// Our EndColumn is one past the last byte, GitHub's is the last.
 	if last := l.EndColumn - 1; a.StartLine == a.EndLine && l.Column >= 1 && last >= l.Column {
@@ -47,6 +57,21 @@ func level(l Leak) string {
 	return "warning"
 }
 
+// where says where a leak stands. An earlier commit's file may look different, or
+// be gone, at the head commit that the remark is shown on.
+func where(l Leak) string {
+	commit := Printable(short(l.Commit))
+	switch {
+	case l.Commit == "" && l.InTip:
+		return " in this line"
+	case l.Commit == "":
+		return fmt.Sprintf(", line %d", l.Line)
+	case l.InTip:
+		return " in this line, added by commit " + commit
+	}
+	return fmt.Sprintf(" in commit %s, line %d", commit, l.Line)
+}
+
 // remark is plain text: GitHub shows no Markdown in annotations.
 func (s Scan) remark(l Leak) string {
 	var b strings.Builder
@@ -54,12 +79,14 @@ func (s Scan) remark(l Leak) string {
 	if l.Redacted != "" && !s.Public {
 		b.WriteString(" (" + Printable(l.Redacted) + ")")
 	}
-	b.WriteString(" in this line")
-	if l.Commit != "" {
-		b.WriteString(", added by commit " + Printable(short(l.Commit)))
+	b.WriteString(where(l))
+	if l.InTip {
+		b.WriteString(". Take it out of the file and read it from where secrets are kept. Deleting the line does not " +
+			"make it secret again: the commit stays readable.")
+	} else {
+		b.WriteString(". It is not in the files any more, but that does not make it secret again: the commit stays readable.")
 	}
-	b.WriteString(". Take it out of the file and read it from where secrets are kept. Deleting the line does not " +
-		"make it secret again: the commit stays readable. What has been done about it is in the check's summary.")
+	b.WriteString(" What has been done about it is in the check's summary.")
 	if l.Rule != nil && l.Rule.Runbook != "" {
 		b.WriteString("\n\nBy hand: " + strings.TrimSpace(l.Rule.Runbook))
 	}

@@ -61,6 +61,9 @@ const (
 	// MaxAnnotationTitle bounds an annotation's title, and ours: 255 characters
 	// (docs.github.com/rest/checks/runs, output.annotations.title).
 	MaxAnnotationTitle = 255
+	// MaxAnnotations bounds the annotations of one check run. The bound is ours: five
+	// requests of 50, the most that GitHub takes in one.
+	MaxAnnotations = 250
 	// MaxButtons, MaxButtonLabel, MaxButtonDescription and MaxButtonIdentifier bound
 	// the actions (docs.github.com/rest/checks/runs, actions).
 	MaxButtons           = 3

@@ -18,47 +18,52 @@ const minPart = 16
 // A mask holds the secrets of a report, to take them out of the texts that
 // strangers chose: a path may repeat the secret that its file holds. Comparing
 // whole Secrets needs no way into them.
-type mask map[int]map[checks.Secret]bool // by length
+type mask struct {
+	secrets map[int]map[checks.Secret]bool // by length
+	lengths []int                          // longest first
+	clean   map[string]string              // what was masked before: findings share paths and authors
+}
 
 func newMask(findings []checks.Finding) mask {
-	m := mask{}
+	m := mask{secrets: map[int]map[checks.Secret]bool{}, clean: map[string]string{}}
 	for _, f := range findings {
 		for name, part := range f.Credential.Parts {
 			n := part.Len()
 			if n == 0 || name != checks.PartSecret && n < minPart {
 				continue
 			}
-			if m[n] == nil {
-				m[n] = map[checks.Secret]bool{}
+			if m.secrets[n] == nil {
+				m.secrets[n] = map[checks.Secret]bool{}
 			}
-			m[n][part] = true
+			m.secrets[n][part] = true
 		}
 	}
+	m.lengths = slices.Sorted(maps.Keys(m.secrets))
+	slices.Reverse(m.lengths)
 	return m
 }
 
 // text returns s without the secrets in it, longest first.
 func (m mask) text(s string) string {
-	for _, n := range m.lengths() {
-		if n > len(s) {
-			continue
-		}
-		s = m.cut(s, n)
+	clean, known := m.clean[s]
+	if known {
+		return clean
 	}
-	return s
-}
-
-func (m mask) lengths() []int {
-	lengths := slices.Sorted(maps.Keys(m))
-	slices.Reverse(lengths)
-	return lengths
+	clean = s
+	for _, n := range m.lengths {
+		if n <= len(clean) {
+			clean = m.cut(clean, n)
+		}
+	}
+	m.clean[s] = clean
+	return clean
 }
 
 // cut replaces the secrets of n bytes in s.
 func (m mask) cut(s string, n int) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
-		if i+n <= len(s) && m[n][checks.NewSecret(s[i:i+n])] {
+		if i+n <= len(s) && m.secrets[n][checks.NewSecret(s[i:i+n])] {
 			b.WriteString(masked)
 			i += n
 			continue

@@ -216,6 +216,48 @@ func TestAnnotationColumns(t *testing.T) {
 	}
 }
 
+// What an earlier commit held stands elsewhere at the head commit, or nowhere.
+func TestAnnotationOfEarlierCommit(t *testing.T) {
+	l := leak(isLive)
+	l.InTip = false
+	a := NewCheckRun(Scan{Coverage: whole(), Leaks: []Leak{l}}).Annotations[0]
+	if a.StartColumn != 0 || a.EndColumn != 0 {
+		t.Errorf("columns %d-%d, want none", a.StartColumn, a.EndColumn)
+	}
+	if strings.Contains(a.Message, "this line") || !strings.Contains(a.Message, " in commit 1111111, line 3. ") {
+		t.Errorf("the message is %q", a.Message)
+	}
+}
+
+func TestSummaryTellsOfFindingsWithoutAnnotation(t *testing.T) {
+	summary := func(n int) string {
+		s := Scan{Coverage: whole()}
+		for range n {
+			s.Leaks = append(s.Leaks, leak(isUnknown))
+		}
+		return NewCheckRun(s).Summary
+	}
+	if got := summary(MaxAnnotations); !strings.Contains(got, "and 200 more: see the annotations.") {
+		t.Error("the summary of 250 findings does not point to the annotations")
+	}
+	if got := summary(MaxAnnotations + 1); !strings.Contains(got, "and 201 more: see the annotations of the first 250;") {
+		t.Error("the summary of 251 findings does not say that some have no annotation")
+	}
+}
+
+// TestMaskRemembers: findings share paths and authors, and each is masked once.
+func TestMaskRemembers(t *testing.T) {
+	m := newMask([]checks.Finding{finding("a")})
+	path := "dir/" + value + "/" + strings.Repeat("x", 100)
+	want := "dir/[redacted]/" + strings.Repeat("x", 100)
+	if m.text(path) != want {
+		t.Error("the path is not masked")
+	}
+	if n := testing.AllocsPerRun(10, func() { m.text(path) }); n > 0 {
+		t.Errorf("masking again allocates %v times", n)
+	}
+}
+
 func TestLimits(t *testing.T) {
 	s := Scan{Public: false, Coverage: holed(), Problem: strings.Repeat("é", 9000)}
 	for i := range 300 {
@@ -234,8 +276,8 @@ func TestLimits(t *testing.T) {
 	if n := utf8.RuneCountInString(Comment(s)); n > MaxCommentRunes {
 		t.Errorf("comment of %d characters", n)
 	}
-	if len(run.Annotations) != 300 {
-		t.Errorf("%d annotations, want one a finding", len(run.Annotations))
+	if len(run.Annotations) != MaxAnnotations || !strings.HasSuffix(run.Annotations[MaxAnnotations-1].Path, "249") {
+		t.Errorf("%d annotations, want the first %d", len(run.Annotations), MaxAnnotations)
 	}
 	all := Scan{Coverage: whole(), Leaks: []Leak{leak(waiting), leak(isUnknown)}}
 	buttons := NewCheckRun(all).Actions

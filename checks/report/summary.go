@@ -9,7 +9,7 @@ import (
 )
 
 // How much the tables of a summary show, so that the end of it survives the cut.
-// Every finding has its annotation all the same.
+// The first MaxAnnotations findings have their annotation all the same.
 const (
 	maxRows    = 50
 	maxSkips   = 20
@@ -121,9 +121,17 @@ func (s Scan) findings(leaks []Leak) string {
 			plain(kind(l.Finding)), place(l), commit(l.Commit), s.validity(l), s.done(l))
 	}
 	if more := len(leaks) - maxRows; more > 0 {
-		fmt.Fprintf(&b, "\nand %d more: see the annotations.\n", more)
+		fmt.Fprintf(&b, "\nand %d more: %s.\n", more, elsewhere(len(leaks)))
 	}
 	return b.String() + "\n"
+}
+
+// elsewhere says where the findings are that the table does not show.
+func elsewhere(leaks int) string {
+	if leaks <= MaxAnnotations {
+		return "see the annotations"
+	}
+	return fmt.Sprintf("see the annotations of the first %d; “stanch scan --git” lists all", MaxAnnotations)
 }
 
 func place(l Leak) string {

@@ -61,11 +61,17 @@ func scanPaths(ctx context.Context, paths []string, scanner *checks.Scanner) (sc
 	if err := ctx.Err(); err != nil {
 		return s, fmt.Errorf("scan: %w", err)
 	}
-	n := 0
+	n, archives := 0, 0
 	for _, r := range results {
 		if s.add(r) {
 			n++
 		}
+		if r.packed {
+			archives++
+		}
+	}
+	if archives > 0 {
+		s.notes = append(s.notes, amount(archives, "archive")+" not unpacked: scan what is packed in a folder of its own")
 	}
 	if n == 0 && len(s.problems) == 0 {
 		s.problems = append(s.problems, "nothing: there is no file in "+strings.Join(paths, ", "))
@@ -172,6 +178,8 @@ type fileResult struct {
 	path     string
 	findings []checks.Finding
 	columns  []span
+	more     bool // it holds more than findings
+	packed   bool // what it holds is packed
 	bytes    int64
 	err      error
 }
@@ -183,12 +191,17 @@ func (s *scanned) add(r fileResult) bool {
 		return false
 	}
 	s.bytes += r.bytes
+	if r.more {
+		s.problem(r.path, errTooMany)
+	}
 	s.findings = append(s.findings, r.findings...)
 	for i, f := range r.findings {
 		s.columns[f.Location] = r.columns[i]
 	}
 	return true
 }
+
+var errTooMany = fmt.Errorf("it has more than %d secrets; the rest is not listed", checks.MaxFindings)
 
 var errTooBig = fmt.Errorf("it is bigger than %d MiB: scan its parts with --stdin", maxFile>>20)
 
@@ -219,13 +232,14 @@ func scanReader(path string, r io.Reader, size int64, scanner *checks.Scanner) f
 	case n > maxFile:
 		return fileResult{path: path, err: errTooBig}
 	}
-	data := content.Bytes()
-	result := fileResult{path: path, bytes: int64(len(data)), findings: scanner.Scan(filepath.ToSlash(path), data)}
+	result := fileResult{path: path, bytes: n, packed: packed(content.Bytes())}
+	data := checks.Text(content.Bytes())
+	result.findings, result.more = scanner.Examine(filepath.ToSlash(path), data)
 	lines := lineStarts{data: data, line: 1}
 	for _, f := range result.findings {
-		start := lines.characters(f.Line, f.Column)
+		start := lines.column(f.Line, f.Column)
 		end := lines
-		result.columns = append(result.columns, span{start, end.characters(f.EndLine, f.EndColumn)})
+		result.columns = append(result.columns, span{start, end.column(f.EndLine, f.EndColumn)})
 	}
 	return result
 }
@@ -248,17 +262,35 @@ func scanStdin(ctx context.Context, stdin io.Reader, scanner *checks.Scanner) (s
 }
 
 // lineStarts walks through data line by line, to count columns in characters.
-// Findings come in order, so each line is passed once.
+// Findings come in order, so that each byte is passed once.
 type lineStarts struct {
 	data  []byte
 	line  int
 	start int // where line begins in data
+	// What is counted already of the line: so many bytes are so many characters.
+	counted, characters int
 }
 
-// characters turns a column in bytes on a line into one in characters.
-func (l *lineStarts) characters(line, column int) int {
+// column turns a column in bytes on a line into one in characters. It must not
+// be before the one last asked for.
+func (l *lineStarts) column(line, column int) int {
 	for ; l.line < line; l.line++ {
 		l.start += bytes.IndexByte(l.data[l.start:], '\n') + 1
+		l.counted, l.characters = 0, 0
 	}
-	return utf8.RuneCount(l.data[l.start:l.start+column-1]) + 1
+	l.characters += utf8.RuneCount(l.data[l.start+l.counted : l.start+column-1])
+	l.counted = column - 1
+	return l.characters + 1
+}
+
+// packed reports whether data begins as an archive or another packed file does:
+// gzip, zip, bzip2, xz, Zstandard, 7-Zip, tar.
+func packed(data []byte) bool {
+	for _, magic := range []string{"\x1f\x8b", "PK\x03\x04", "BZh", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "7z\xbc\xaf\x27\x1c"} {
+		if bytes.HasPrefix(data, []byte(magic)) {
+			return true
+		}
+	}
+	const tar = 257 // where POSIX.1's header has its magic
+	return len(data) > tar && bytes.HasPrefix(data[tar:], []byte("ustar"))
 }

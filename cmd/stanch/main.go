@@ -151,7 +151,7 @@ func (env *environment) parseFlags(f *flag.FlagSet, usage string, args []string)
 			return nil, errHelp
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%w: “stanch %s --help” lists the flags", err, f.Name())
+			return nil, fmt.Errorf("%s: “stanch %s --help” lists the flags", dashes(err.Error(), f), f.Name())
 		}
 		rest := f.Args()
 		if used := len(args) - len(rest); len(rest) == 0 || used > 0 && args[used-1] == "--" {
@@ -159,6 +159,18 @@ func (env *environment) parseFlags(f *flag.FlagSet, usage string, args []string)
 		}
 		positional, args = append(positional, rest[0]), rest[1:]
 	}
+}
+
+// dashes writes the flags in a message of package flag as people type them: it
+// has one hyphen where they have two.
+func dashes(message string, f *flag.FlagSet) string {
+	for _, end := range []string{"flag provided but not defined: ", "flag needs an argument: ", " for flag ", " for "} {
+		before, name, found := strings.Cut(message, end+"-")
+		if found {
+			return before + end + "--" + name
+		}
+	}
+	return message
 }
 
 // exit turns the result of parseFlags, or of any other step, into a status.

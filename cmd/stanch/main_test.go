@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
 
@@ -114,6 +115,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"absent":   absent,
 			"oversize": oversize,
+			"many":     many,
 		},
 	})
 }
@@ -131,9 +133,20 @@ func absent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// oversize FILE makes a file, without content on the disk, that is too big.
+// many SECRET FILE makes a file with more secrets than one file lists.
+func many(ts *testscript.TestScript, neg bool, args []string) {
+	text := strings.Repeat(strings.TrimSpace(ts.ReadFile(args[0]))+"\n", checks.MaxFindings+1)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+}
+
+// oversize FILE [SECRET] makes a file, without content on the disk, that is too
+// big. What the file SECRET holds becomes the end of its name.
 func oversize(ts *testscript.TestScript, neg bool, args []string) {
-	f, err := os.Create(ts.MkAbs(args[0]))
+	name := args[0]
+	if len(args) > 1 {
+		name += "-" + strings.TrimSpace(ts.ReadFile(args[1]))
+	}
+	f, err := os.Create(ts.MkAbs(name))
 	ts.Check(err)
 	ts.Check(f.Truncate(maxFile + 1))
 	ts.Check(f.Close())

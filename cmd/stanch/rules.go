@@ -202,6 +202,9 @@ func (env *environment) rulesLint(args []string) int {
 	}
 	faults := 0
 	for _, path := range rest {
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			return env.fail(fmt.Errorf("read rules: %s is a folder: name the files, such as %s", path, filepath.Join(path, "*.yaml")))
+		}
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return env.fail(fmt.Errorf("read rules: %w", err))

@@ -55,6 +55,16 @@ type scanned struct {
 	problems []string // what should have been scanned and was not
 }
 
+// hide takes credentials out of what is told beside the findings: a path may
+// hold one.
+func (s *scanned) hide(scanner *checks.Scanner) {
+	for _, texts := range [][]string{s.notes, s.problems} {
+		for i := range texts {
+			texts[i] = scanner.Hide(texts[i])
+		}
+	}
+}
+
 func runScan(ctx context.Context, env *environment, args []string) int {
 	o, err := env.scanOptions(args)
 	if err != nil {
@@ -74,8 +84,9 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 	}
 	result, err := env.scan(ctx, o, scanner)
 	if err != nil {
-		return env.fail(err)
+		return env.fail(errors.New(scanner.Hide(err.Error())))
 	}
+	result.hide(scanner)
 	if err := env.writeFindings(o, result, catalogue); err != nil {
 		return env.fail(err)
 	}
@@ -151,7 +162,7 @@ func scanGit(ctx context.Context, dir, spec string, scanner *checks.Scanner) (sc
 		s.findings = append(s.findings, l.Finding)
 	}
 	for _, skip := range result.Coverage.Skipped {
-		s.problems = append(s.problems, fmt.Sprintf("%s in commit %.12s: %s", skip.Path, skip.Commit, skip.Reason))
+		s.problems = append(s.problems, strings.TrimPrefix(fmt.Sprintf("%s in commit %.12s: %s", skip.Path, skip.Commit, skip.Reason), " in "))
 	}
 	if !result.Coverage.Complete() && len(s.problems) == 0 {
 		s.problems = append(s.problems, "the range has no known last commit")

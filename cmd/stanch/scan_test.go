@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"os"
@@ -11,8 +12,12 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 func TestFingerprintKeyIsMadeOnce(t *testing.T) {
@@ -161,9 +166,53 @@ func TestEditDistance(t *testing.T) {
 func TestColumnsInCharacters(t *testing.T) {
 	data := []byte("eins\nzwölf \xff grün\r\nx")
 	lines := lineStarts{data: data, line: 1}
-	for _, test := range []struct{ line, column, want int }{{1, 3, 3}, {2, 1, 1}, {2, 5, 4}, {2, 10, 9}, {3, 2, 2}} {
-		if got := lines.characters(test.line, test.column); got != test.want {
+	for _, test := range []struct{ line, column, want int }{{1, 3, 3}, {2, 1, 1}, {2, 5, 4}, {2, 5, 4}, {2, 10, 9}, {3, 2, 2}} {
+		if got := lines.column(test.line, test.column); got != test.want {
 			t.Errorf("line %d, byte %d is character %d, want %d", test.line, test.column, got, test.want)
 		}
+	}
+}
+
+// TestColumnsOnOneLine compares a file of one line with one that is eight times as
+// long: counting each column from the line's start would take 64 times as long.
+func TestColumnsOnOneLine(t *testing.T) {
+	const n = 4000
+	took := func(n int) time.Duration {
+		data := bytes.Repeat([]byte("grün, "), n)
+		fastest := time.Hour
+		for range 3 {
+			lines := lineStarts{data: data, line: 1}
+			start := time.Now()
+			for i := range n {
+				if got := lines.column(1, 7*i+1); got != 6*i+1 {
+					t.Fatalf("byte %d is character %d, want %d", 7*i+1, got, 6*i+1)
+				}
+			}
+			fastest = min(fastest, time.Since(start))
+		}
+		return fastest
+	}
+	if short, long := took(n), took(8*n); long > 24*short {
+		t.Errorf("%d columns take %v, %d take %v", n, short, 8*n, long)
+	}
+}
+
+func TestScanHidesWhatPathsTell(t *testing.T) {
+	catalogue, err := rules.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	scanner, err := checks.NewScanner(catalogue, newKey())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := rules.Expand("ghp_{30:base62}{crc32}", rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := scanned{notes: []string{k + "/pipe was skipped"}, problems: []string{"leak/big-" + k + ".txt: it is big"}}
+	s.hide(scanner)
+	if s.notes[0] != "[redacted]/pipe was skipped" || s.problems[0] != "leak/big-[redacted].txt: it is big" {
+		t.Error("a note or a problem shows a secret")
 	}
 }
