@@ -105,6 +105,32 @@ func TestScanAnywhere(t *testing.T) {
 	}
 }
 
+// TestScanBesideEscapes puts every credential that needs no name beside it into
+// JSON within text, URLs and terminals' logs, where the character next to it is a
+// letter that belongs to an escape.
+func TestScanBesideEscapes(t *testing.T) {
+	s := scanner(t)
+	tried := 0
+	for _, r := range catalogue(t) {
+		_, sample := expand(t, r, "", 1)
+		if found := s.Scan("file", []byte(sample)); len(found) != 1 || found[0].Rule.ID != r.ID {
+			continue
+		}
+		tried++
+		for _, before := range []string{`\n`, `\r\n`, `\t`, "%3D", "%0a", `\u0026`, `\u003c`, "\x1b[31m", "\x1b[1;31m"} {
+			for _, after := range []string{"", `\n`, "%26", `\u0026`, "\x1b[0m"} {
+				found := s.Scan("file", join("key", before, sample, after))
+				if len(found) != 1 || found[0].Credential.Secret().Expose() != sample {
+					t.Errorf("%s between %q and %q: found %v", r.ID, before, after, ids(found))
+				}
+			}
+		}
+	}
+	if tried < 18 {
+		t.Errorf("%d rules were tried, want 18 or more", tried)
+	}
+}
+
 // join returns texts, one after the other, as bytes.
 func join(texts ...string) []byte { return []byte(strings.Join(texts, "")) }
 
