@@ -37,7 +37,8 @@ func (c *compiled) try(found []candidate, data []byte, w window) []candidate {
 			start, end = s, e
 		}
 		value := parts[PartSecret].Expose()
-		if value == "" || !credible(&c.Detect, parts[partName].Expose(), value) {
+		name := cmp.Or(parts[partName], parts[partUser])
+		if value == "" || !credible(&c.Detect, name.Expose(), value) {
 			continue
 		}
 		delete(parts, partName)
@@ -46,9 +47,12 @@ func (c *compiled) try(found []candidate, data []byte, w window) []candidate {
 	return found
 }
 
-// partName is the group that holds the name a password is assigned to. It helps
-// to judge the password and is no part of the credential.
-const partName = "name"
+// The groups that help to judge a password: the name that it is assigned to, which
+// is no part of the credential, and whose password it is.
+const (
+	partName = "name"
+	partUser = "user"
+)
 
 // within returns the matches in a window. One that touches an edge where the
 // window is cut is not believed: it may go on beyond, or have seen a word's

@@ -17,6 +17,9 @@ func credible(d *rules.Detect, name, value string) bool {
 	if entropy(value) < d.Entropy {
 		return false
 	}
+	if d.Placeholders && d.Exact {
+		return !standIn(name, value)
+	}
 	if d.Placeholders {
 		return !placeholder(name, value)
 	}
@@ -75,6 +78,29 @@ func dummy(value string) bool {
 	return false
 }
 
+// standIn reports whether value as a whole stands for a password that somebody
+// will fill in, or is the one that every manual has: the user's name again, a word
+// such as "password", a variable.
+func standIn(user, value string) bool {
+	if dummy(value) || strings.EqualFold(user, value) {
+		return true
+	}
+	if strings.ContainsAny(value[:1], "$<{[(*") || strings.ContainsAny(value, "{}") || strings.Contains(value, "%(") {
+		return true
+	}
+	if value[0] == '%' && value[len(value)-1] == '%' || strings.Trim(value, ".") == "" {
+		return true
+	}
+	switch plain(value) {
+	case "password", "passwd", "passphrase", "passwort", "secret", "hunter2", "foobar", "foobarbaz", "sample", "supersecret", "topsecret", "username", "credentials",
+		"yourpassword", "mypassword", "mysecretpassword", "mysecretpw", "somepassword", "thepassword", "userpassword", "userpass", "newpassword",
+		"dbpassword", "dbpass", "databasepassword", "adminpassword", "rootpassword", "testpassword", "testing", "postgrespassword", "mysqlpassword",
+		"mongopassword", "redispassword", "postgres", "mongodb", "password1", "password123", "pass123", "test123", "test1234", "123456", "12345678":
+		return true
+	}
+	return false
+}
+
 // placeholder reports whether value, assigned to something called name, is a
 // stand-in for a password and not one.
 func placeholder(name, value string) bool {
@@ -89,6 +115,9 @@ func interpolated(value string) bool {
 		return true
 	}
 	if _, rest, found := strings.Cut(value, "{"); found && strings.Contains(rest, "}") {
+		return true
+	}
+	if value[len(value)-1] == '(' { // a call, cut by a quote in it
 		return true
 	}
 	for _, mark := range []string{"$(", "<%", "%>", "%s", "%v", "%d", "%q", "%(", "...", "\\u", "\\x", "\\n", "()", "=>", "->", "::", "<", "&&", "||"} {

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // TestPasswords shows which values are passwords, in quotes and in a
@@ -22,6 +24,13 @@ func TestPasswords(t *testing.T) {
 			"DB_PASSWORD=" + value,
 			"spring.datasource.password = " + value + "\nnext = 1",
 			"  password: " + value + "\r\n  user: shop\r\n",
+			"  password: " + value + "  # of the shop\n",
+			"smtp_password = " + value + " ; of the shop\n",
+			"export SHOP_PASSWORD=" + value + ";",
+			"SHOP_PASSWORD=" + value + " && make",
+			"ENV DB_PASSWORD=" + value,
+			"$config['password'] = '" + value + "';",
+			`process.env["DB_PASSWORD"] = "` + value + `"`,
 		} {
 			found := s.Scan("file", []byte(text))
 			if len(found) != 1 {
@@ -95,6 +104,49 @@ func TestPasswordsOnAdjacentLines(t *testing.T) {
 			}
 			if diff := cmp.Diff([]int{1, 3, 4, 6}, at); diff != "" {
 				t.Errorf("lines ended by %q (-want +got):\n%s", eol, diff)
+			}
+		}
+	}
+}
+
+// TestRandomPasswords: chance repeats letters in short passwords, which makes them
+// no less real.
+func TestRandomPasswords(t *testing.T) {
+	s := scanner(t)
+	random := seeded(1)
+	found, tried := 0, 0
+	for tried < 1000 {
+		value, err := rules.Expand("{8:base62}", random)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.IndexAny(value, "0123456789") < 0 {
+			continue // letters alone are taken for a word
+		}
+		tried++
+		found += len(s.Scan("file", []byte(`password = "`+value+`"`)))
+	}
+	if found < 970 {
+		t.Errorf("%d of 1000 random passwords of eight characters are found, want 970", found)
+	}
+}
+
+// TestPasswordsInURLs: the place proves that it is a password, so that only what
+// is a stand-in as a whole is passed over.
+func TestPasswordsInURLs(t *testing.T) {
+	s := scanner(t)
+	for _, scheme := range []string{"postgres", "mysql+pymysql", "mongodb+srv", "redis"} {
+		for _, value := range []string{"hunting-here", "testing42x", "mypasswordis7", "correcthorse", "here1234secret", "99887766", "%40dmin-token"} {
+			text := scheme + "://shop:" + value + "@db.acme.net/orders"
+			if f := s.Scan("file", []byte(text)); len(f) != 1 || f[0].Credential.Secret().Expose() != value {
+				t.Errorf("%s: found %v, want one", text, ids(f))
+			}
+		}
+		for _, value := range []string{"password", "PASSWORD", "your-password", "my_secret_pw", "changeme", "xxxxxxxx", "******", "......",
+			"${PASSWORD}", "$PASSWORD", "{password}", "%(password)s", "%DB_PASSWORD%", "[password]", "shopuser", "example-pw", "supersecret"} {
+			text := scheme + "://shopuser:" + value + "@db.acme.net/orders"
+			if f := s.Scan("file", []byte(text)); len(f) != 0 {
+				t.Errorf("%s: found %v, want nothing", text, ids(f))
 			}
 		}
 	}

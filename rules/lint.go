@@ -109,6 +109,7 @@ func (l *linter) detect(d *Detect) map[string]bool {
 	l.must(d.Entropy >= 0 && d.Entropy < 8, "entropy %v is not in bits a byte", d.Entropy)
 	l.must(d.Checksum == "" || knownChecksum(d.Checksum), "checksum %q is none of %s", d.Checksum, strings.Join(Checksums(), ", "))
 	l.must(d.Checksum == "" || !d.Placeholders, "a value with a checksum is no placeholder: choose one judgement")
+	l.must(d.Placeholders || !d.Exact, "exact is about placeholders, which are not judged here")
 	l.must(d.Reach >= 0 && d.Reach <= maxReach, "reach %d is not in 0..%d", d.Reach, maxReach)
 	parts := map[string]bool{"secret": true}
 	ok := l.pattern("pattern", d.Pattern, d.Reach, parts)

@@ -85,6 +85,10 @@ type Detect struct {
 	// Placeholders, when true, turns on the judgement that sorts out passwords
 	// that nobody uses: "changeme", "<password>", "${DB_PASSWORD}".
 	Placeholders bool `yaml:"placeholders"`
+	// Exact, when true, makes that judgement a lenient one: where the place proves
+	// that a value is a password, as in a URL, only what is a stand-in as a whole
+	// is sorted out.
+	Exact bool `yaml:"exact"`
 }
 
 // A Companion is another part of a credential of several parts, such as the

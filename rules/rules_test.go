@@ -162,6 +162,7 @@ func TestLint(t *testing.T) {
 		"no sample in example": {"['key={sample}']", "['key=acme_{32:hex}']", "no example has {sample}"},
 		"no example":           {"['key={sample}']", "[]", "no example"},
 		"no counterexample":    {"['acme_{16:hex}']", "[]", "no counterexample"},
+		"exact alone":          {"      pattern", "      exact: true\n      pattern", "exact is about placeholders"},
 		"unknown checksum":     {"      pattern", "      checksum: md5\n      pattern", `checksum "md5" is none of`},
 		"sample's checksum":    {"      pattern", "      checksum: github\n      pattern", "does not carry the checksum"},
 		"no runbook link":      {" at https://acme.example/tokens", "", "runbook"},
