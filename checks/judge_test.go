@@ -120,7 +120,7 @@ func TestRandomPasswords(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if strings.IndexAny(value, "0123456789") < 0 {
+		if !strings.ContainsAny(value, "0123456789") {
 			continue // letters alone are taken for a word
 		}
 		tried++
