@@ -259,6 +259,7 @@ func (w *world) scanned(t *testing.T, delivery string) {
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.seeded()
+	time.Sleep(200 * time.Millisecond) // until the last answer is written down
 	requests := len(w.github.Requests())
 	sign := func(body []byte) string {
 		mac := hmac.New(sha256.New, []byte(w.self.WebhookSecret))

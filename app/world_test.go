@@ -329,6 +329,7 @@ func (w *world) seeded() *tree {
 	head := g.commit("first", map[string]string{"README.md": "# shop\n", "a.txt": "a\n"})
 	g.push("main")
 	w.check(head, "is green", completed("success"))
+	w.settled(head)
 	return g
 }
 
