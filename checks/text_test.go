@@ -2,11 +2,13 @@ package checks_test
 
 import (
 	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 	"unicode/utf16"
 
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // encoded returns text in UTF-16 with a byte order mark.
@@ -83,5 +85,29 @@ func TestScanListsSoMany(t *testing.T) {
 	}
 	if shown := s.Hide(strings.Repeat(line, 20*checks.MaxFindings)); strings.Contains(shown, line[6:]) {
 		t.Error("with many credentials some are shown")
+	}
+}
+
+// TestScanSaysThatItStopped: where many rules claim the same text, the scan ends
+// before the list is full.
+func TestScanSaysThatItStopped(t *testing.T) {
+	var twins []*rules.Rule
+	for i := range 20 {
+		for _, r := range catalogue(t) {
+			if r.ID == "github-pat" {
+				twin := *r
+				twin.ID = fmt.Sprintf("twin-%d", i)
+				twins = append(twins, &twin)
+			}
+		}
+	}
+	s, err := checks.NewScanner(twins, testKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := "key = " + token(t, githubPAT, 1) + "\n"
+	found, more := s.Examine("file", []byte(strings.Repeat(line, checks.MaxFindings-1)))
+	if !more || len(found) >= checks.MaxFindings {
+		t.Errorf("%d findings, more: %v; want fewer than %d, and more", len(found), more, checks.MaxFindings)
 	}
 }

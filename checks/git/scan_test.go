@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf16"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -370,18 +369,6 @@ func TestRangeWithTooManySecrets(t *testing.T) {
 	want := []checks.Skip{{Commit: tip, Reason: "the range has more than 10000 findings; the rest is not listed"}}
 	if diff := cmp.Diff(want, result.Coverage.Skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)
-	}
-}
-
-func TestUTF16(t *testing.T) {
-	r := newRepo(t)
-	var text []byte
-	for _, unit := range utf16.Encode([]rune("\uFEFFone\r\nkey = " + token(t, 1) + "\r\n")) {
-		text = append(text, byte(unit), byte(unit>>8))
-	}
-	r.file("one", "a.ps1", string(text))
-	if diff := cmp.Diff([]string{`one "a.ps1":2 tip`}, r.brief(r.scan("").Findings)); diff != "" {
-		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
 

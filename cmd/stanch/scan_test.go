@@ -179,22 +179,25 @@ func TestColumnsOnOneLine(t *testing.T) {
 	const n = 4000
 	took := func(n int) time.Duration {
 		data := bytes.Repeat([]byte("grün, "), n)
-		fastest := time.Hour
-		for range 3 {
-			lines := lineStarts{data: data, line: 1}
-			start := time.Now()
-			for i := range n {
-				if got := lines.column(1, 7*i+1); got != 6*i+1 {
-					t.Fatalf("byte %d is character %d, want %d", 7*i+1, got, 6*i+1)
-				}
+		lines := lineStarts{data: data, line: 1}
+		start := time.Now()
+		for i := range n {
+			if got := lines.column(1, 7*i+1); got != 6*i+1 {
+				t.Fatalf("byte %d is character %d, want %d", 7*i+1, got, 6*i+1)
 			}
-			fastest = min(fastest, time.Since(start))
 		}
-		return fastest
+		return time.Since(start)
 	}
-	if short, long := took(n), took(8*n); long > 24*short {
-		t.Errorf("%d columns take %v, %d take %v", n, short, 8*n, long)
+	// Another program may take the processor at any time, so the fastest of several
+	// runs counts.
+	short, long := took(n), took(8*n)
+	for range 20 {
+		if long <= 24*short {
+			return
+		}
+		short, long = min(short, took(n)), min(long, took(8*n))
 	}
+	t.Errorf("%d columns take %v, %d take %v", n, short, 8*n, long)
 }
 
 func TestScanHidesWhatPathsTell(t *testing.T) {
