@@ -1,23 +1,20 @@
 package checks_test
 
 import (
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/stanch-dev/stanch/checks"
 )
 
-// TestHostileInput holds the scanner to work that grows with the size of the
-// input and not with its malice: keywords, credentials and near misses without
-// anything between them. Each is scanned at one size and at eight times it: work
-// that grew with the square would take 64 times as long.
-func TestHostileInput(t *testing.T) {
-	const (
-		size    = 8 << 10 // so much that companions are looked for as far as ever
-		times   = 8
-		allowed = 40
-	)
-	s := scanner(t)
-	hostile := map[string]string{
+// hostile are units that make a file malicious when they are repeated: keywords,
+// credentials and near misses without anything between them.
+func hostile(t testing.TB) map[string]string {
+	t.Helper()
+	units := map[string]string{
 		"tokens glued":       "password=secret:eyJeyJ.eyJghp_AKIA",
 		"boundaries":         "a://b:c@postgres://x:y@",
 		"frames":             strings.Repeat("-", 5) + "BEGIN PRIVATE" + " KEY-----\n",
@@ -27,29 +24,48 @@ func TestHostileInput(t *testing.T) {
 	}
 	for _, r := range catalogue(t) {
 		example, _ := expand(t, r, r.Examples[0], 1)
-		hostile["keyword of "+r.ID] = r.Detect.Keywords[0]
-		hostile["cut example of "+r.ID] = example[:len(example)-1-len(example)/20]
+		units["keyword of "+r.ID] = r.Detect.Keywords[0]
+		units["cut example of "+r.ID] = example[:len(example)-1-len(example)/20]
 	}
-	for name, unit := range hostile {
-		data := []byte(strings.Repeat(unit, times*size/len(unit)+1)[:times*size])
-		// Another program may take the processor at any time, so the fastest of
-		// several runs counts.
-		short, long := time.Hour, time.Hour
-		for range 20 {
-			short = min(short, took(func() { s.Scan("file", data[:size]) }))
-			long = min(long, took(func() { s.Scan("file", data) }))
-			if long <= allowed*short {
+	return units
+}
+
+func filled(unit string, size int) []byte {
+	return []byte(strings.Repeat(unit, size/len(unit)+1)[:size])
+}
+
+// TestHostileInput scans each and gets an answer that is bounded and true. How
+// the work grows is BenchmarkHostileInput's to tell.
+func TestHostileInput(t *testing.T) {
+	s := scanner(t)
+	for name, unit := range hostile(t) {
+		data := filled(unit, 64<<10)
+		found := s.Scan("file", data)
+		if len(found) > checks.MaxFindings {
+			t.Errorf("%s: %d findings", name, len(found))
+		}
+		for _, f := range found {
+			if got := text(data, f.Location); got != f.Credential.Secret().Expose() {
+				t.Errorf("%s: a finding is not where it says", name)
 				break
 			}
-		}
-		if long > allowed*short {
-			t.Errorf("%s: 8 KiB take %v, 64 KiB %v", name, short, long)
 		}
 	}
 }
 
-func took(f func()) time.Duration {
-	start := time.Now()
-	f()
-	return time.Since(start)
+// BenchmarkHostileInput takes eight times as long for eight times the size; work
+// that grew with the square would take 64 times as long.
+func BenchmarkHostileInput(b *testing.B) {
+	s, units := scanner(b), hostile(b)
+	for _, name := range slices.Sorted(maps.Keys(units)) {
+		for _, size := range []int{8 << 10, 64 << 10} {
+			b.Run(fmt.Sprintf("%s/%dKiB", name, size>>10), func(b *testing.B) {
+				data := filled(units[name], size)
+				b.SetBytes(int64(size))
+				for b.Loop() {
+					s.Scan("file", data)
+				}
+			})
+		}
+	}
 }
