@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -89,17 +88,12 @@ func newServeWorld(t *testing.T, prepare func(*serveWorld, store.Keys)) *serveWo
 	_, err = w.secrets.Put(t.Context(), w.place, checks.NewSecret(w.leaked), "test")
 	w.must(err)
 
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	w.must(err)
-	w.addr = l.Addr().String()
-	w.must(l.Close())
 	w.log, err = os.Create(filepath.Join(w.dir, "log"))
 	w.must(err)
 	t.Cleanup(func() { w.kill(); w.log.Close() })
 	w.serve()
 	_, err = w.github.Install(w.self.ID, "acme")
 	w.must(err)
-	w.must(w.github.SetWebhook(w.self.ID, "http://"+w.addr+"/webhook", w.self.WebhookSecret))
 	return w
 }
 
@@ -142,7 +136,7 @@ func (w *serveWorld) serve() {
 	w.must(err)
 	cmd := &exec.Cmd{Path: self, Args: []string{"stanch", "serve"}, Stdout: w.log, Stderr: w.log, Env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + filepath.Join(w.dir, "tmp"),
-		"STANCH_ADDR=" + w.addr, "STANCH_LOG_LEVEL=debug",
+		"STANCH_ADDR=127.0.0.1:0", "STANCH_LOG_LEVEL=debug",
 		"STANCH_DATABASE_URL=sqlite:" + filepath.Join(w.dir, "stanch.db"),
 		"STANCH_POLICY=" + policy,
 		"STANCH_GITHUB_APP_ID=" + strconv.FormatInt(w.self.ID, 10), "STANCH_GITHUB_PRIVATE_KEY_FILE=" + key,
@@ -150,22 +144,38 @@ func (w *serveWorld) serve() {
 		"STANCH_BROKER_URL=" + w.proxy.URL + "/broker", "STANCH_BROKER_TOKEN=" + w.github.BrokerToken(),
 	}}
 	cmd.Env = append(cmd.Env, w.env...)
+	info, err := w.log.Stat()
+	w.must(err)
+	said := info.Size()
 	w.must(cmd.Start())
 	w.mu.Lock()
 	w.process = cmd
 	w.mu.Unlock()
-	for deadline := time.Now().Add(servePatience); ; time.Sleep(20 * time.Millisecond) {
-		resp, err := http.Get("http://" + w.addr + "/readyz")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return
-			}
-		}
+	for deadline := time.Now().Add(servePatience); !w.ready(said); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("stanch serve does not become ready: %v\n%s", err, w.tail())
+			w.t.Fatalf("stanch serve does not become ready\n%s", w.tail())
 		}
 	}
+	w.must(w.github.SetWebhook(w.self.ID, "http://"+w.addr+"/webhook", w.self.WebhookSecret))
+}
+
+// ready reads from the log, behind what was said before, where the process
+// listens, and asks it whether it is ready.
+func (w *serveWorld) ready(said int64) bool {
+	w.t.Helper()
+	b, err := os.ReadFile(w.log.Name())
+	w.must(err)
+	_, text, ok := strings.Cut(string(b[said:]), `msg="stanch serves" address=`)
+	if !ok {
+		return false
+	}
+	w.addr, _, _ = strings.Cut(text, " ")
+	resp, err := http.Get("http://" + w.addr + "/readyz")
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusOK
 }
 
 // kill ends the process as kill -9 does.
