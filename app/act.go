@@ -246,9 +246,9 @@ func (r *remediation) settle(ctx context.Context, job *river.Job[remediateArgs],
 	case err == nil:
 		return nil
 	case errors.As(err, &person):
-		return r.app.giveUp(ctx, r.id, step, person)
+		return r.giveUp(ctx, step, person)
 	case job.Attempt >= job.MaxAttempts:
-		return r.app.giveUp(ctx, r.id, step, &personError{fmt.Sprintf(
+		return r.giveUp(ctx, step, &personError{fmt.Sprintf(
 			"The step %s failed %d times. Stanch's log says why: mend it, and press the button again.", step, job.Attempt)})
 	case job.Attempt >= complainAfter:
 		err = errors.Join(err, r.complain(ctx, step))
@@ -260,40 +260,43 @@ func (r *remediation) settle(ctx context.Context, job *river.Job[remediateArgs],
 
 // complain makes the check runs say that a step does not get on.
 func (r *remediation) complain(ctx context.Context, step incident.Step) error {
-	return r.app.store.InTx(ctx, func(tx *store.Tx) error {
-		i, err := tx.Incident(ctx, r.id)
-		if err != nil || i.Stuck != "" {
-			return err
+	return r.change(ctx, func(tx *store.Tx, i *store.Incident) error {
+		if i.Stuck != "" {
+			return nil // it says so already
 		}
 		i.Stuck = fmt.Sprintf("The step %s keeps failing; Stanch's log says why. Mend it: Stanch goes on trying.", step)
-		if err := tx.SaveIncident(ctx, i); err != nil {
-			return err
-		}
 		return r.app.enqueueReports(ctx, tx, r.id)
 	})
 }
 
 // giveUp stops a remediation until a person has done what the incident then says.
-func (a *App) giveUp(ctx context.Context, id string, step incident.Step, person *personError) error {
-	err := a.store.InTx(ctx, func(tx *store.Tx) error {
-		i, err := tx.Incident(ctx, id)
-		if err != nil {
-			return err
-		}
+func (r *remediation) giveUp(ctx context.Context, step incident.Step, person *personError) error {
+	err := r.change(ctx, func(tx *store.Tx, i *store.Incident) error {
 		i.Stuck, i.Verb = person.todo, ""
-		if err := tx.SaveIncident(ctx, i); err != nil {
-			return err
-		}
-		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "stop " + string(step), Subject: id,
+		if err := tx.Audit(ctx, audit.Entry{At: r.app.now(), Actor: "stanch", Verb: "stop " + string(step), Subject: r.id,
 			Detail: map[string]string{"todo": person.todo}}); err != nil {
 			return err
 		}
-		return a.enqueueReports(ctx, tx, id)
+		return r.app.enqueueReports(ctx, tx, r.id)
 	})
 	if err != nil {
 		return err
 	}
 	return river.JobCancel(person)
+}
+
+// change changes the incident, and what belongs to that, in one transaction.
+func (r *remediation) change(ctx context.Context, f func(*store.Tx, *store.Incident) error) error {
+	return r.app.store.InTx(ctx, func(tx *store.Tx) error {
+		i, err := tx.Incident(ctx, r.id)
+		if err != nil {
+			return err
+		}
+		if err := f(tx, &i); err != nil {
+			return err
+		}
+		return tx.SaveIncident(ctx, i)
+	})
 }
 
 // A personError says what a person must do before a remediation can go on.

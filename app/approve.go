@@ -84,6 +84,7 @@ func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, check s
 			return err
 		}
 	case report.ButtonNotASecret:
+		// Where it was found in other repositories too, their people do not agree by that.
 		known, err := tx.RepositoriesOf(ctx, i.ID)
 		if err != nil || !a.dismissable(i) || !slices.Equal(known, []int64{check.Repository.ID}) {
 			return err
@@ -111,8 +112,7 @@ func (a *App) actionable(i store.Incident) bool {
 }
 
 // dismissable reports whether a person may say that it is no secret: only where
-// no provider can be asked, for then the provider knows better, and only where
-// the credential was found nowhere else, whose people would have to be asked too.
+// no provider can be asked, for the provider knows better.
 func (a *App) dismissable(i store.Incident) bool {
 	return i.Verb == "" && i.State() == incident.Open && i.Validity == checks.Unknown && !a.providers.Can(i.Rule).Verify
 }

@@ -11,8 +11,8 @@ import (
 // What a check run says when a range could not be scanned. Fixed texts: errors
 // are for the log, and may repeat what strangers wrote.
 const (
-	problemTransient = "The commits could not be fetched from GitHub so far. Stanch keeps trying; if this stays, see its log."
-	problemTooLarge  = "The repository is larger than Stanch's limit for fetches. Scan it with stanch scan --git, or raise the limit."
+	problemTransient = "The commits could not be scanned so far. Stanch keeps trying; if this stays, see its log."
+	problemTooLarge  = "The repository is larger than Stanch's limit for fetches. Scan it with stanch scan --git."
 	problemMissing   = "The commits are not on GitHub any more, so they cannot be scanned. Push again, or re-run the check if they are back."
 	problemTime      = "The commits took longer to scan than Stanch allows. Re-run the check; if this stays, push fewer commits at a time."
 )

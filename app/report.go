@@ -163,9 +163,11 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	if err != nil {
 		return s, done, err
 	}
-	byID := map[string]store.Incident{}
+	leaks := map[string]report.Leak{} // by incident, without a place
 	for _, i := range incidents {
-		byID[i.ID] = i
+		if leaks[i.ID], err = a.leak(ctx, i); err != nil {
+			return s, done, err
+		}
 		if i.Verb != "" && i.State() != incident.Resolved {
 			done.incidents = false
 		}
@@ -175,25 +177,23 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		return s, done, err
 	}
 	for _, o := range occurrences {
-		leak, err := a.leak(ctx, byID[o.Incident], o)
-		if err != nil {
-			return s, done, err
-		}
+		leak := leaks[o.Incident]
+		leak.Location, leak.InTip = o.Location, o.InTip
 		s.Leaks = append(s.Leaks, leak)
 	}
 	return s, done, nil
 }
 
-// leak is one place of an incident, as reports show it.
-func (a *App) leak(ctx context.Context, i store.Incident, o store.Occurrence) (report.Leak, error) {
+// leak is an incident as reports show it at each of its places.
+func (a *App) leak(ctx context.Context, i store.Incident) (report.Leak, error) {
 	rule, ok := a.rules[i.Rule]
 	if !ok {
 		return report.Leak{}, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
 	}
 	can := a.providers.Can(i.Rule)
 	leak := report.Leak{
-		Finding: checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Location: o.Location, Validity: i.Validity},
-		InTip:   o.InTip, Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
+		Finding:  checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Validity: i.Validity},
+		Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
 		Stuck: i.Stuck, Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
 	}
 	if !i.Rotated.IsZero() {

@@ -92,7 +92,7 @@ func (r *remediation) locate(ctx context.Context) error {
 	case !current:
 		return r.withoutReplacement(ctx, i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", found[0].Leaked))
 	}
-	return r.save(ctx, func(i *store.Incident) (err error) {
+	return r.change(ctx, func(_ *store.Tx, i *store.Incident) (err error) {
 		i.Stored, err = json.Marshal(found)
 		return err
 	})
@@ -118,22 +118,9 @@ func (r *remediation) withoutReplacement(ctx context.Context, i store.Incident, 
 	if r.app.cfg.Policy.For(i.Rule).WithoutReplacement != RevokeAnyway {
 		return needPerson(why + " Give its users another one, then press Revoke now.")
 	}
-	return r.save(ctx, func(i *store.Incident) error {
+	return r.change(ctx, func(_ *store.Tx, i *store.Incident) error {
 		i.Verb = incident.Revoke
 		return nil
-	})
-}
-
-func (r *remediation) save(ctx context.Context, change func(*store.Incident) error) error {
-	return r.app.store.InTx(ctx, func(tx *store.Tx) error {
-		i, err := tx.Incident(ctx, r.id)
-		if err != nil {
-			return err
-		}
-		if err := change(&i); err != nil {
-			return err
-		}
-		return tx.SaveIncident(ctx, i)
 	})
 }
 
