@@ -41,6 +41,9 @@ func (c *compiled) try(found []candidate, data []byte, w window) []candidate {
 		if value == "" || !credible(&c.Detect, name.Expose(), value) {
 			continue
 		}
+		if c.names != nil && !c.names.MatchString(plain(name.Expose())) {
+			continue
+		}
 		delete(parts, partName)
 		found = append(found, candidate{c, start, end, parts})
 	}

@@ -211,5 +211,5 @@ func echoes(name, value string) bool {
 
 // plain is s in lower case without separators.
 func plain(s string) string {
-	return strings.NewReplacer("_", "", "-", "", ".", "").Replace(strings.ToLower(s))
+	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(s))
 }

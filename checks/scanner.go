@@ -50,6 +50,7 @@ type compiled struct {
 	pattern    *regexp.Regexp
 	companions []*regexp.Regexp // in the order of Detect.Companions
 	reach      int
+	names      *regexp.Regexp // Detect.Names
 }
 
 // NewScanner prepares the rules of catalogue. Fingerprints are made under key.
@@ -94,6 +95,16 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 	return s, nil
 }
 
+// assigned is the pattern of an assignment to a name that holds one of d's keywords.
+func assigned(d *rules.Detect) string {
+	var words []string
+	for _, k := range d.Keywords {
+		words = append(words, regexp.QuoteMeta(k))
+	}
+	return `(?i:(?P<name>[0-9a-z_.-]{0,40}(?:` + strings.Join(words, "|") + `)[0-9a-z_. -]{0,40}?))(?:\\?["'\x60\]]){0,3}[ \t]{0,16}(?::=|=>|[=:,(>]|%3[Dd]|[ \t]is[ \t])[ \t]{0,16}(?:\\?["'\x60]){0,3}` +
+		`(?P<secret>` + d.Value + `)(?:[^0-9A-Za-z_+/=-]|$)`
+}
+
 // compile prepares one rule.
 func compile(r *rules.Rule) (compiled, error) {
 	if len(r.Detect.Keywords) == 0 || slices.Contains(r.Detect.Keywords, "") {
@@ -102,11 +113,16 @@ func compile(r *rules.Rule) (compiled, error) {
 	if r.Detect.Reach < 0 {
 		return compiled{}, fmt.Errorf("reach %d is negative: nothing would be found", r.Detect.Reach)
 	}
-	pattern, err := regexp.Compile(r.Detect.Pattern)
+	pattern, err := regexp.Compile(cmp.Or(r.Detect.Pattern, assigned(&r.Detect)))
 	if err != nil {
 		return compiled{}, fmt.Errorf("pattern: %w", err)
 	}
 	c := compiled{Rule: r, pattern: pattern, reach: cmp.Or(r.Detect.Reach, rules.DefaultReach)}
+	if r.Detect.Names != "" {
+		if c.names, err = regexp.Compile(r.Detect.Names); err != nil {
+			return compiled{}, fmt.Errorf("names: %w", err)
+		}
+	}
 	for _, companion := range r.Detect.Companions {
 		p, err := regexp.Compile(companion.Pattern)
 		if err != nil {

@@ -112,7 +112,14 @@ func (l *linter) detect(d *Detect) map[string]bool {
 	l.must(d.Placeholders || !d.Exact, "exact is about placeholders, which are not judged here")
 	l.must(d.Reach >= 0 && d.Reach <= maxReach, "reach %d is not in 0..%d", d.Reach, maxReach)
 	parts := map[string]bool{"secret": true}
-	ok := l.pattern("pattern", d.Pattern, d.Reach, parts)
+	l.must(d.Value == "" || d.Pattern == "", "pattern and value are two ways to say what is found: choose one")
+	l.must(d.Names == "" || d.Value != "", "names are those that a value is given to, and there is no value")
+	ok := false
+	if d.Value != "" {
+		ok = l.pattern("value", d.Value, d.Reach, parts) && (d.Names == "" || l.pattern("names", d.Names, 0, make(map[string]bool)))
+	} else {
+		ok = l.pattern("pattern", d.Pattern, d.Reach, parts)
+	}
 	for _, c := range d.Companions {
 		l.must(c.Within >= 0 && c.Within <= maxWithin, "companion %s: within %d is not in 0..%d", c.Name, c.Within, maxWithin)
 		own := make(map[string]bool)
@@ -230,7 +237,7 @@ func (l *linter) examples(r *Rule) {
 // shows reports whether the pattern, or the companion that is the secret, finds
 // exactly the sample in text.
 func (r *Rule) shows(text, sample string) bool {
-	expr := r.Detect.Pattern
+	expr := cmp.Or(r.Detect.Pattern, "(?P<secret>"+r.Detect.Value+")")
 	for _, c := range r.Detect.Companions {
 		if c.Name == "secret" {
 			expr = c.Pattern
@@ -254,8 +261,7 @@ func (l *linter) action(name string, a Action, parts map[string]bool) {
 		l.request(name, a.Request, parts)
 		l.answers(name, a.Answers)
 		return
-	case a.Driver == "":
-		l.must(a.Because != "", "%s: say what does it, or because of what nothing does", name)
+	case a.Driver == "": // the runbook says what a person does
 	case a.Driver == "manual":
 		l.must(a.Because != "", "%s is manual: say because of what", name)
 	default:

@@ -73,6 +73,15 @@ type Detect struct {
 	// other named groups are parts that name it, such as "id". Without a group
 	// named "secret" the whole match is the secret.
 	Pattern string `yaml:"pattern"`
+	// Value, in place of Pattern, is an RE2 expression of the whole value of a kind
+	// that has no shape of its own to be known by, such as 32 hexadecimal digits.
+	// It is looked for where such a value is given to a name that holds a keyword:
+	// assignments, keys and flags of all common languages and formats.
+	Value string `yaml:"value"`
+	// Names, with Value, is an RE2 expression that must match somewhere in that
+	// name, of which only the letters, in lower case, and the digits are left:
+	// DD_API_KEY and dd-api-key are both "ddapikey".
+	Names string `yaml:"names"`
 	// Entropy is the least Shannon entropy, in bits a character, of the secret.
 	Entropy float64 `yaml:"entropy"`
 	// Checksum names the checksum that the secret must carry; see Checksums.

@@ -177,7 +177,6 @@ func TestLint(t *testing.T) {
 		"redirect":             {"status: 401", "status: 302", "has the status 302"},
 		"unknown driver":       {"driver: manual, because: there is no call for it", "driver: magic", `driver "magic"`},
 		"manual without why":   {", because: there is no call for it", "", "because of what"},
-		"nothing without why":  {"{because: it cannot be made again}", "{}", "because of what"},
 		"http base":            {"base: https:", "base: http:", "must be an https URL"},
 		"companion's group":    {"      pattern", "      companions: [{name: id, pattern: 'x(?P<key>y)', within: 3}]\n      pattern", "one named group"},
 		"companion too far":    {"      pattern", "      companions: [{name: id, pattern: 'x(?P<id>y)', within: 900}]\n      pattern", "within 900"},
