@@ -32,13 +32,13 @@ func corpus(b *testing.B) []byte {
 
 func BenchmarkScanSource(b *testing.B) {
 	s, data := scanner(b), corpus(b)
-	if found := s.Scan("file", data); len(found) != 0 {
+	if found := scan(s, "file", data); len(found) != 0 {
 		b.Fatalf("the corpus is not clean: %v", ids(found))
 	}
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Scan("file", data)
+		scan(s, "file", data)
 	}
 }
 
@@ -49,7 +49,7 @@ func BenchmarkScanBinary(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Scan("file", data)
+		scan(s, "file", data)
 	}
 }
 
@@ -60,6 +60,6 @@ func BenchmarkScanProse(b *testing.B) {
 	b.SetBytes(int64(len(data)))
 	b.ReportAllocs()
 	for b.Loop() {
-		s.Scan("file", data)
+		scan(s, "file", data)
 	}
 }

@@ -16,32 +16,35 @@ type candidate struct {
 	parts      map[string]Secret
 }
 
-// try appends to found what the rule's pattern finds in the window w of data.
-func (c *compiled) try(found []candidate, data []byte, w window) []candidate {
-	if w.start >= w.end {
-		return found
-	}
-	matches := within(c.pattern, data, w)
-	near := c.near(data, matches)
+// match returns where the rule's pattern matches in the window w of data.
+func (c *compiled) match(data []byte, w window) [][]int {
+	return within(c.expressions().pattern, data, w)
+}
+
+// judge appends to found what of a rule's matches in data are credentials, with
+// their companions. It stops after a few more than maxCandidates.
+func (c *compiled) judge(found []candidate, data []byte, matches [][]int) []candidate {
+	e := c.expressions()
+	near := c.near(e, data, matches)
 	for i, m := range matches {
 		if len(found) > maxCandidates {
 			break
 		}
-		parts := make(map[string]Secret, 1+len(c.companions))
-		start, end := c.groups(parts, data, m)
-		s, e, ok := companionsOf(near, parts, data, i)
+		parts := make(map[string]Secret, 1+len(e.companions))
+		start, end := c.groups(e.pattern, parts, data, m)
+		secret, ok := companionsOf(near, parts, data, i)
 		if !ok {
 			continue
 		}
-		if e > 0 {
-			start, end = s, e
+		if secret.end > 0 {
+			start, end = secret.start, secret.end
 		}
 		value := parts[PartSecret].Expose()
 		name := cmp.Or(parts[partName], parts[partUser])
 		if value == "" || !credible(&c.Detect, name.Expose(), value) {
 			continue
 		}
-		if c.names != nil && !c.names.MatchString(plain(name.Expose())) {
+		if e.names != nil && !e.names.MatchString(plain(name.Expose())) {
 			continue
 		}
 		delete(parts, partName)
@@ -76,14 +79,14 @@ func within(pattern *regexp.Regexp, data []byte, w window) [][]int {
 
 // groups fills parts from the named groups of a match, and returns where the
 // secret stands: the group of that name, or the whole match.
-func (c *compiled) groups(parts map[string]Secret, data []byte, m []int) (start, end int) {
-	for i, name := range c.pattern.SubexpNames() {
+func (c *compiled) groups(pattern *regexp.Regexp, parts map[string]Secret, data []byte, m []int) (start, end int) {
+	for i, name := range pattern.SubexpNames() {
 		if name != "" && m[2*i] >= 0 {
 			parts[name] = NewSecret(string(data[m[2*i]:m[2*i+1]]))
 		}
 	}
 	start, end = m[0], m[1]
-	if i := c.pattern.SubexpIndex(PartSecret); i >= 0 {
+	if i := pattern.SubexpIndex(PartSecret); i >= 0 {
 		start, end = m[2*i], m[2*i+1]
 	} else if !c.secretBeside() {
 		parts[PartSecret] = NewSecret(string(data[start:end]))
@@ -103,13 +106,13 @@ func (c *compiled) secretBeside() bool {
 }
 
 // near prepares the search for the rule's companions beside matches.
-func (c *compiled) near(data []byte, matches [][]int) []companionPattern {
+func (c *compiled) near(e *expressions, data []byte, matches [][]int) []companionPattern {
 	if len(matches) == 0 {
 		return nil
 	}
-	all := make([]companionPattern, len(c.companions))
+	all := make([]companionPattern, len(e.companions))
 	for n, companion := range c.Detect.Companions {
-		p := companionPattern{Companion: companion, Regexp: c.companions[n], matches: matches}
+		p := companionPattern{Companion: companion, Regexp: e.companions[n], matches: matches}
 		p.group = p.SubexpIndex(companion.Name)
 		if companion.Name == PartSecret {
 			p.judge = &c.Detect
@@ -125,21 +128,21 @@ func (c *compiled) near(data []byte, matches [][]int) []companionPattern {
 // companionsOf fills parts from the companions near the match i. It returns
 // where the secret stands if it is one of them, and ok unless a required
 // companion is missing.
-func companionsOf(near []companionPattern, parts map[string]Secret, data []byte, i int) (start, end int, ok bool) {
+func companionsOf(near []companionPattern, parts map[string]Secret, data []byte, i int) (secret window, ok bool) {
 	for _, p := range near {
 		span := p.nearest(data, i)
 		if span == nil {
 			if p.Required {
-				return 0, 0, false
+				return window{}, false
 			}
 			continue
 		}
 		parts[p.Name] = NewSecret(string(data[span.start:span.end]))
 		if p.Name == PartSecret {
-			start, end = span.start, span.end
+			secret = *span
 		}
 	}
-	return start, end, true
+	return secret, true
 }
 
 // A companionPattern finds a companion's values beside the matches in a window.
@@ -232,68 +235,4 @@ func neighbourhood(data []byte, start, end, lines int) window {
 		last += next + 1
 	}
 	return window{first, last}
-}
-
-// resolve drops every candidate that overlaps a better one, and returns the
-// rest in order of position.
-func resolve(all []candidate) []candidate {
-	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end)) })
-	var kept []candidate
-	for len(all) > 0 {
-		n, end := 1, all[0].end
-		for n < len(all) && all[n].start < end {
-			end = max(end, all[n].end)
-			n++
-		}
-		kept = append(kept, best(all[:n])...)
-		all = all[n:]
-	}
-	return kept
-}
-
-// best resolves candidates that hang together by overlapping. What is taken is
-// marked byte by byte: the candidates of one rule hardly overlap, so that their
-// lengths together, and the work, are bounded by rules times bytes. Comparing
-// each with each would grow with the square of a chain.
-func best(tangle []candidate) []candidate {
-	first, end := tangle[0].start, tangle[0].end
-	for _, c := range tangle {
-		first, end = min(first, c.start), max(end, c.end)
-	}
-	taken := make([]bool, end-first)
-	slices.SortFunc(tangle, better)
-	kept := tangle[:0:0]
-	for _, c := range tangle {
-		span := taken[c.start-first : c.end-first]
-		if slices.Contains(span, true) {
-			continue
-		}
-		for i := range span {
-			span[i] = true
-		}
-		kept = append(kept, c)
-	}
-	slices.SortFunc(kept, func(a, b candidate) int { return cmp.Compare(a.start, b.start) })
-	return kept
-}
-
-// better orders candidates: a rule for one provider's tokens before one that
-// judges passwords, then the longer secret, then the credential of more parts,
-// then by rule and place so that the order never depends on chance.
-func better(a, b candidate) int {
-	return cmp.Or(
-		cmp.Compare(generic(a), generic(b)),
-		cmp.Compare(b.end-b.start, a.end-a.start),
-		cmp.Compare(len(b.parts), len(a.parts)),
-		cmp.Compare(a.rule.ID, b.rule.ID),
-		cmp.Compare(a.start, b.start),
-	)
-}
-
-// generic is 1 for rules that know nothing but a name, and 0 for all others.
-func generic(c candidate) int {
-	if c.rule.Detect.Placeholders {
-		return 1
-	}
-	return 0
 }

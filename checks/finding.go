@@ -19,6 +19,18 @@ type Finding struct {
 
 	Location
 
+	// Excerpt is the line that the finding is on, with every credential in it
+	// hidden, cut to what is near. It is what the file's author wrote: who shows it
+	// escapes it.
+	Excerpt string
+
+	// Encodings says what the secret was wrapped in, outermost first: "base64",
+	// "gzip". The location is that of the wrapping, as the file has it.
+	Encodings []string
+	// Inside is the place within an archive, "conf.tar!etc/app.env:12", when the
+	// location's file is one. The location is then its beginning.
+	Inside string
+
 	Validity Validity // what the provider said; Unverified until somebody asked
 }
 
@@ -30,6 +42,9 @@ type Location struct {
 	Column    int
 	EndLine   int
 	EndColumn int
+	// The same columns in characters, for editors and pages that count these.
+	CharColumn    int
+	EndCharColumn int
 
 	// The commit that added the line, empty when no commit is involved.
 	Commit string
@@ -61,3 +76,9 @@ const (
 	Inactive   Validity = "inactive"
 	Unknown    Validity = "unknown"
 )
+
+// An Incomplete is the error of a scan that ended before it had seen everything.
+// What was found until then is true.
+type Incomplete struct{ Reason string }
+
+func (e *Incomplete) Error() string { return e.Reason }

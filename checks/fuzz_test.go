@@ -23,7 +23,7 @@ func FuzzScan(f *testing.F) {
 		data := append(append(append([]byte{}, before...), example...), after...)
 		path := "dir/" + string(after)
 		lastLine, lastColumn := 0, 0
-		for _, found := range s.Scan(path, data) {
+		for _, found := range scan(s, path, data) {
 			secret := found.Credential.Secret().Expose()
 			if secret == "" || text(checks.Text(data), found.Location) != secret {
 				t.Error("a location does not enclose the secret")

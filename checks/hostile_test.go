@@ -40,7 +40,7 @@ func TestHostileInput(t *testing.T) {
 	s := scanner(t)
 	for name, unit := range hostile(t) {
 		data := filled(unit, 64<<10)
-		found := s.Scan("file", data)
+		found := scan(s, "file", data)
 		if len(found) > checks.MaxFindings {
 			t.Errorf("%s: %d findings", name, len(found))
 		}
@@ -63,7 +63,7 @@ func BenchmarkHostileInput(b *testing.B) {
 				data := filled(units[name], size)
 				b.SetBytes(int64(size))
 				for b.Loop() {
-					s.Scan("file", data)
+					scan(s, "file", data)
 				}
 			})
 		}

@@ -32,7 +32,7 @@ func TestPasswords(t *testing.T) {
 			"$config['password'] = '" + value + "';",
 			`process.env["DB_PASSWORD"] = "` + value + `"`,
 		} {
-			found := s.Scan("file", []byte(text))
+			found := scan(s, "file", []byte(text))
 			if len(found) != 1 {
 				t.Errorf("%q: found %v, want one", text, ids(found))
 				continue
@@ -49,7 +49,7 @@ func TestPasswords(t *testing.T) {
 		"config.yaml2.yaml", "settings1.database", "getenv2('X')", "user_{0}_pw_{1}", "abababab1212",
 	} {
 		for _, text := range []string{`password = "` + value + `"`, "PASSWORD=" + value, `passwd: '` + value + `'`} {
-			if found := s.Scan("file", []byte(text)); len(found) != 0 {
+			if found := scan(s, "file", []byte(text)); len(found) != 0 {
 				t.Errorf("%q: found %v, want nothing", text, ids(found))
 			}
 		}
@@ -76,7 +76,7 @@ func TestQuiet(t *testing.T) {
 		"postgres://postgres:postgres@localhost:5432/postgres",
 		"sha512-" + hexText(64),
 	} {
-		if found := s.Scan("file", []byte(text)); len(found) != 0 {
+		if found := scan(s, "file", []byte(text)); len(found) != 0 {
 			t.Errorf("%.40q: found %v, want nothing", text, ids(found))
 		}
 	}
@@ -99,7 +99,7 @@ func TestPasswordsOnAdjacentLines(t *testing.T) {
 		"AUTH_TOKEN=" + token(t, "{6:lower}{4:digit}", 3), "PASSWD=", "MAIL_PASSWORD = " + token(t, "{6:lower}{4:digit}", 4)}
 	for _, eol := range []string{"\n", "\r\n"} {
 		for _, end := range []string{"", eol} {
-			found := s.Scan(".env", []byte(strings.Join(lines, eol)+end))
+			found := scan(s, ".env", []byte(strings.Join(lines, eol)+end))
 			var at []int
 			for _, f := range found {
 				at = append(at, f.Line)
@@ -126,7 +126,7 @@ func TestRandomPasswords(t *testing.T) {
 			continue // letters alone are taken for a word
 		}
 		tried++
-		found += len(s.Scan("file", []byte(`password = "`+value+`"`)))
+		found += len(scan(s, "file", []byte(`password = "`+value+`"`)))
 	}
 	if found < 970 {
 		t.Errorf("%d of 1000 random passwords of eight characters are found, want 970", found)
@@ -140,14 +140,14 @@ func TestPasswordsInURLs(t *testing.T) {
 	for _, scheme := range []string{"postgres", "mysql+pymysql", "mongodb+srv", "redis"} {
 		for _, value := range []string{"hunting-here", "testing42x", "mypasswordis7", "correcthorse", "here1234secret", "99887766", "%40dmin-token"} {
 			text := scheme + "://shop:" + value + "@db.acme.net/orders"
-			if f := s.Scan("file", []byte(text)); len(f) != 1 || f[0].Credential.Secret().Expose() != value {
+			if f := scan(s, "file", []byte(text)); len(f) != 1 || f[0].Credential.Secret().Expose() != value {
 				t.Errorf("%s: found %v, want one", text, ids(f))
 			}
 		}
 		for _, value := range []string{"password", "PASSWORD", "your-password", "my_secret_pw", "changeme", "xxxxxxxx", "******", "......",
 			"${PASSWORD}", "$PASSWORD", "{password}", "%(password)s", "%DB_PASSWORD%", "[password]", "shopuser", "example-pw", "supersecret"} {
 			text := scheme + "://shopuser:" + value + "@db.acme.net/orders"
-			if f := s.Scan("file", []byte(text)); len(f) != 0 {
+			if f := scan(s, "file", []byte(text)); len(f) != 0 {
 				t.Errorf("%s: found %v, want nothing", text, ids(f))
 			}
 		}

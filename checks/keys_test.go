@@ -20,7 +20,7 @@ func TestOpenSSHKeys(t *testing.T) {
 	}
 	s := scanner(t)
 	for _, text := range []string{key, key + "\n", strings.ReplaceAll(key, "\n", "\r\n"), `k = "` + strings.ReplaceAll(key, "\n", `\n`) + `"`} {
-		if f := one(t, s.Scan("id_ed25519", []byte(text))); f.Rule.ID != "private-key" {
+		if f := one(t, scan(s, "id_ed25519", []byte(text))); f.Rule.ID != "private-key" {
 			t.Errorf("found %s", f.Rule.ID)
 		}
 	}
@@ -41,7 +41,7 @@ func TestOpenSSHKeyOfTheRealProgram(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if f := one(t, scanner(t).Scan("key", key)); f.Rule.ID != "private-key" {
+		if f := one(t, scan(scanner(t), "key", key)); f.Rule.ID != "private-key" {
 			t.Errorf("%s: found %s", kind, f.Rule.ID)
 		}
 	}

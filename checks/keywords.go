@@ -14,8 +14,9 @@ type matcher struct {
 	shift uint       // log2 of the number of columns
 	next  []uint16   // state<<shift | column → state
 	first uint16     // states from here on end a keyword
-	ends  [][]int    // state − first → the keywords that end there
+	ends  [][]uint16 // state − first → the keywords that end there
 	sizes []int      // keyword → its length
+	most  int        // the length of the longest keyword
 }
 
 // maxStates is how many states fit in the table's entries.
@@ -23,19 +24,20 @@ const maxStates = 1 << 16
 
 // newMatcher builds a matcher of keywords, which are ASCII.
 func newMatcher(keywords []string) (*matcher, error) {
-	t := newTrie()
 	m := new(matcher)
 	columns := 1
+	t := trie{nodes: make([]trieNode, 1, 1+8*len(keywords))}
 	for id, k := range keywords {
 		k = strings.ToLower(k)
 		m.sizes = append(m.sizes, len(k))
+		m.most = max(m.most, len(k))
 		for i := range len(k) {
 			if m.class[k[i]] == 0 {
 				m.class[k[i]] = uint8(columns)
 				columns++
 			}
 		}
-		t.add(k, id)
+		t.add(k, uint16(id))
 	}
 	for upper := byte('A'); upper <= 'Z'; upper++ {
 		m.class[upper] = m.class[upper+'a'-'A']
@@ -44,107 +46,171 @@ func newMatcher(keywords []string) (*matcher, error) {
 		return nil, errors.New("the keywords of all rules need too large a table: load fewer rules")
 	}
 	m.shift = uint(bits.Len(uint(columns - 1)))
-	m.fill(t)
+	m.fill(&t)
 	return m, nil
 }
 
-// find returns the first keyword occurrences at or after data[i:], entered in
-// the given state: the keywords, the index one past their last byte, and the
-// state to go on in. At the end of data it returns no keyword.
-func (m *matcher) find(data []byte, i int, state uint16) (ids []int, end int, next uint16) {
-	table, shift, first := m.next, m.shift, m.first
-	for ; i < len(data); i++ {
-		state = table[int(state)<<shift|int(m.class[data[i]])]
-		if state >= first {
-			return m.ends[state-first], i + 1, state
+// step returns the state that follows after b.
+func (m *matcher) step(state uint16, b byte) uint16 {
+	return m.next[int(state)<<m.shift|int(m.class[b])]
+}
+
+// A hit is one byte of the data after which a keyword ends, or several.
+type hit struct {
+	end   int // one past the keyword's last byte
+	state uint16
+}
+
+const (
+	// lanes is how many parts of a block are gone through at the same time. Each
+	// step waits for the table; four that do not wait for each other take little
+	// longer than one.
+	lanes = 4
+	// minLane is from how many bytes a part is worth it.
+	minLane = 128
+)
+
+// find appends to hits[0] to hits[3], in the order of their places, all hits that
+// end in data[from:to], also of keywords that begin before.
+func (m *matcher) find(hits *[lanes][]hit, data []byte, from, to int) {
+	for i := range hits {
+		hits[i] = hits[i][:0]
+	}
+	n := (to - from) / lanes
+	if n < minLane {
+		hits[0] = m.tail(hits[0], data, from, to, m.warm(data, from))
+		return
+	}
+	p0, p1, p2, p3 := from, from+n, from+2*n, from+3*n
+	s0, s1, s2, s3 := m.warm(data, p0), m.warm(data, p1), m.warm(data, p2), m.warm(data, p3)
+	d0 := data[p0:p1]
+	d1, d2, d3 := data[p1:p2][:len(d0)], data[p2:p3][:len(d0)], data[p3:to][:len(d0)]
+	table, shift, first := m.next, m.shift&15, m.first
+	for i := range d0 {
+		s0 = table[int(s0)<<shift|int(m.class[d0[i]])]
+		s1 = table[int(s1)<<shift|int(m.class[d1[i]])]
+		s2 = table[int(s2)<<shift|int(m.class[d2[i]])]
+		s3 = table[int(s3)<<shift|int(m.class[d3[i]])]
+		if s0 >= first {
+			hits[0] = append(hits[0], hit{p0 + i + 1, s0})
+		}
+		if s1 >= first {
+			hits[1] = append(hits[1], hit{p1 + i + 1, s1})
+		}
+		if s2 >= first {
+			hits[2] = append(hits[2], hit{p2 + i + 1, s2})
+		}
+		if s3 >= first {
+			hits[3] = append(hits[3], hit{p3 + i + 1, s3})
 		}
 	}
-	return nil, i, state
+	hits[3] = m.tail(hits[3], data, p3+n, to, s3)
 }
+
+// warm returns the state that the automaton is in before data[at].
+func (m *matcher) warm(data []byte, at int) (state uint16) {
+	for i := max(0, at-m.most); i < at; i++ {
+		state = m.step(state, data[i])
+	}
+	return state
+}
+
+// tail appends to hits those in data[from:to], entered in a state.
+func (m *matcher) tail(hits []hit, data []byte, from, to int, state uint16) []hit {
+	for i := from; i < to; i++ {
+		if state = m.step(state, data[i]); state >= m.first {
+			hits = append(hits, hit{i + 1, state})
+		}
+	}
+	return hits
+}
+
+// keywords returns the keywords that end in a state.
+func (m *matcher) keywords(state uint16) []uint16 { return m.ends[state-m.first] }
 
 // A trie is the keywords' prefixes as a tree, with the failure links of the
 // automaton.
 type trie struct{ nodes []trieNode }
 
 type trieNode struct {
-	child map[byte]int
-	fail  int
-	ends  []int
+	byte           byte // on the way from the parent
+	child, sibling int  // the first child, the parent's next child; 0 is none
+	fail           int
+	ends           []uint16
 }
 
-func newTrie() *trie { return &trie{nodes: []trieNode{{child: make(map[byte]int)}}} }
+// child returns the child of a node by b, or 0.
+func (t *trie) child(at int, b byte) int {
+	c := t.nodes[at].child
+	for c != 0 && t.nodes[c].byte != b {
+		c = t.nodes[c].sibling
+	}
+	return c
+}
 
 // add inserts a keyword.
-func (t *trie) add(keyword string, id int) {
+func (t *trie) add(keyword string, id uint16) {
 	at := 0
 	for i := range len(keyword) {
-		next, ok := t.nodes[at].child[keyword[i]]
-		if !ok {
+		next := t.child(at, keyword[i])
+		if next == 0 {
 			next = len(t.nodes)
-			t.nodes = append(t.nodes, trieNode{child: make(map[byte]int)})
-			t.nodes[at].child[keyword[i]] = next
+			t.nodes = append(t.nodes, trieNode{byte: keyword[i], sibling: t.nodes[at].child})
+			t.nodes[at].child = next
 		}
 		at = next
 	}
 	t.nodes[at].ends = append(t.nodes[at].ends, id)
 }
 
-// link sets the failure links and returns the nodes in breadth-first order.
-func (t *trie) link() []int {
-	order := []int{0}
+// fill writes the table. A node's row is that of its failure link, but for its
+// own children. States that end a keyword get the highest numbers, so that one
+// comparison tells them.
+func (m *matcher) fill(t *trie) {
+	rows := make([]uint16, len(t.nodes)<<m.shift) // by node
+	order := make([]int, 1, len(t.nodes))         // breadth first
 	for i := 0; i < len(order); i++ {
 		at := order[i]
-		for b, child := range t.nodes[at].child {
-			if at != 0 {
-				t.nodes[child].fail = t.step(t.nodes[at].fail, b)
+		row := rows[at<<m.shift : (at+1)<<m.shift]
+		fail := t.nodes[at].fail
+		if at != 0 {
+			copy(row, rows[fail<<m.shift:])
+			if own := t.nodes[at].ends; len(t.nodes[fail].ends) > 0 {
+				t.nodes[at].ends = append(own[:len(own):len(own)], t.nodes[fail].ends...)
 			}
-			fail := t.nodes[child].fail
-			t.nodes[child].ends = append(t.nodes[child].ends, t.nodes[fail].ends...)
-			order = append(order, child)
+		}
+		for c := t.nodes[at].child; c != 0; c = t.nodes[c].sibling {
+			column := m.class[t.nodes[c].byte]
+			t.nodes[c].fail = int(row[column])
+			row[column] = uint16(c)
+			order = append(order, c)
 		}
 	}
-	return order
+	m.number(t, rows, order)
 }
 
-// step follows byte b from a node, by failure links where there is no child.
-func (t *trie) step(at int, b byte) int {
-	for {
-		if next, ok := t.nodes[at].child[b]; ok {
-			return next
-		}
-		if at == 0 {
-			return 0
-		}
-		at = t.nodes[at].fail
-	}
-}
-
-// fill writes the table. States that end a keyword get the highest numbers, so
-// that one comparison tells them.
-func (m *matcher) fill(t *trie) {
-	order := t.link()
-	number := make([]uint16, len(t.nodes))
-	var quiet, ending []int
-	for _, n := range order {
-		if len(t.nodes[n].ends) == 0 {
-			quiet = append(quiet, n)
-		} else {
-			ending = append(ending, n)
+// number gives the nodes their states and copies their rows.
+func (m *matcher) number(t *trie, rows []uint16, order []int) {
+	state := make([]uint16, len(t.nodes))
+	quiet := 0
+	for _, at := range order {
+		if len(t.nodes[at].ends) == 0 {
+			state[at] = uint16(quiet)
+			quiet++
 		}
 	}
-	m.first = uint16(len(quiet))
-	for i, n := range append(quiet, ending...) {
-		number[n] = uint16(i)
+	m.first = uint16(quiet)
+	for _, at := range order {
+		if ends := t.nodes[at].ends; len(ends) > 0 {
+			state[at] = m.first + uint16(len(m.ends))
+			m.ends = append(m.ends, ends)
+		}
 	}
-	for _, n := range ending {
-		m.ends = append(m.ends, t.nodes[n].ends)
-	}
-	m.next = make([]uint16, len(t.nodes)<<m.shift)
-	for _, n := range order {
-		for b := range 256 {
-			if c := m.class[b]; c != 0 && !(b >= 'A' && b <= 'Z') {
-				m.next[int(number[n])<<m.shift|int(c)] = number[t.step(n, byte(b))]
-			}
+	m.next = make([]uint16, len(rows))
+	for at := range t.nodes {
+		row := m.next[int(state[at])<<m.shift:]
+		for column, to := range rows[at<<m.shift : (at+1)<<m.shift] {
+			row[column] = state[to]
 		}
 	}
 }

@@ -10,10 +10,11 @@ import (
 // hits lists where a matcher finds which keyword.
 func hits(m *matcher, data []byte) [][2]int {
 	var all [][2]int
-	ids, i, state := m.find(data, 0, 0)
-	for ; ids != nil; ids, i, state = m.find(data, i, state) {
-		for _, id := range ids {
-			all = append(all, [2]int{i, id})
+	var found [lanes][]hit
+	m.find(&found, data, 0, len(data))
+	for _, h := range slices.Concat(found[:]...) {
+		for _, id := range m.keywords(h.state) {
+			all = append(all, [2]int{h.end, int(id)})
 		}
 	}
 	slices.SortFunc(all, func(a, b [2]int) int { return slices.Compare(a[:], b[:]) })

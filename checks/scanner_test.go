@@ -66,9 +66,12 @@ func TestScanTellsWhere(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			data := []byte(test.before + pat + test.after)
-			f := one(t, s.Scan("dir/file", data))
+			f := one(t, scan(s, "dir/file", data))
 			want := checks.Location{Path: "dir/file", Line: test.line, Column: test.column,
-				EndLine: test.line, EndColumn: test.column + len(pat)}
+				EndLine: test.line, EndColumn: test.column + len(pat), CharColumn: test.column, EndCharColumn: test.column + len(pat)}
+			if test.name == "columns count bytes" {
+				want.CharColumn, want.EndCharColumn = want.CharColumn-1, want.EndCharColumn-1
+			}
 			if diff := cmp.Diff(want, f.Location); diff != "" {
 				t.Errorf("location (-want +got):\n%s", diff)
 			}
@@ -87,11 +90,11 @@ func TestScanAnywhere(t *testing.T) {
 		t.Run(r.ID, func(t *testing.T) {
 			for seed := range byte(seeds) {
 				example, _ := expand(t, r, r.Examples[0], seed)
-				want := one(t, s.Scan("file", []byte(example))).Credential.Secret().Expose()
+				want := one(t, scan(s, "file", []byte(example))).Credential.Secret().Expose()
 				for _, eol := range []string{"\n", "\r\n"} {
 					junk := junkBefore(seed)
 					data := join(junk, eol, strings.ReplaceAll(example, "\n", eol), eol, junk)
-					f := one(t, s.Scan("file", data))
+					f := one(t, scan(s, "file", data))
 					value := f.Credential.Secret().Expose()
 					if strings.ReplaceAll(value, "\r\n", "\n") != want {
 						t.Errorf("seed %d: another value", seed)
@@ -113,13 +116,13 @@ func TestScanBesideEscapes(t *testing.T) {
 	tried := 0
 	for _, r := range catalogue(t) {
 		_, sample := expand(t, r, "", 1)
-		if found := s.Scan("file", []byte(sample)); len(found) != 1 || found[0].Rule.ID != r.ID {
+		if found := scan(s, "file", []byte(sample)); len(found) != 1 || found[0].Rule.ID != r.ID {
 			continue
 		}
 		tried++
 		for _, before := range []string{`\n`, `\r\n`, `\t`, "%3D", "%0a", `\u0026`, `\u003c`, "\x1b[31m", "\x1b[1;31m"} {
 			for _, after := range []string{"", `\n`, "%26", `\u0026`, "\x1b[0m"} {
-				found := s.Scan("file", join("key", before, sample, after))
+				found := scan(s, "file", join("key", before, sample, after))
 				if len(found) != 1 || found[0].Credential.Secret().Expose() != sample {
 					t.Errorf("%s between %q and %q: found %v", r.ID, before, after, ids(found))
 				}
@@ -155,18 +158,18 @@ func TestScanOncePerSecret(t *testing.T) {
 		"postgres://shop:" + pat + "@db.acme.net/orders",
 		`api_key: '` + pat + `'`,
 	} {
-		f := one(t, s.Scan("file", []byte(text)))
+		f := one(t, scan(s, "file", []byte(text)))
 		if f.Rule.ID != "github-pat" {
 			t.Errorf("%s won over github-pat", f.Rule.ID)
 		}
 	}
-	twice := s.Scan("file", []byte(pat+" and "+pat))
+	twice := scan(s, "file", []byte(pat+" and "+pat))
 	if len(twice) != 2 || twice[0].Fingerprint != twice[1].Fingerprint || twice[0].Column >= twice[1].Column {
 		t.Errorf("the same token at two places: found %v", ids(twice))
 	}
 	// An installation token holds a JSON Web Token; the longer one wins.
 	long := token(t, "ghs_{7:digit}_{jwt}", 1)
-	if f := one(t, s.Scan("file", []byte(long))); f.Rule.ID != "github-installation-token" {
+	if f := one(t, scan(s, "file", []byte(long))); f.Rule.ID != "github-installation-token" {
 		t.Errorf("%s won over github-installation-token", f.Rule.ID)
 	}
 }
@@ -177,7 +180,7 @@ func TestScanOrdersFindings(t *testing.T) {
 		example, _ := expand(t, r, r.Examples[0], byte(i))
 		file.WriteString(example + strings.Repeat("\n", 8))
 	}
-	found := scanner(t).Scan("file", []byte(file.String()))
+	found := scan(scanner(t), "file", []byte(file.String()))
 	if len(found) != len(catalogue(t)) {
 		t.Fatalf("found %d in one file, want %d: %v", len(found), len(catalogue(t)), ids(found))
 	}
@@ -201,7 +204,7 @@ func TestScanBelievesNoCut(t *testing.T) {
 	} {
 		for pad := range 16 {
 			data := strings.Repeat(" ", pad*40) + token(t, template, byte(pad))
-			if found := s.Scan("file", []byte(data)); len(found) != 0 {
+			if found := scan(s, "file", []byte(data)); len(found) != 0 {
 				t.Errorf("%s: found %v in a longer word", template, ids(found))
 			}
 		}
@@ -222,7 +225,7 @@ func TestScanPairsAWSKeys(t *testing.T) {
 		"on one line":         `{"id":"%s","key":"%s"},{"id":"%s","key":"%s"}`,
 	} {
 		t.Run(name, func(t *testing.T) {
-			found := s.Scan("credentials", fmt.Appendf(nil, file, id[0], secret[0], id[1], secret[1]))
+			found := scan(s, "credentials", fmt.Appendf(nil, file, id[0], secret[0], id[1], secret[1]))
 			if len(found) != 2 {
 				t.Fatalf("found %v, want two pairs", ids(found))
 			}
@@ -239,7 +242,7 @@ func TestScanPairsAWSKeys(t *testing.T) {
 // put together here so that nobody's scanner finds it in this file.
 func TestScanPassesOverDocumentedKeys(t *testing.T) {
 	data := join("aws_access_key_id = AKIA", "IOSFODNN7EXAMPLE\naws_secret_access_key = wJalrXUtnFEMI/K7MDENG/", "bPxRfiCYEXAMPLEKEY\n")
-	if found := scanner(t).Scan("credentials", data); len(found) > 0 {
+	if found := scan(scanner(t), "credentials", data); len(found) > 0 {
 		t.Errorf("found %v in the documentation's example", ids(found))
 	}
 }
@@ -250,7 +253,7 @@ func TestScanPassesOverWhatIsNoKey(t *testing.T) {
 	secret := token(t, "{40:base64}", 1)
 	file := "commit " + token(t, "{40:hex}", 1) + "\nid " + token(t, "AKIA{16:base32}", 1) +
 		"\ncommit " + token(t, "{40:hex}", 2) + "\nsecret " + secret + "\n"
-	if f := one(t, scanner(t).Scan("file", []byte(file))); f.Credential.Secret().Expose() != secret {
+	if f := one(t, scan(scanner(t), "file", []byte(file))); f.Credential.Secret().Expose() != secret {
 		t.Error("the commit's id was taken for the secret")
 	}
 }
@@ -258,7 +261,7 @@ func TestScanPassesOverWhatIsNoKey(t *testing.T) {
 func TestScanKeepsParts(t *testing.T) {
 	s := scanner(t)
 	file := "postgres://shop:" + token(t, "{6:lower}{4:digit}", 1) + "@db.acme.net:5000/orders"
-	parts := one(t, s.Scan("file", []byte(file))).Credential.Parts
+	parts := one(t, scan(s, "file", []byte(file))).Credential.Parts
 	got := map[string]string{}
 	for name, part := range parts {
 		if name != checks.PartSecret {
@@ -274,7 +277,7 @@ func TestScanKeepsParts(t *testing.T) {
 func TestScanHidesSecretsInPaths(t *testing.T) {
 	s := scanner(t)
 	pat, other := token(t, githubPAT, 1), token(t, githubPAT, 2)
-	f := one(t, s.Scan("backup/"+pat+"/"+other+".txt", []byte("token: "+pat)))
+	f := one(t, scan(s, "backup/"+pat+"/"+other+".txt", []byte("token: "+pat)))
 	if f.Path != "backup/[redacted]/[redacted].txt" {
 		t.Error("a path tells a secret")
 	}
@@ -284,13 +287,13 @@ func TestRedactedTellsNothing(t *testing.T) {
 	s := scanner(t)
 	for _, r := range catalogue(t) {
 		example, _ := expand(t, r, r.Examples[0], 3)
-		f := one(t, s.Scan("file", []byte(example)))
+		f := one(t, scan(s, "file", []byte(example)))
 		public, hidden := strings.CutSuffix(f.Redacted, strings.Repeat("*", 12))
 		if !hidden && strings.Trim(f.Redacted, "*") != "" || !strings.HasPrefix(r.Sample, public) {
 			t.Errorf("%s: redacted is %q", r.ID, f.Redacted)
 		}
 	}
-	if got := one(t, s.Scan("file", []byte(token(t, githubPAT, 1)))).Redacted; got != "ghp_************" {
+	if got := one(t, scan(s, "file", []byte(token(t, githubPAT, 1)))).Redacted; got != "ghp_************" {
 		t.Errorf("redacted is %q, want ghp_ and twelve asterisks", got)
 	}
 }
@@ -301,7 +304,7 @@ func TestScanRefusesWrongChecksums(t *testing.T) {
 	for i := 4; i < len(pat); i++ {
 		wrong := bytes.Clone(pat)
 		wrong[i] = map[bool]byte{true: 'b', false: 'a'}[wrong[i] == 'a']
-		if found := s.Scan("file", wrong); len(found) != 0 {
+		if found := scan(s, "file", wrong); len(found) != 0 {
 			t.Errorf("found %v with character %d changed", ids(found), i)
 		}
 	}
@@ -313,7 +316,7 @@ func TestScannerIsForMany(t *testing.T) {
 	for i := range byte(8) {
 		data := []byte(strings.Repeat("x = "+token(t, githubPAT, i)+"\n", 100))
 		group.Go(func() {
-			if found := s.Scan("file", data); len(found) != 100 {
+			if found := scan(s, "file", data); len(found) != 100 {
 				t.Errorf("found %d, want 100", len(found))
 			}
 		})

@@ -25,18 +25,18 @@ func TestScanUTF16(t *testing.T) {
 	pat := token(t, githubPAT, 1)
 	for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
 		data := encoded(order, "grün 😀\r\nkey = "+pat+"\r\n")
-		f := one(t, s.Scan("file", data))
+		f := one(t, scan(s, "file", data))
 		if f.Line != 2 || f.Column != 7 || f.EndColumn != 47 || text(checks.Text(data), f.Location) != pat {
 			t.Errorf("%v: found at %d:%d to %d", order, f.Line, f.Column, f.EndColumn)
 		}
 		odd := append(encoded(order, "key = "+pat), 'x')
-		one(t, s.Scan("file", odd))
+		one(t, scan(s, "file", odd))
 		lone := append(encoded(order, "key = "+pat), encoded(order, "")...)
-		one(t, s.Scan("file", order.AppendUint16(lone, 0xD800)))
+		one(t, scan(s, "file", order.AppendUint16(lone, 0xD800)))
 	}
 	// What only begins like UTF-16 is scanned as it is, too.
 	mixed := append(encoded(binary.LittleEndian, "key = "+pat+"\n"), "\n"+token(t, githubPAT, 2)...)
-	if found := s.Scan("file", mixed); len(found) != 2 {
+	if found := scan(s, "file", mixed); len(found) != 2 {
 		t.Errorf("found %v, want two", ids(found))
 	}
 	if plain := []byte("plain"); &checks.Text(plain)[0] != &plain[0] {
@@ -70,14 +70,14 @@ func TestHide(t *testing.T) {
 func TestScanListsSoMany(t *testing.T) {
 	s := scanner(t)
 	line := "key = " + token(t, githubPAT, 1) + "\n"
-	found, more := s.Examine("file", []byte(strings.Repeat(line, checks.MaxFindings)))
-	if len(found) != checks.MaxFindings || more {
-		t.Errorf("%d findings, more: %v", len(found), more)
+	found, err := s.Examine("file", []byte(strings.Repeat(line, checks.MaxFindings)))
+	if len(found) != checks.MaxFindings || err != nil {
+		t.Errorf("%d findings, %v", len(found), err)
 	}
 	for _, n := range []int{checks.MaxFindings + 1, 20 * checks.MaxFindings} {
-		found, more := s.Examine("file", []byte(strings.Repeat(line, n)))
-		if len(found) != checks.MaxFindings || !more {
-			t.Fatalf("%d tokens: %d findings, more: %v", n, len(found), more)
+		found, err := s.Examine("file", []byte(strings.Repeat(line, n)))
+		if len(found) != checks.MaxFindings || err == nil {
+			t.Fatalf("%d tokens: %d findings, %v", n, len(found), err)
 		}
 		if last := found[len(found)-1]; last.Line != checks.MaxFindings {
 			t.Errorf("the last one is in line %d: they are not the first ones", last.Line)
@@ -106,8 +106,8 @@ func TestScanSaysThatItStopped(t *testing.T) {
 		t.Fatal(err)
 	}
 	line := "key = " + token(t, githubPAT, 1) + "\n"
-	found, more := s.Examine("file", []byte(strings.Repeat(line, checks.MaxFindings-1)))
-	if !more || len(found) >= checks.MaxFindings {
-		t.Errorf("%d findings, more: %v; want fewer than %d, and more", len(found), more, checks.MaxFindings)
+	found, err := s.Examine("file", []byte(strings.Repeat(line, checks.MaxFindings-1)))
+	if err == nil || len(found) >= checks.MaxFindings {
+		t.Errorf("%d findings, %v; want fewer than %d, and an error", len(found), err, checks.MaxFindings)
 	}
 }

@@ -24,6 +24,9 @@ func Catalogue() ([]*Rule, error) {
 	if err != nil {
 		return nil, err
 	}
+	for _, p := range providers {
+		p.builtin = true
+	}
 	return Flatten(providers), nil
 }
 

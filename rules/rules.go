@@ -7,6 +7,8 @@
 // The package knows; it does nothing. It opens no connection and reads no clock.
 package rules
 
+import "slices"
+
 // A Provider is one file of the catalogue: the kinds of credential that one
 // company or product hands out.
 type Provider struct {
@@ -20,6 +22,14 @@ type Provider struct {
 	Base string `yaml:"base"`
 
 	Rules []*Rule `yaml:"rules"`
+
+	builtin bool // it came with the program
+}
+
+// Builtin reports whether the rule came with the program, so that tests have
+// linted and compiled it.
+func (r *Rule) Builtin() bool {
+	return r.Provider != nil && r.Provider.builtin && slices.Contains(r.Provider.Rules, r) // and is no changed copy
 }
 
 // A Rule describes one kind of credential.

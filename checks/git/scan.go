@@ -354,7 +354,8 @@ func (s *scan) readAll(ctx context.Context, places []place) error {
 
 // inspect scans one blob and returns nil when nothing is in it.
 func (s *scan) inspect(path string, data []byte) *blob {
-	findings, more := s.scanner.Examine(path, data)
+	findings, err := s.scanner.Examine(path, data)
+	more := err != nil
 	if len(findings) == 0 {
 		return nil
 	}

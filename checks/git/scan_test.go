@@ -316,7 +316,7 @@ func TestFindingIsSigned(t *testing.T) {
 	}
 	got := result.Findings[0].Location
 	want := checks.Location{
-		Path: "a.txt", Line: 1, Column: 7, EndLine: 1, EndColumn: 47,
+		Path: "a.txt", Line: 1, Column: 7, EndLine: 1, EndColumn: 47, CharColumn: 7, EndCharColumn: 47,
 		Commit: commit, Author: "Ada Lovelace <ada@example.com>",
 		Date: time.Unix(1700000000, 0).In(time.FixedZone("", 90*60)),
 	}

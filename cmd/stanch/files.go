@@ -234,7 +234,8 @@ func scanReader(path string, r io.Reader, size int64, scanner *checks.Scanner) f
 	}
 	result := fileResult{path: path, bytes: n, packed: packed(content.Bytes())}
 	data := checks.Text(content.Bytes())
-	result.findings, result.more = scanner.Examine(filepath.ToSlash(path), data)
+	result.findings, err = scanner.Examine(filepath.ToSlash(path), data)
+	result.more = err != nil
 	lines := lineStarts{data: data, line: 1}
 	for _, f := range result.findings {
 		start := lines.column(f.Line, f.Column)

@@ -1,0 +1,147 @@
+package checks
+
+import (
+	"cmp"
+	"slices"
+)
+
+const (
+	// MaxFindings is how many findings of one file are listed, the first ones. Who
+	// leaks more than a thousand in a file needs no list, and a list without end
+	// would let one file fill the memory and every report.
+	MaxFindings = 1000
+	// maxCandidates is how much of one text is taken for a credential before the
+	// scan of it ends. Several rules may claim the same text.
+	maxCandidates = 16 * MaxFindings
+)
+
+// What may be spent on one text, in bytes looked at, so that no file takes for
+// ever. Ordinary text takes less than a byte for each of its own, and the densest
+// that anybody wrote some ten; what takes more was made to.
+const (
+	leastEffort   = 32 << 20 // whatever the text's length
+	effortPerByte = 64
+	// patternEffort is what a byte costs that a regular expression looks at, in
+	// bytes that an automaton looks at.
+	patternEffort = 32
+)
+
+// A search looks for candidates in one text at a time. It keeps what it needs for
+// that between texts, so that clean ones cost no allocation.
+type search struct {
+	*Scanner
+	hits    [lanes][]hit
+	open    []window  // rule → its window that may still grow
+	opened  []uint16  // the rules that have one
+	matches [][][]int // rule with companions → its matches
+	found   []candidate
+	effort  int // what is left to spend
+	dropped bool
+}
+
+// A window is a part of the data that a rule's pattern is tried on.
+type window struct{ start, end int }
+
+func newSearch(s *Scanner) *search {
+	return &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][][]int, len(s.rules))}
+}
+
+// borrow returns a search that nobody else uses until it is given back.
+func (s *Scanner) borrow() *search { return s.searches.Get().(*search) }
+
+func (s *Scanner) giveBack(x *search) {
+	clear(x.found) // no secret stays behind
+	x.found = x.found[:0]
+	s.searches.Put(x)
+}
+
+// block is how many bytes are searched for keywords at a time: they are still in
+// the processor's cache when patterns are tried.
+const block = 32 << 10
+
+// look finds everything in data that some rule takes for a credential. When spent
+// afterwards, that may not be everything.
+func (x *search) look(data []byte) {
+	clear(x.found)
+	x.found, x.dropped = x.found[:0], false
+	x.effort = leastEffort + effortPerByte*len(data)
+	for from := 0; from < len(data) && !x.spent(); from += block {
+		x.matcher.find(&x.hits, data, from, min(len(data), from+block))
+		for _, lane := range x.hits {
+			for _, h := range lane {
+				for _, id := range x.matcher.keywords(h.state) {
+					x.consider(data, id, h.end)
+				}
+			}
+		}
+	}
+	for _, r := range x.opened {
+		x.try(r, data, x.open[r])
+		x.open[r] = window{}
+		if m := x.matches[r]; m != nil {
+			x.matches[r] = nil
+			x.found = x.rules[r].judge(x.found, data, m)
+		}
+	}
+	x.opened = x.opened[:0]
+}
+
+// spent reports whether the search ended before it had seen everything.
+func (x *search) spent() bool { return x.dropped || x.effort < 0 }
+
+// consider asks the rules that have a keyword whether they can match around its
+// occurrence that ends at data[end].
+func (x *search) consider(data []byte, keyword uint16, end int) {
+	start := end - x.matcher.sizes[keyword]
+	for _, r := range x.users[keyword] {
+		if x.effort < 0 {
+			return
+		}
+		c := &x.rules[r]
+		a := c.expressions().anchor
+		last, ok := a.follow(data, start, end, min(len(data), end+c.reach))
+		x.effort -= last - start
+		if ok {
+			x.widen(r, data, window{max(0, start-a.lead-1), min(len(data), last+1)})
+		}
+	}
+}
+
+// widen notes that a rule is to be tried on a window: together with the one noted
+// before where they touch, else after that.
+func (x *search) widen(r uint16, data []byte, next window) {
+	w := &x.open[r]
+	switch {
+	case w.end == 0:
+		x.opened = append(x.opened, r)
+		*w = next
+	case next.start <= w.end:
+		*w = window{min(w.start, next.start), max(w.end, next.end)}
+	default:
+		x.try(r, data, *w)
+		*w = next
+	}
+}
+
+// try appends what a rule's pattern finds in the window w of data. Where a match
+// has companions, its neighbours must be known first: these wait for the end.
+func (x *search) try(r uint16, data []byte, w window) {
+	if x.spent() {
+		return
+	}
+	x.effort -= patternEffort * (w.end - w.start)
+	c := &x.rules[r]
+	matches := c.match(data, w)
+	if len(c.Detect.Companions) == 0 {
+		x.found = c.judge(x.found, data, matches)
+		x.dropped = len(x.found) > maxCandidates
+		return
+	}
+	x.matches[r] = append(x.matches[r], matches...)
+	x.dropped = len(x.matches[r]) > maxCandidates
+}
+
+// sorted puts candidates into the order of their places.
+func sorted(all []candidate) {
+	slices.SortFunc(all, func(a, b candidate) int { return cmp.Or(cmp.Compare(a.start, b.start), cmp.Compare(a.end, b.end)) })
+}
