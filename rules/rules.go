@@ -108,6 +108,47 @@ type Detect struct {
 	// that a value is a password, as in a URL, only what is a stand-in as a whole
 	// is sorted out.
 	Exact bool `yaml:"exact"`
+
+	// Group, when positive, is the number of the group of Pattern that is the
+	// credential, in place of the one named "secret".
+	Group int `yaml:"group"`
+	// Path is an RE2 expression of the paths that the rule is for, all when empty.
+	// A rule that has neither Pattern nor Value reports the files themselves.
+	Path string `yaml:"path"`
+	// Allow lists what the rule finds and nobody wants to hear of.
+	Allow []Allow `yaml:"allow"`
+	// Required names rules of which each must have found something near a finding
+	// of this one; without it there is no finding.
+	Required []Requirement `yaml:"required"`
+	// SkipReport keeps the rule's findings out of reports: they only serve other
+	// rules as what these require.
+	SkipReport bool `yaml:"skip_report"`
+}
+
+// An Allow says which findings are no leak. One of its criteria suffices, unless
+// All is set.
+type Allow struct {
+	Description string   `yaml:"description"`
+	Rules       []string `yaml:"rules"` // the ids of the rules it is for, all when empty; only where no rule holds it
+	// All requires that each kind of criterion that is given holds.
+	All     bool     `yaml:"all"`
+	Commits []string `yaml:"commits"` // full ids of commits, in hexadecimal
+	Paths   []string `yaml:"paths"`   // RE2, found somewhere in the path
+	Regexes []string `yaml:"regexes"` // RE2, found somewhere in the target
+	// Target is what Regexes look at: the "secret", which is meant when it is empty,
+	// the whole "match", or the "line".
+	Target    string   `yaml:"target"`
+	Stopwords []string `yaml:"stopwords"` // in the secret, whatever their letter case
+	// Expression is a condition that holds for what is allowed, in the language that
+	// package checks describes at Allowlist.
+	Expression string `yaml:"expression"`
+}
+
+// A Requirement is a rule that must have found something near a finding.
+type Requirement struct {
+	ID            string `yaml:"id"`
+	WithinLines   *int   `yaml:"within_lines"`   // how many lines away at most; anywhere in the file when nil
+	WithinColumns *int   `yaml:"within_columns"` // and how many columns
 }
 
 // A Companion is another part of a credential of several parts, such as the
