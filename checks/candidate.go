@@ -16,14 +16,46 @@ type candidate struct {
 	parts      map[string]Secret
 }
 
-// match returns where the rule's pattern matches in the window w of data.
-func (c *compiled) match(data []byte, w window) [][]int {
-	return within(c.expressions().pattern, data, w)
+// A match is where a rule's pattern matches, or where a value is given that its
+// Value describes.
+type match struct {
+	window
+	groups []int    // of the pattern, as the regular expression returns them
+	given  assigned // of a rule with a Value
+}
+
+// match appends where the rule's pattern matches in the window w of data.
+func (c *compiled) match(all []match, data []byte, w window) []match {
+	for _, m := range within(c.expressions().pattern, data, w) {
+		all = append(all, match{window: window{m[0], m[1]}, groups: m})
+	}
+	return all
+}
+
+// accept returns the match if the rule may be about a value, given to such a name.
+func (c *compiled) accept(data []byte, a assigned) (match, bool) {
+	e := c.expressions()
+	if n := a.value.end - a.value.start; n < e.least {
+		return match{}, false
+	}
+	if e.names != nil && !e.names.MatchString(plain(string(data[a.within.start:a.within.end])+string(data[a.name.start:a.name.end]))) {
+		return match{}, false
+	}
+	value := data[a.value.start:a.value.end]
+	if !e.pattern.Match(value) {
+		// In prose, URLs and templates a sign may follow that is no part of it.
+		cut := bytes.IndexAny(value, "%:!$*@")
+		if cut < e.least || !e.pattern.Match(value[:cut]) {
+			return match{}, false
+		}
+		a.value.end = a.value.start + cut
+	}
+	return match{window: window{a.name.start, a.value.end}, given: a}, true
 }
 
 // judge appends to found what of a rule's matches in data are credentials, with
 // their companions. It stops after a few more than maxCandidates.
-func (c *compiled) judge(found []candidate, data []byte, matches [][]int) []candidate {
+func (c *compiled) judge(found []candidate, data []byte, matches []match) []candidate {
 	e := c.expressions()
 	near := c.near(e, data, matches)
 	for i, m := range matches {
@@ -31,24 +63,21 @@ func (c *compiled) judge(found []candidate, data []byte, matches [][]int) []cand
 			break
 		}
 		parts := make(map[string]Secret, 1+len(e.companions))
-		start, end := c.groups(e.pattern, parts, data, m)
+		at := c.groups(e.pattern, parts, data, m)
 		secret, ok := companionsOf(near, parts, data, i)
 		if !ok {
 			continue
 		}
 		if secret.end > 0 {
-			start, end = secret.start, secret.end
+			at = secret
 		}
 		value := parts[PartSecret].Expose()
 		name := cmp.Or(parts[partName], parts[partUser])
 		if value == "" || !credible(&c.Detect, name.Expose(), value) {
 			continue
 		}
-		if e.names != nil && !e.names.MatchString(plain(name.Expose())) {
-			continue
-		}
 		delete(parts, partName)
-		found = append(found, candidate{c, start, end, parts})
+		found = append(found, candidate{c, at.start, at.end, parts})
 	}
 	return found
 }
@@ -77,21 +106,27 @@ func within(pattern *regexp.Regexp, data []byte, w window) [][]int {
 	})
 }
 
-// groups fills parts from the named groups of a match, and returns where the
-// secret stands: the group of that name, or the whole match.
-func (c *compiled) groups(pattern *regexp.Regexp, parts map[string]Secret, data []byte, m []int) (start, end int) {
+// groups fills parts from a match, and returns where the secret stands: the group
+// of that name, the value that is given, or the whole match.
+func (c *compiled) groups(pattern *regexp.Regexp, parts map[string]Secret, data []byte, m match) window {
+	if m.groups == nil {
+		v, n := m.given.value, m.given.name
+		parts[PartSecret] = NewSecret(string(data[v.start:v.end]))
+		parts[partName] = NewSecret(string(data[n.start:n.end]))
+		return v
+	}
 	for i, name := range pattern.SubexpNames() {
-		if name != "" && m[2*i] >= 0 {
-			parts[name] = NewSecret(string(data[m[2*i]:m[2*i+1]]))
+		if name != "" && m.groups[2*i] >= 0 {
+			parts[name] = NewSecret(string(data[m.groups[2*i]:m.groups[2*i+1]]))
 		}
 	}
-	start, end = m[0], m[1]
 	if i := pattern.SubexpIndex(PartSecret); i >= 0 {
-		start, end = m[2*i], m[2*i+1]
-	} else if !c.secretBeside() {
-		parts[PartSecret] = NewSecret(string(data[start:end]))
+		return window{m.groups[2*i], m.groups[2*i+1]}
 	}
-	return start, end
+	if !c.secretBeside() {
+		parts[PartSecret] = NewSecret(string(data[m.start:m.end]))
+	}
+	return m.window
 }
 
 // secretBeside reports whether a companion is the secret, and the pattern only
@@ -106,7 +141,7 @@ func (c *compiled) secretBeside() bool {
 }
 
 // near prepares the search for the rule's companions beside matches.
-func (c *compiled) near(e *expressions, data []byte, matches [][]int) []companionPattern {
+func (c *compiled) near(e *expressions, data []byte, matches []match) []companionPattern {
 	if len(matches) == 0 {
 		return nil
 	}
@@ -151,7 +186,7 @@ type companionPattern struct {
 	*regexp.Regexp
 	group      int           // the value's
 	judge      *rules.Detect // what the value must satisfy, if it is the secret
-	matches    [][]int
+	matches    []match
 	comesFirst bool // the text keeps companions before their matches
 }
 
@@ -166,8 +201,8 @@ func (p companionPattern) nearest(data []byte, i int) *window {
 	case after == nil:
 		return before
 	}
-	up := bytes.Count(data[before.end:p.matches[i][0]], []byte{'\n'})
-	down := bytes.Count(data[p.matches[i][1]:after.start], []byte{'\n'})
+	up := bytes.Count(data[before.end:p.matches[i].start], []byte{'\n'})
+	down := bytes.Count(data[p.matches[i].end:after.start], []byte{'\n'})
 	if up < down || up == down && p.comesFirst {
 		return before
 	}
@@ -178,13 +213,13 @@ func (p companionPattern) nearest(data []byte, i int) *window {
 // with no other of matches between, whose companion it would be.
 func (p companionPattern) beside(data []byte, i int) (before, after *window) {
 	matches := p.matches
-	region := neighbourhood(data, matches[i][0], matches[i][1], p.Within)
-	up, down := window{region.start, matches[i][0]}, window{matches[i][1], region.end}
+	region := neighbourhood(data, matches[i].start, matches[i].end, p.Within)
+	up, down := window{region.start, matches[i].start}, window{matches[i].end, region.end}
 	if i > 0 {
-		up.start = max(up.start, matches[i-1][1])
+		up.start = max(up.start, matches[i-1].end)
 	}
 	if i+1 < len(matches) {
-		down.end = min(down.end, matches[i+1][0])
+		down.end = min(down.end, matches[i+1].start)
 	}
 	if found := p.in(data, up); len(found) > 0 {
 		before = &found[len(found)-1]

@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"sync"
@@ -34,10 +35,14 @@ import (
 type Scanner struct {
 	key      FingerprintKey
 	matcher  *matcher
-	users    [][]uint16 // keyword → the rules that have it
+	users    []users // of each keyword
 	rules    []compiled
 	searches sync.Pool // of *search, for this scanner
 }
+
+// Users are the rules that have a keyword: those with a Pattern, and those with a
+// Value.
+type users struct{ patterns, values []uint16 }
 
 // A compiled rule is a rule ready to match.
 type compiled struct {
@@ -50,8 +55,9 @@ type compiled struct {
 
 // Expressions are what a rule matches with.
 type expressions struct {
-	anchor     *anchor
-	pattern    *regexp.Regexp
+	anchor     *anchor          // of Detect.Pattern
+	pattern    *regexp.Regexp   // Detect.Pattern, or Detect.Value for the whole of one
+	least      int              // the length of the shortest Detect.Value
 	companions []*regexp.Regexp // in the order of Detect.Companions
 	names      *regexp.Regexp   // Detect.Names, or nil
 }
@@ -93,9 +99,13 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 				id = len(keywords)
 				index[k] = id
 				keywords = append(keywords, k)
-				s.users = append(s.users, nil)
+				s.users = append(s.users, users{})
 			}
-			s.users[id] = append(s.users[id], uint16(i))
+			of := &s.users[id].patterns
+			if r.Detect.Value != "" {
+				of = &s.users[id].values
+			}
+			*of = append(*of, uint16(i))
 		}
 	}
 	m, err := newMatcher(keywords)
@@ -104,16 +114,6 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 	}
 	s.matcher = m
 	return s, nil
-}
-
-// assigned is the pattern of an assignment to a name that holds one of d's keywords.
-func assigned(d *rules.Detect) string {
-	var words []string
-	for _, k := range d.Keywords {
-		words = append(words, regexp.QuoteMeta(k))
-	}
-	return `(?i:(?P<name>[0-9a-z_.-]{0,40}(?:` + strings.Join(words, "|") + `)[0-9a-z_. -]{0,40}?))(?:\\?["'\x60\]]){0,3}[ \t]{0,16}(?::=|=>|[=:,(>]|%3[Dd]|[ \t]is[ \t])[ \t]{0,16}(?:\\?["'\x60]){0,3}` +
-		`(?P<secret>` + d.Value + `)(?:[^0-9A-Za-z_+/=-]|$)`
 }
 
 // prepare makes c ready to match the rule r.
@@ -142,13 +142,15 @@ func (c *compiled) prepare(r *rules.Rule) error {
 
 // compile makes the expressions of a rule.
 func compile(d *rules.Detect) (*expressions, error) {
-	source := cmp.Or(d.Pattern, assigned(d))
-	pattern, err := regexp.Compile(source)
-	if err != nil {
-		return nil, fmt.Errorf("pattern: %w", err)
+	e := new(expressions)
+	var err error
+	if d.Value != "" {
+		e.pattern, err = regexp.Compile(`^(?:` + d.Value + `)$`)
+		e.least = rules.Shortest(d.Value)
+	} else if e.pattern, err = regexp.Compile(bounded(d.Pattern)); err == nil {
+		e.anchor, err = newAnchor(e.pattern.String(), d.Keywords)
 	}
-	e := &expressions{pattern: pattern}
-	if e.anchor, err = newAnchor(source, d.Keywords); err != nil {
+	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
 	}
 	if d.Names != "" {
@@ -167,6 +169,31 @@ func compile(d *rules.Detect) (*expressions, error) {
 		e.companions = append(e.companions, p)
 	}
 	return e, nil
+}
+
+// escapes are what a letter before a value may belong to, so that the value begins
+// there although a word seems to go on: \n in a string, %0A in a URL, \u0026 in
+// JSON, a terminal's colours.
+const escapes = `(?:\b|\\[nrtbf]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f]{2}|\x1b\[[0-9;]{0,16}m)`
+
+// bounded returns the pattern with escapes in the place of the \b that it may begin
+// with.
+func bounded(pattern string) string {
+	rest, found := strings.CutPrefix(pattern, `\b`)
+	if !found {
+		rest, found = strings.CutPrefix(pattern, `(?:\b|\\[nrt])`)
+	}
+	if !found {
+		return pattern
+	}
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil || tree.Op != syntax.OpConcat {
+		return pattern
+	}
+	if slices.Contains(tree.CapNames(), PartSecret) {
+		return escapes + rest
+	}
+	return escapes + "(?P<" + PartSecret + ">" + rest + ")"
 }
 
 // Hide returns text with "[redacted]" for every credential in it. It is for what

@@ -31,9 +31,11 @@ const (
 type search struct {
 	*Scanner
 	hits    [lanes][]hit
-	open    []window  // rule → its window that may still grow
-	opened  []uint16  // the rules that have one
-	matches [][][]int // rule with companions → its matches
+	open    []window   // rule → its window that may still grow
+	opened  []uint16   // the rules that have one
+	matches [][]match  // rule with companions → its matches
+	given   []assigned // to the name that a keyword stands in
+	one     []match
 	found   []candidate
 	effort  int // what is left to spend
 	dropped bool
@@ -43,7 +45,7 @@ type search struct {
 type window struct{ start, end int }
 
 func newSearch(s *Scanner) *search {
-	return &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][][]int, len(s.rules))}
+	return &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][]match, len(s.rules))}
 }
 
 // borrow returns a search that nobody else uses until it is given back.
@@ -76,8 +78,10 @@ func (x *search) look(data []byte) {
 		}
 	}
 	for _, r := range x.opened {
-		x.try(r, data, x.open[r])
-		x.open[r] = window{}
+		if w := x.open[r]; w.end > 0 {
+			x.try(r, data, w)
+			x.open[r] = window{}
+		}
 		if m := x.matches[r]; m != nil {
 			x.matches[r] = nil
 			x.found = x.rules[r].judge(x.found, data, m)
@@ -93,7 +97,8 @@ func (x *search) spent() bool { return x.dropped || x.effort < 0 }
 // occurrence that ends at data[end].
 func (x *search) consider(data []byte, keyword uint16, end int) {
 	start := end - x.matcher.sizes[keyword]
-	for _, r := range x.users[keyword] {
+	users := &x.users[keyword]
+	for _, r := range users.patterns {
 		if x.effort < 0 {
 			return
 		}
@@ -105,6 +110,20 @@ func (x *search) consider(data []byte, keyword uint16, end int) {
 			x.widen(r, data, window{max(0, start-a.lead-1), min(len(data), last+1)})
 		}
 	}
+	if len(users.values) == 0 || x.spent() {
+		return
+	}
+	x.given = assignments(x.given[:0], data, start, end)
+	x.effort -= maxNested
+	for _, a := range x.given {
+		x.effort -= patternEffort * (a.value.end - a.value.start) * len(users.values)
+		for _, r := range users.values {
+			if m, ok := x.rules[r].accept(data, a); ok {
+				x.one = append(x.one[:0], m)
+				x.add(r, data, x.one)
+			}
+		}
+	}
 }
 
 // widen notes that a rule is to be tried on a window: together with the one noted
@@ -113,7 +132,7 @@ func (x *search) widen(r uint16, data []byte, next window) {
 	w := &x.open[r]
 	switch {
 	case w.end == 0:
-		x.opened = append(x.opened, r)
+		x.opened = append(x.opened, r) // perhaps again, which does no harm
 		*w = next
 	case next.start <= w.end:
 		*w = window{min(w.start, next.start), max(w.end, next.end)}
@@ -130,15 +149,23 @@ func (x *search) try(r uint16, data []byte, w window) {
 		return
 	}
 	x.effort -= patternEffort * (w.end - w.start)
+	x.one = x.rules[r].match(x.one[:0], data, w)
+	x.add(r, data, x.one)
+}
+
+// add judges a rule's matches.
+func (x *search) add(r uint16, data []byte, matches []match) {
 	c := &x.rules[r]
-	matches := c.match(data, w)
 	if len(c.Detect.Companions) == 0 {
 		x.found = c.judge(x.found, data, matches)
-		x.dropped = len(x.found) > maxCandidates
+		x.dropped = x.dropped || len(x.found) > maxCandidates
 		return
 	}
+	if len(x.matches[r]) == 0 {
+		x.opened = append(x.opened, r)
+	}
 	x.matches[r] = append(x.matches[r], matches...)
-	x.dropped = len(x.matches[r]) > maxCandidates
+	x.dropped = x.dropped || len(x.matches[r]) > maxCandidates
 }
 
 // sorted puts candidates into the order of their places.

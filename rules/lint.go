@@ -159,6 +159,17 @@ func (l *linter) pattern(name, expr string, reach int, parts map[string]bool) bo
 	return true
 }
 
+// Shortest returns the least number of bytes that an expression matches, 0 when it
+// is none.
+func Shortest(expr string) int {
+	tree, err := syntax.Parse(expr, syntax.Perl)
+	if err != nil {
+		return 0
+	}
+	least, _ := width(tree)
+	return least
+}
+
 // unbounded is the width of what has no end.
 const unbounded = 1 << 30
 
