@@ -181,9 +181,6 @@ const escapes = `(?:\b|\\[nrtbf]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f
 func bounded(pattern string) string {
 	rest, found := strings.CutPrefix(pattern, `\b`)
 	if !found {
-		rest, found = strings.CutPrefix(pattern, `(?:\b|\\[nrt])`)
-	}
-	if !found {
 		return pattern
 	}
 	tree, err := syntax.Parse(pattern, syntax.Perl)

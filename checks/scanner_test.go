@@ -288,7 +288,7 @@ func TestRedactedTellsNothing(t *testing.T) {
 	for _, r := range catalogue(t) {
 		example, _ := expand(t, r, r.Examples[0], 3)
 		f := one(t, scan(s, "file", []byte(example)))
-		public, hidden := strings.CutSuffix(f.Redacted, strings.Repeat("*", 12))
+		public, hidden := strings.CutSuffix(f.Redacted, strings.Repeat("*", min(12, f.Credential.Secret().Len())))
 		if !hidden && strings.Trim(f.Redacted, "*") != "" || !strings.HasPrefix(r.Sample, public) {
 			t.Errorf("%s: redacted is %q", r.ID, f.Redacted)
 		}
