@@ -38,6 +38,8 @@ type environment struct {
 	stdout io.Writer
 	stderr io.Writer
 	getenv func(string) string
+	// learn, when set, is told a command's flags and usage, and nothing is run.
+	learn func(f *flag.FlagSet, usage string)
 }
 
 // A command is one of the words after "stanch". It returns the exit status.
@@ -48,17 +50,21 @@ type command struct {
 
 func commands() map[string]command {
 	return map[string]command{
-		"demo":    {"run everything on this machine: a key is pushed, found, replaced and proved dead", runDemoCommand},
-		"scan":    {"find secrets in files, folders, a range of commits or standard input", runScan},
-		"rules":   {"list, show, lint and test the rules that say what a secret is", runRules},
-		"serve":   {"run the GitHub App", runServe},
-		"store":   {"keep credentials in an encrypted file that the server rotates", runStore},
-		"version": {"print the version of this program", runVersion},
+		"action":     {"scan what an event of a GitHub workflow brings; the GitHub Action runs it", runAction},
+		"baseline":   {"write down the secrets that are known, so that scans report only new ones", runBaseline},
+		"completion": {"print what a shell needs to complete commands and flags", runCompletion},
+		"demo":       {"run everything on this machine: a key is pushed, found, replaced and proved dead", runDemoCommand},
+		"scan":       {"find secrets in files, folders, a range of commits or standard input", runScan},
+		"hook":       {"let git ask Stanch before a commit and before a push", runHook},
+		"rules":      {"list, show, lint and test the rules that say what a secret is", runRules},
+		"serve":      {"run the GitHub App", runServe},
+		"store":      {"keep credentials in an encrypted file that the server rotates", runStore},
+		"version":    {"print the version of this program", runVersion},
 	}
 }
 
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
-	env := &environment{stdin, stdout, stderr, getenv}
+	env := &environment{stdin: stdin, stdout: stdout, stderr: stderr, getenv: getenv}
 	if len(args) == 0 {
 		fmt.Fprint(stderr, usage())
 		return exitFailed
@@ -141,6 +147,10 @@ var errHelp = errors.New("help was printed")
 // parseFlags parses flags that stand before, between and after the arguments,
 // and returns the arguments. After "--" all is arguments.
 func (env *environment) parseFlags(f *flag.FlagSet, usage string, args []string) (positional []string, err error) {
+	if env.learn != nil {
+		env.learn(f, usage)
+		return nil, errHelp
+	}
 	f.SetOutput(io.Discard)
 	f.Usage = func() {}
 	for {

@@ -19,18 +19,26 @@ import (
 )
 
 const scanUsage = `Usage: stanch scan [FLAGS] [PATH…]
-       stanch scan [FLAGS] --git RANGE [REPOSITORY]
+       stanch scan [FLAGS] --git [RANGE] [REPOSITORY]
+       stanch scan [FLAGS] --history [--unreachable] [REPOSITORY]
+       stanch scan [FLAGS] --staged [REPOSITORY]
        stanch scan [FLAGS] --stdin
 
 Finds secrets in files and folders (default: this folder), in what the commits of
-a range add (A..B, A...B or one commit), or in standard input. Findings go to
-standard output, all else to standard error. No secret is ever printed.
+a range add (A..B, A...B or one commit; --git alone: all commits of HEAD), in the
+whole history of all branches, tags, stashes and notes, in what is staged, or in
+standard input. Findings go to standard output, all else to standard error. No
+secret is ever printed.
+
+--verify sends each secret to its provider, and to no host that neither the
+catalogue nor your environment (STANCH_PROVIDER_URLS, VAULT_ADDR) names.
 
 Fingerprints are made under the key in STANCH_FINGERPRINT_KEY (32 bytes in hex or
 base64, or STANCH_FINGERPRINT_KEY_FILE), or else under one that is kept for this
 user.
 
-Exit status: 0 no secrets, 1 secrets found, 2 not everything could be scanned.
+Exit status: 0 no secrets, 1 secrets found, 2 not everything could be scanned, 3 a
+secret is live (with --verify).
 `
 
 // scanOptions are the flags of stanch scan.
@@ -42,6 +50,13 @@ type scanOptions struct {
 	output string
 	quiet  bool
 	paths  []string
+
+	branch      bool // --git without a range
+	history     bool
+	unreachable bool
+	staged      bool
+	verify      bool
+	baseline    string
 }
 
 // A scanned is what a scan found and what it covered.
@@ -51,6 +66,7 @@ type scanned struct {
 	counts   bool                     // columns knows every finding's line
 	what     string                   // "12 files", "3 commits, 7 files"
 	bytes    int64
+	known    int      // more findings, which the baseline has
 	notes    []string // what was left out on purpose
 	problems []string // what should have been scanned and was not
 }
@@ -87,6 +103,9 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 		return env.fail(errors.New(scanner.Hide(err.Error())))
 	}
 	result.hide(scanner)
+	if err := env.judge(ctx, o, &result); err != nil {
+		return env.fail(errors.New(scanner.Hide(err.Error())))
+	}
 	if err := env.writeFindings(o, result, catalogue); err != nil {
 		return env.fail(err)
 	}
@@ -96,32 +115,66 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 func (env *environment) scanOptions(args []string) (scanOptions, error) {
 	var o scanOptions
 	f := flag.NewFlagSet("scan", flag.ContinueOnError)
-	f.StringVar(&o.git, "git", "", "scan what the commits of `RANGE` add")
-	f.BoolVar(&o.stdin, "stdin", false, "scan standard input")
+	o.sourceFlags(f)
 	f.StringVar(&o.format, "format", "text", "`FORMAT` of the findings: text, json, jsonl or sarif")
 	f.StringVar(&o.output, "output", "", "write the findings to `FILE`, all at once at the end")
 	f.BoolVar(&o.quiet, "quiet", false, "print findings and errors only")
 	f.Bool("redact", true, "hide the secrets; this is always on")
-	var err error
-	if o.paths, err = env.parseFlags(f, scanUsage, args); err != nil {
-		return o, err
+	f.BoolVar(&o.verify, "verify", false, "ask the providers which secrets are live")
+	f.StringVar(&o.baseline, "baseline", "", "count and do not report what `FILE` knows; see stanch baseline")
+	return o, env.parseScan(f, &o, scanUsage, args)
+}
+
+// sourceFlags are the flags that say what to scan.
+func (o *scanOptions) sourceFlags(f *flag.FlagSet) {
+	f.StringVar(&o.git, "git", "", "scan what the commits of `RANGE` add; without a range, all commits of HEAD")
+	f.BoolVar(&o.history, "history", false, "scan the history of all refs")
+	f.BoolVar(&o.unreachable, "unreachable", false, "with --history, also the commits that no ref has any more")
+	f.BoolVar(&o.staged, "staged", false, "scan what is staged")
+	f.BoolVar(&o.stdin, "stdin", false, "scan standard input")
+}
+
+// parseScan reads the flags of a command that scans.
+func (env *environment) parseScan(f *flag.FlagSet, o *scanOptions, usage string, args []string) (err error) {
+	args, o.branch = bareGit(args)
+	if o.paths, err = env.parseFlags(f, usage, args); err != nil {
+		return err
 	}
 	f.Visit(func(fl *flag.Flag) { o.isGit = o.isGit || fl.Name == "git" })
-	return o, o.check()
+	return o.check()
+}
+
+// bareGit takes out a --git that no range follows: package flag knows no flags that
+// may have a value and may have none.
+func bareGit(args []string) (rest []string, bare bool) {
+	for i, arg := range args {
+		if arg == "--" {
+			break
+		}
+		if (arg == "--git" || arg == "-git") && (i+1 == len(args) || strings.HasPrefix(args[i+1], "-")) {
+			return slices.Concat(args[:i], args[i+1:]), true
+		}
+	}
+	return args, false
 }
 
 // check refuses what cannot be meant.
 func (o *scanOptions) check() error {
 	formats := []string{"text", "json", "jsonl", "sarif"}
+	sources := o.sources()
 	switch {
-	case !slices.Contains(formats, o.format):
+	case o.format != "" && !slices.Contains(formats, o.format):
 		return fmt.Errorf("--format is %q: it must be one of %s", o.format, strings.Join(formats, ", "))
-	case o.stdin && (o.isGit || len(o.paths) > 0):
-		return errors.New("--stdin scans standard input alone: leave out --git and the paths")
+	case len(sources) > 1:
+		return fmt.Errorf("%s and %s cannot be scanned at once: run stanch for each", sources[0], sources[1])
+	case o.stdin && len(o.paths) > 0:
+		return errors.New("--stdin scans standard input alone: leave out the paths")
 	case o.isGit && o.git == "":
 		return errors.New("--git needs a range: write A..B, A...B or one commit")
-	case o.isGit && len(o.paths) > 1:
-		return fmt.Errorf("--git takes one repository, and was given %d", len(o.paths))
+	case len(sources) > 0 && len(o.paths) > 1:
+		return fmt.Errorf("%s takes one repository, and was given %d", sources[0], len(o.paths))
+	case o.unreachable && !o.history:
+		return errors.New("--unreachable is for --history")
 	case slices.Contains(o.paths, ""):
 		return errors.New("a path is empty: write . for this folder")
 	}
@@ -131,43 +184,51 @@ func (o *scanOptions) check() error {
 	return nil
 }
 
+// sources are the flags given that name something else than files.
+func (o *scanOptions) sources() (names []string) {
+	for _, s := range []struct {
+		name string
+		on   bool
+	}{{"--git", o.isGit || o.branch}, {"--history", o.history}, {"--staged", o.staged}, {"--stdin", o.stdin}} {
+		if s.on {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
 func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks.Scanner) (scanned, error) {
 	switch {
-	case o.isGit:
+	case o.isGit, o.branch:
 		return scanGit(ctx, o.paths[0], o.git, scanner)
+	case o.history:
+		results, err := scanHistory(ctx, o.paths[0], o.unreachable, scanner, nil, env.progress(o.quiet))
+		return scannedGit(results...), err
+	case o.staged:
+		return scanStaged(ctx, o.paths[0], scanner)
 	case o.stdin:
 		return scanStdin(ctx, env.stdin, scanner)
 	}
 	return scanPaths(ctx, o.paths, scanner)
 }
 
+// scanGit scans a range, or with none the whole history of HEAD.
 func scanGit(ctx context.Context, dir, spec string, scanner *checks.Scanner) (scanned, error) {
 	repository, err := git.Open(ctx, dir)
 	if err != nil {
 		return scanned{}, err
 	}
-	commits, err := repository.ParseRange(ctx, spec)
-	if err != nil {
-		return scanned{}, err
+	commits := git.Range{Tip: "HEAD"}
+	if spec != "" {
+		if commits, err = repository.ParseRange(ctx, spec); err != nil {
+			return scanned{}, err
+		}
 	}
 	result, err := repository.Scan(ctx, commits, scanner, nil)
 	if err != nil {
 		return scanned{}, err
 	}
-	s := scanned{
-		what:  amount(result.Coverage.Commits, "commit") + ", " + amount(result.Coverage.Blobs, "file"),
-		bytes: result.Coverage.Bytes,
-	}
-	for _, l := range result.Findings {
-		s.findings = append(s.findings, l.Finding)
-	}
-	for _, skip := range result.Coverage.Skipped {
-		s.problems = append(s.problems, strings.TrimPrefix(fmt.Sprintf("%s in commit %.12s: %s", skip.Path, skip.Commit, skip.Reason), " in "))
-	}
-	if !result.Coverage.Complete() && len(s.problems) == 0 {
-		s.problems = append(s.problems, "the range has no known last commit")
-	}
-	return s, nil
+	return scannedGit(result), nil
 }
 
 // writeFindings writes the findings to standard output or to the file asked for.
@@ -214,11 +275,13 @@ func (env *environment) conclude(o scanOptions, s scanned) int {
 		fmt.Fprintf(env.stderr, "stanch: not scanned: %s\n", report.Printable(problem))
 	}
 	if !o.quiet {
-		fmt.Fprintf(env.stderr, "scanned %s, %s: %s found\n", s.what, report.Size(s.bytes), amount(len(s.findings), "secret"))
+		fmt.Fprintf(env.stderr, "scanned %s, %s: %s found%s\n", s.what, report.Size(s.bytes), amount(len(s.findings), "secret"), s.inBaseline())
 	}
 	switch {
 	case len(s.problems) > 0:
 		return exitFailed
+	case slices.ContainsFunc(s.findings, isLive):
+		return exitLive
 	case len(s.findings) > 0:
 		return exitFound
 	}

@@ -1,0 +1,478 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/git"
+	"github.com/stanch-dev/stanch/checks/report"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+const actionUsage = `Usage: stanch action
+
+What the GitHub Action runs. It takes everything from the environment of a
+workflow's step: GITHUB_EVENT_NAME, GITHUB_EVENT_PATH, GITHUB_WORKSPACE,
+GITHUB_OUTPUT, GITHUB_STEP_SUMMARY, RUNNER_TEMP, and the inputs of action.yml as
+INPUT_SCAN, INPUT_FAIL_ON, INPUT_PATH, INPUT_SARIF, INPUT_BASELINE, INPUT_RULES,
+INPUT_VERIFY and INPUT_TOKEN.
+
+Exit status: 0 passed, 1 secrets found, 2 not everything could be scanned, 3 a
+live secret found.
+`
+
+// The outcomes of the action, its output “conclusion”.
+const (
+	concludedSuccess    = "success"    // nothing found
+	concludedNeutral    = "neutral"    // found, but nothing that fails the step
+	concludedFailure    = "failure"    // found
+	concludedIncomplete = "incomplete" // not everything could be scanned
+)
+
+// neverFail is the value of fail-on with which findings do not fail the step.
+const neverFail = "never"
+
+// actionInputs are the inputs of action.yml.
+type actionInputs struct {
+	scan     string // event, history or files
+	failOn   string // the least severity that fails the step, or never
+	path     string // of the repository, in the workspace
+	sarif    string
+	baseline string
+	rules    []string
+	token    string
+	verify   bool
+}
+
+// An action is one run of the GitHub Action.
+type action struct {
+	env      *environment
+	in       actionInputs
+	payload  payload
+	plan     actionPlan
+	checkout checkout
+	session  *session
+	known    *baseline
+	notes    []string
+}
+
+// An actionResult is what a run found.
+type actionResult struct {
+	scanned
+	inTip    []bool
+	coverage []checks.Coverage
+	known    int
+}
+
+func runAction(ctx context.Context, env *environment, args []string) int {
+	f := flag.NewFlagSet("action", flag.ContinueOnError)
+	if rest, err := env.parseFlags(f, actionUsage, args); err != nil || len(rest) > 0 {
+		return env.exit(errors.Join(err, unexpected(rest)))
+	}
+	a := &action{env: env}
+	result, err := a.run(ctx)
+	if err != nil {
+		return a.broken(err)
+	}
+	return a.conclude(result)
+}
+
+// unexpected refuses arguments where there can be none.
+func unexpected(args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected argument %q: the action takes everything from the environment", args[0])
+}
+
+// run plans, fetches and scans.
+func (a *action) run(ctx context.Context) (actionResult, error) {
+	if err := a.start(); err != nil {
+		return actionResult{}, err
+	}
+	if a.plan.nothing != "" {
+		return actionResult{scanned: scanned{what: "nothing"}}, nil
+	}
+	if err := a.fetch(ctx); err != nil {
+		return actionResult{}, err
+	}
+	defer a.checkout.tidy(ctx)
+	if err := a.prepare(ctx); err != nil {
+		return actionResult{}, err
+	}
+	result, err := a.scan(ctx)
+	if err != nil {
+		return result, err
+	}
+	return a.judge(ctx, result)
+}
+
+// start reads the inputs and the event.
+func (a *action) start() error {
+	in, err := readInputs(a.env.getenv)
+	if err != nil {
+		return err
+	}
+	a.in = in
+	workspace := a.env.getenv("GITHUB_WORKSPACE")
+	if workspace == "" {
+		return errors.New("GITHUB_WORKSPACE is not set: “stanch action” is for the steps of a workflow; use “stanch scan” elsewhere")
+	}
+	a.checkout = checkout{
+		dir: filepath.Join(workspace, filepath.FromSlash(in.path)), token: in.token,
+		server: strings.TrimSuffix(a.env.getenv("GITHUB_SERVER_URL"), "/"),
+	}
+	if a.payload, err = readPayload(a.env.getenv("GITHUB_EVENT_PATH")); err != nil {
+		return err
+	}
+	switch in.scan {
+	case "history":
+		a.plan = actionPlan{what: "the whole history", history: true}
+	case "files":
+		a.plan = actionPlan{what: "the files as checked out", files: true}
+	default:
+		a.plan, err = planEvent(a.env.getenv("GITHUB_EVENT_NAME"), a.payload)
+	}
+	return err
+}
+
+func readInputs(getenv func(string) string) (actionInputs, error) {
+	in := actionInputs{
+		scan: orDefault(getenv("INPUT_SCAN"), "event"), failOn: orDefault(getenv("INPUT_FAIL_ON"), string(rules.Low)),
+		path: orDefault(getenv("INPUT_PATH"), "."), sarif: getenv("INPUT_SARIF"), baseline: getenv("INPUT_BASELINE"),
+		rules: strings.Fields(getenv("INPUT_RULES")), token: getenv("INPUT_TOKEN"),
+	}
+	if sources := []string{"event", "history", "files"}; !slices.Contains(sources, in.scan) {
+		return in, fmt.Errorf("the input scan is %q: it must be one of %s", in.scan, strings.Join(sources, ", "))
+	}
+	if levels := failLevels(); !slices.Contains(levels, in.failOn) {
+		return in, fmt.Errorf("the input fail-on is %q: it must be one of %s", in.failOn, strings.Join(levels, ", "))
+	}
+	var err error
+	if in.verify, err = strconv.ParseBool(orDefault(getenv("INPUT_VERIFY"), "false")); err != nil {
+		return in, fmt.Errorf("the input verify is %q: it must be true or false", getenv("INPUT_VERIFY"))
+	}
+	if in.sarif == "" {
+		in.sarif = filepath.Join(orDefault(getenv("RUNNER_TEMP"), os.TempDir()), "stanch.sarif")
+	} else if !filepath.IsAbs(in.sarif) {
+		in.sarif = filepath.Join(getenv("GITHUB_WORKSPACE"), in.sarif)
+	}
+	return in, nil
+}
+
+// failLevels are the values of fail-on, the most severe first.
+func failLevels() []string {
+	return []string{string(rules.Critical), string(rules.High), string(rules.Medium), string(rules.Low), neverFail}
+}
+
+func orDefault(value, fallback string) string {
+	if value == "" {
+		return fallback
+	}
+	return value
+}
+
+// fetch brings what the plan needs and the checkout lacks.
+func (a *action) fetch(ctx context.Context) (err error) {
+	switch {
+	case a.plan.files:
+	case a.plan.history:
+		err = a.checkout.everything(ctx)
+	default:
+		a.plan, err = a.checkout.prepare(ctx, a.plan)
+	}
+	return err
+}
+
+// prepare makes the scanner and reads the baseline.
+func (a *action) prepare(ctx context.Context) error {
+	files, err := a.trustedFiles(ctx, a.in.rules)
+	if err != nil {
+		return err
+	}
+	if a.session, err = a.env.newSession(files); err != nil {
+		return err
+	}
+	if a.in.baseline == "" {
+		return nil
+	}
+	files, err = a.trustedFiles(ctx, []string{a.in.baseline})
+	if err != nil || len(files) == 0 {
+		return err
+	}
+	a.known, err = readBaseline(files[0])
+	return err
+}
+
+// trustedFiles finds files of the repository that say what is a secret and what is
+// none. For a pull request they are those of its base; what it adds itself counts
+// once it is merged.
+func (a *action) trustedFiles(ctx context.Context, names []string) ([]string, error) {
+	var paths []string
+	for _, name := range names {
+		if !a.plan.judge {
+			paths = append(paths, filepath.Join(a.checkout.dir, filepath.FromSlash(name)))
+			continue
+		}
+		text, ok := a.checkout.show(ctx, a.plan.base, filepath.ToSlash(name))
+		if !ok {
+			a.notes = append(a.notes, fmt.Sprintf("%s does not count: the base, %.7s, does not have it", name, a.plan.base))
+			continue
+		}
+		path := filepath.Join(filepath.Dir(a.in.sarif), "stanch-"+uuid.NewString()+filepath.Ext(name))
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			return nil, fmt.Errorf("keep %s of the base: %w", name, err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// scan scans what the plan says.
+func (a *action) scan(ctx context.Context) (actionResult, error) {
+	if a.plan.files {
+		return a.scanFiles(ctx)
+	}
+	if a.plan.history {
+		found, err := scanHistory(ctx, a.checkout.dir, false, a.session.scanner, a.checkout.missing, progress{})
+		return newActionResult(found...), err
+	}
+	repository, err := git.Open(ctx, a.checkout.dir)
+	if err != nil {
+		return actionResult{}, err
+	}
+	span := git.Range{Tip: a.plan.tip}
+	if a.plan.base != "" {
+		span.Bases = []string{a.plan.base}
+	}
+	found, err := repository.Scan(ctx, span, a.session.scanner, a.checkout.missing)
+	if err != nil {
+		return actionResult{}, err
+	}
+	return newActionResult(found), nil
+}
+
+// scanFiles scans the work tree. GitHub knows files by their paths in the repository.
+func (a *action) scanFiles(ctx context.Context) (actionResult, error) {
+	found, err := scanPaths(ctx, []string{a.checkout.dir}, a.session.scanner)
+	top := filepath.ToSlash(filepath.Clean(a.checkout.dir)) + "/"
+	for i := range found.findings {
+		found.findings[i].Path = strings.TrimPrefix(found.findings[i].Path, top)
+	}
+	for _, texts := range [][]string{found.problems, found.notes} {
+		for i := range texts {
+			texts[i] = strings.ReplaceAll(texts[i], filepath.FromSlash(top), "")
+		}
+	}
+	return actionResult{scanned: found}, err
+}
+
+func newActionResult(found ...git.Result) actionResult {
+	result := actionResult{scanned: scannedGit(found...)}
+	for _, each := range found {
+		result.coverage = append(result.coverage, each.Coverage)
+		for _, l := range each.Findings {
+			result.inTip = append(result.inTip, l.InTip)
+		}
+	}
+	return result
+}
+
+// judge asks the providers, if that was asked for, and takes out what is known.
+func (a *action) judge(ctx context.Context, result actionResult) (actionResult, error) {
+	var err error
+	if a.in.verify {
+		if err = a.env.verify(ctx, result.findings); err != nil {
+			return result, err
+		}
+	}
+	if a.known == nil {
+		return result, nil
+	}
+	c, err := a.known.compare(ctx, result.findings)
+	if err != nil {
+		return result, err
+	}
+	result.findings, result.known = unknownOf(c, result.findings), c.count()
+	if result.inTip != nil {
+		result.inTip = unknownOf(c, result.inTip)
+	}
+	if n := len(c.stale); n > 0 && a.plan.history {
+		a.notes = append(a.notes, fmt.Sprintf("not found any more: %s of the baseline; “stanch baseline update --prune” takes out what is gone", entries(n)))
+	}
+	return result, nil
+}
+
+// conclude writes the log, the summary, the SARIF file and the outputs.
+func (a *action) conclude(r actionResult) int {
+	failing := slices.ContainsFunc(r.findings, a.fails)
+	job := report.Job{
+		What: a.plan.what, Findings: r.findings, InTip: r.inTip, Known: r.known, Coverage: r.coverage,
+		Problems: r.problems, Notes: append(a.notes, r.notes...), Failing: failing, FailOn: a.in.failOn,
+		Blob: a.blobURL(), Public: !a.payload.private(),
+	}
+	if a.plan.nothing != "" {
+		job.Notes = []string{a.plan.nothing}
+	}
+	err := errors.Join(a.writeSARIF(r, job.Public), a.writeSummary(job.Summary()))
+	a.log(job, r)
+	conclusion, code := concludedSuccess, exitDone
+	switch {
+	case len(r.problems) > 0 || err != nil:
+		conclusion, code = concludedIncomplete, exitFailed
+	case failing && slices.ContainsFunc(r.findings, isLive):
+		conclusion, code = concludedFailure, exitLive
+	case failing:
+		conclusion, code = concludedFailure, exitFound
+	case len(r.findings) > 0:
+		conclusion = concludedNeutral
+	}
+	if err = errors.Join(err, a.writeOutputs(conclusion, r)); err != nil {
+		return a.say(err)
+	}
+	return code
+}
+
+// fails says whether a finding is bad enough to fail the step. What is live always
+// is, unless nothing shall.
+func (a *action) fails(f checks.Finding) bool {
+	switch {
+	case a.in.failOn == neverFail:
+		return false
+	case isLive(f):
+		return true
+	}
+	levels := failLevels()
+	return slices.Index(levels, string(f.Rule.Severity)) <= slices.Index(levels, a.in.failOn)
+}
+
+// log writes what people look for in a log, and the annotations.
+func (a *action) log(job report.Job, r actionResult) {
+	say := func(format string, args ...any) {
+		fmt.Fprintln(a.env.stdout, "stanch: "+report.LogLine(fmt.Sprintf(format, args...)))
+	}
+	say("%s", a.session.hide(a.plan.what))
+	lines, left := report.WorkflowCommands(job.Annotations())
+	for _, line := range lines {
+		fmt.Fprintln(a.env.stdout, line)
+	}
+	if left > 0 {
+		say("%d more findings have no annotation: GitHub takes %d of a kind from a step; the summary and the SARIF file list all", left, report.MaxCommandAnnotations)
+	}
+	for _, problem := range r.problems {
+		say("not scanned: %s", problem)
+	}
+	for _, note := range job.Notes {
+		say("%s", note)
+	}
+	say("scanned %s, %s: %s", r.what, report.Size(r.bytes), job.Title())
+}
+
+// blobURL is where the repository's files are shown, if it is GitHub's.
+func (a *action) blobURL() string {
+	server, repository := a.checkout.server, a.env.getenv("GITHUB_REPOSITORY")
+	if server == "" || repository == "" {
+		return ""
+	}
+	return server + "/" + repository + "/blob/"
+}
+
+// writeSARIF writes the findings. In a public repository the file says no more
+// than the log does, because everybody can download it.
+func (a *action) writeSARIF(r actionResult, public bool) error {
+	if a.session == nil {
+		return nil
+	}
+	s := r.scanned
+	if public {
+		s.findings = slices.Clone(s.findings)
+		for i := range s.findings {
+			s.findings[i].Validity = ""
+		}
+	}
+	return writeFile(a.in.sarif, func(w io.Writer) error { return a.session.render(w, "sarif", s) })
+}
+
+func (a *action) writeSummary(markdown string) error {
+	return appendTo(a.env.getenv("GITHUB_STEP_SUMMARY"), markdown)
+}
+
+// appendTo adds to one of the runner's files; without a runner there is none.
+func appendTo(path, text string) error {
+	if path == "" {
+		return nil
+	}
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return fmt.Errorf("write for the runner: %w", err)
+	}
+	_, err = io.WriteString(f, text)
+	return errors.Join(err, f.Close())
+}
+
+// writeOutputs hands the step's outputs to the runner.
+func (a *action) writeOutputs(conclusion string, r actionResult) error {
+	coverage, err := json.Marshal(newCovered(r))
+	if err != nil {
+		return fmt.Errorf("write coverage: %w", err)
+	}
+	sarif := a.in.sarif
+	if a.session == nil {
+		sarif = ""
+	}
+	var b strings.Builder
+	for _, o := range [][2]string{
+		{"conclusion", conclusion}, {"findings", strconv.Itoa(len(r.findings))}, {"sarif", sarif}, {"coverage", a.session.hide(string(coverage))},
+	} {
+		// A delimiter that nobody can guess: a path may hold line ends.
+		end := uuid.NewString()
+		fmt.Fprintf(&b, "%s<<%s\n%s\n%[2]s\n", o[0], end, o[1])
+	}
+	return appendTo(a.env.getenv("GITHUB_OUTPUT"), b.String())
+}
+
+// A covered is the output “coverage”: what was scanned, in a line.
+type covered struct {
+	Base     string `json:"base"`
+	Tip      string `json:"tip"`
+	Commits  int    `json:"commits"`
+	Blobs    int    `json:"blobs"`
+	Bytes    int64  `json:"bytes"`
+	Skipped  int    `json:"skipped"` // things that should have been scanned and were not
+	Complete bool   `json:"complete"`
+}
+
+func newCovered(r actionResult) covered {
+	c := covered{Bytes: r.bytes, Skipped: len(r.problems), Complete: len(r.problems) == 0}
+	for _, each := range r.coverage {
+		c.Base, c.Tip = each.Base, each.Tip
+		c.Commits, c.Blobs = c.Commits+each.Commits, c.Blobs+each.Blobs
+	}
+	return c
+}
+
+// broken tells that nothing could be scanned: never green and unscanned.
+func (a *action) broken(err error) int {
+	message := a.session.hide(err.Error())
+	job := report.Job{What: a.plan.what, Problems: []string{message}}
+	return a.say(errors.Join(errors.New(message), a.writeSummary(job.Summary()), a.writeOutputs(concludedIncomplete, actionResult{scanned: scanned{problems: []string{message}}})))
+}
+
+// say tells of an error as an annotation.
+func (a *action) say(err error) int {
+	lines, _ := report.WorkflowCommands([]report.Annotation{{Level: "failure", Title: "Stanch could not scan", Message: a.session.hide(err.Error())}})
+	fmt.Fprintln(a.env.stdout, lines[0])
+	return exitFailed
+}

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"io"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// A session is what a scan needs besides its source: the rules, and the scanner
+// made of them.
+type session struct {
+	catalogue []*rules.Rule
+	scanner   *checks.Scanner
+}
+
+// newSession makes a scanner of the catalogue and of the user's own rule files.
+func (env *environment) newSession(files []string) (*session, error) {
+	catalogue, err := rules.Catalogue()
+	if err != nil {
+		return nil, err
+	}
+	key, err := env.fingerprintKey()
+	if err != nil {
+		return nil, err
+	}
+	scanner, err := checks.NewScanner(catalogue, key)
+	if err != nil {
+		return nil, err
+	}
+	return &session{catalogue, scanner}, nil
+}
+
+// hide takes credentials out of a text. Before there is a scanner nothing has been
+// read that could hold one.
+func (s *session) hide(text string) string {
+	if s == nil {
+		return text
+	}
+	return s.scanner.Hide(text)
+}
+
+// render writes findings in a format of stanch scan.
+func (s *session) render(w io.Writer, format string, found scanned) error {
+	return render(w, format, false, found, s.catalogue)
+}
