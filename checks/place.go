@@ -62,6 +62,12 @@ func excerpt(data []byte, start, end int, stars string, hides []window) string {
 	if eol := bytes.IndexByte(data[end:to], '\n'); eol >= 0 {
 		to = end + eol
 	}
+	for from < start && !utf8.RuneStart(data[from]) {
+		from++
+	}
+	for to > end && to < len(data) && !utf8.RuneStart(data[to]) {
+		to--
+	}
 	if bytes.IndexByte(data[start:end], '\n') >= 0 {
 		to = end // the rest of the last line is not the line that the finding is on
 	}

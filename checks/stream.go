@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -18,8 +19,7 @@ const (
 
 // Scan returns the credentials in what r gives, in order of position: one for each
 // secret at each place, MaxFindings at most. Any size will do; memory is bounded.
-// Locations name path, with any secret in it hidden, and are those of the text:
-// where r begins with the byte order mark of UTF-16, the decoded one.
+// Locations name path, with any secret in it hidden, and are those of Text.
 //
 // The last pair may hold an error instead of a finding: an *Incomplete when the
 // scan ended before it had seen everything, or the error that r gave, after what
@@ -28,8 +28,7 @@ func (s *Scanner) Scan(path string, r io.Reader) iter.Seq2[Finding, error] {
 	return func(yield func(Finding, error) bool) {
 		x := s.borrow()
 		defer s.giveBack(x)
-		t := &stream{x: x, path: path, yield: yield, at: cursor{line: 1}}
-		if err := t.read(r); err != nil && !t.stopped {
+		if err := x.read(path, r, yield); err != nil && !errors.Is(err, errStopped) {
 			yield(Finding{}, err)
 		}
 	}
@@ -40,87 +39,160 @@ func (s *Scanner) Scan(path string, r io.Reader) iter.Seq2[Finding, error] {
 func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 	x := s.borrow()
 	defer s.giveBack(x)
+	data = Text(data)
+	x.look(data)
+	if len(x.found) == 0 && !x.spent() {
+		return nil, nil
+	}
 	var found []Finding
-	t := stream{x: x, path: path, at: cursor{line: 1}}
-	t.yield = func(f Finding, _ error) bool {
+	t := x.stream(path, func(f Finding, _ error) bool {
 		found = append(found, f)
 		return true
-	}
-	t.buffer = Text(data)
-	err := t.scan(0, len(t.buffer))
-	return found, err
+	})
+	t.buffer = data
+	return found, t.report(0, len(data))
 }
 
 // A stream is a text that goes by. What is in the buffer is seen; of that, what
-// begins in the part in the middle is reported.
+// begins between the context before and the context after it is reported.
 type stream struct {
-	x       *search
-	path    string
-	yield   func(Finding, error) bool
-	stopped bool // yield wants no more
-	count   int  // findings that were yielded
-	buffer  []byte
-	at      cursor
+	x      *search
+	path   string
+	yield  func(Finding, error) bool
+	count  int // findings that were yielded
+	buffer []byte
+	from   int    // where in the buffer that begins which was not reported yet
+	at     cursor // not after buffer[from]
 }
 
 // errStopped ends a stream whose findings nobody wants any more.
-var errStopped = errors.New("stopped")
+var errStopped = errors.New("nobody wants more findings")
 
-// read scans all that r gives.
-func (t *stream) read(r io.Reader) error {
-	t.buffer = make([]byte, 0, overlap+chunkSize+overlap)
-	from, ended := 0, false
-	for !ended {
-		n, err := io.ReadFull(r, t.buffer[len(t.buffer):cap(t.buffer)])
-		t.buffer = t.buffer[:len(t.buffer)+n]
-		var failed error
-		if err != nil {
-			ended = true
-			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-				failed = err
+func (x *search) stream(path string, yield func(Finding, error) bool) *stream {
+	return &stream{x: x, path: path, yield: yield, at: cursor{line: 1}}
+}
+
+// read scans all that r gives, in the way of Text.
+func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool) error {
+	piece := make([]byte, 64<<10)
+	text := x.stream(path, yield)
+	var raw *stream // of UTF-16, the bytes as they are, which follow the text
+	var late []Finding
+	var wide *utf16Decoder
+	for first := true; ; first = false {
+		n, failed := io.ReadFull(r, piece)
+		data := piece[:n]
+		if order := byteOrder(data); first && order != nil {
+			data = data[2:]
+			wide = &utf16Decoder{order: order}
+			raw = x.stream(path, func(f Finding, _ error) bool { late = append(late, f); return true })
+		}
+		if wide != nil {
+			if err := raw.write(data); err != nil {
+				return err
 			}
+			data = wide.decode(data)
 		}
-		to := len(t.buffer)
-		if !ended {
-			to -= overlap
-		}
-		if err := errors.Join(t.scan(from, to), failed); err != nil {
+		if err := text.write(data); err != nil {
 			return err
 		}
-		from = t.slide(to)
+		if failed == nil {
+			continue
+		}
+		if errors.Is(failed, io.EOF) || errors.Is(failed, io.ErrUnexpectedEOF) {
+			failed = nil
+		}
+		if err := text.close(); err != nil || raw == nil {
+			return errors.Join(err, failed)
+		}
+		if err := raw.close(); err != nil {
+			return errors.Join(err, failed)
+		}
+		for _, f := range late {
+			f.Line += text.at.line
+			f.EndLine += text.at.line
+			if !yield(f, nil) {
+				return errStopped
+			}
+		}
+		return failed
+	}
+}
+
+// write takes more of the text and reports what then has all its context.
+func (t *stream) write(data []byte) error {
+	for len(data) > 0 {
+		if t.buffer == nil {
+			t.buffer = make([]byte, 0, overlap+chunkSize+overlap)
+		}
+		n := copy(t.buffer[len(t.buffer):cap(t.buffer)], data)
+		t.buffer, data = t.buffer[:len(t.buffer)+n], data[n:]
+		if len(t.buffer) < cap(t.buffer) {
+			return nil
+		}
+		to := len(t.buffer) - overlap
+		if err := t.scan(t.from, to); err != nil {
+			return err
+		}
+		t.slide(to)
 	}
 	return nil
 }
 
-// slide makes room in the buffer: what is left is what stands just before to, and
-// all after. It returns where that is now.
-func (t *stream) slide(to int) int {
+// close reports what is left when the text has ended, and leaves the cursor there.
+func (t *stream) close() error {
+	err := t.scan(t.from, len(t.buffer))
+	t.at.data = t.buffer
+	t.at.to(len(t.buffer))
+	return err
+}
+
+// slide makes room in the buffer: what is left is the context of buffer[to:], and
+// that.
+func (t *stream) slide(to int) {
 	t.at.data = t.buffer
 	t.at.to(to)
-	gone := max(0, to-overlap)
-	n := copy(t.buffer, t.buffer[gone:])
-	t.buffer = t.buffer[:n]
+	gone := t.aligned(max(0, to-overlap))
+	t.buffer = t.buffer[:copy(t.buffer, t.buffer[gone:])]
 	t.at.rebase(t.buffer, gone)
-	return to - gone
+	t.from = to - gone
+}
+
+// aligned returns the place at or soon after gone where the buffer may begin: with
+// a line, if one begins there, since encoded data that is cut elsewhere is not
+// decoded.
+func (t *stream) aligned(gone int) int {
+	const near = 4 << 10 // and the rest is context enough
+	if eol := bytes.IndexByte(t.buffer[gone:gone+near], '\n'); eol >= 0 {
+		return gone + eol + 1
+	}
+	return gone
 }
 
 // scan yields the findings that begin in buffer[from:to].
 func (t *stream) scan(from, to int) error {
-	t.at.data = t.buffer
 	t.x.look(t.buffer)
-	if len(t.x.found) > 0 {
-		if err := t.report(from, to); err != nil {
-			return err
-		}
+	return t.report(from, to)
+}
+
+// report yields what of the candidates is a finding.
+func (t *stream) report(from, to int) error {
+	spent := t.x.spent()
+	if err := t.list(from, to); err != nil {
+		return err
 	}
-	if t.x.spent() {
+	if spent {
 		return &Incomplete{"the text was made to be slow to scan, or holds too many credentials: not all of it was looked at"}
 	}
 	return nil
 }
 
-// report yields what of the candidates is a finding.
-func (t *stream) report(from, to int) error {
+// list yields the findings.
+func (t *stream) list(from, to int) error {
+	if len(t.x.found) == 0 {
+		return nil
+	}
+	t.at.data = t.buffer
 	all := t.x.found
 	kept := resolve(all)
 	hides := spans(all)
@@ -137,7 +209,6 @@ func (t *stream) report(from, to int) error {
 		f := t.finding(c, path, hides)
 		f.Excerpt = values.Replace(f.Excerpt)
 		if !t.yield(f, nil) {
-			t.stopped = true
 			return errStopped
 		}
 	}
