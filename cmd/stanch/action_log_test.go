@@ -38,9 +38,14 @@ func TestActionHostileNames(t *testing.T) {
 		t.Errorf("%d commands in the log, want one for each of %d findings:\n%s", len(commands), len(names), strings.Join(commands, "\n"))
 	}
 	for _, c := range commands {
-		properties, _, ok := strings.Cut(strings.TrimPrefix(c, "::"), "::")
-		if !ok || !strings.HasPrefix(properties, "error file=") || strings.Count(properties, "=") != 6 {
-			t.Errorf("not the annotation of a finding: %q", c)
+		properties, _, ok := strings.Cut(strings.TrimPrefix(c, "::error "), "::")
+		var keys []string
+		for property := range strings.SplitSeq(properties, ",") { // as the runner reads them
+			key, _, _ := strings.Cut(property, "=")
+			keys = append(keys, key)
+		}
+		if want := "file line endLine col endColumn title"; !ok || strings.Join(keys, " ") != want {
+			t.Errorf("not the annotation of a finding, its properties are %q: %q", keys, c)
 		}
 	}
 	if strings.Contains(s.summary, "<img") || strings.Contains(s.summary, "\x1b") {

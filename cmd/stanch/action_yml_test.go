@@ -175,7 +175,7 @@ func TestActionYML(t *testing.T) {
 	at(queue, "merge_group")["base_sha"], at(queue, "merge_group")["head_sha"] = base, tip
 	newStep(t, "merge_group", queue, h.checkout("refs/heads/main", "1").dir).runYML(inputs).found("new.env:1")
 	newStep(t, "schedule", map[string]any{"schedule": "0 0 * * *"}, h.checkout("refs/heads/main", "1").dir).runYML(inputs).
-		found("old.env:1", "fork.env:1", "base.env:1", "new.env:1")
+		found("old.env:1", "base.env:1", "new.env:1")
 	inputs["fail-on"] = "never"
 	newStep(t, "push", pushEvent(t, "refs/heads/main", base, tip), h.checkout("refs/heads/main", "1").dir).runYML(inputs).
 		ended(exitDone, concludedNeutral)

@@ -121,15 +121,15 @@ func openBaseline(verb, path string) (*baseline, error) {
 // tellBaseline says what changed.
 func (env *environment) tellBaseline(b *baseline, added int, stale []baselineEntry, prune bool) {
 	const shown = 20 // entries that are named
-	what := "were not found by this scan; --prune takes out"
+	what := "not found by this scan, and taken out with --prune"
 	if prune {
-		what = "were taken out"
+		what = "not found by this scan, and taken out"
 	}
 	fmt.Fprintf(env.stderr, "%s: %s added, %s in all\n", b.path, entries(added), entries(len(b.entries)))
 	if len(stale) == 0 {
 		return
 	}
-	fmt.Fprintf(env.stderr, "%s %s:\n", entries(len(stale)), what)
+	fmt.Fprintf(env.stderr, "%s: %s\n", what, entries(len(stale)))
 	for _, e := range stale[:min(len(stale), shown)] {
 		fmt.Fprintf(env.stderr, "  %s in %s\n", report.Printable(e.rule), report.Printable(e.path))
 	}

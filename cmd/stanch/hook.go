@@ -222,7 +222,7 @@ func (h hookFolder) install(name string) (string, error) {
 // by a word in the hooks that it writes.
 func managers() map[string]string {
 	return map[string]string{
-		"pre-commit.com": "add Stanch to .pre-commit-config.yaml, as docs/hooks.md shows",
+		"pre-commit.com": "add Stanch to .pre-commit-config.yaml: “repo: https://github.com/stanch-dev/stanch”, hooks “stanch” and “stanch-push”",
 		"lefthook":       "add the command “stanch hook run %s” to lefthook.yml",
 		"overcommit":     "add the command “stanch hook run %s” to .overcommit.yml",
 		"husky":          "add the line “stanch hook run %s \"$@\"” to .husky/%[1]s",
