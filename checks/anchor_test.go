@@ -83,7 +83,7 @@ func FuzzAnchor(f *testing.F) {
 		}
 		x := s.borrow()
 		defer s.giveBack(x)
-		x.look([]byte(text))
+		x.look("", []byte(text))
 		sorted(x.found)
 		var got, want [][]int
 		for _, c := range x.found {

@@ -53,6 +53,15 @@ func (c *compiled) accept(data []byte, a assigned) (match, bool) {
 	return match{window: window{a.name.start, a.value.end}, given: a}, true
 }
 
+// concerns reports whether the rule is for texts of such a path. A path that is not
+// known may be any.
+func (c *compiled) concerns(path string) bool {
+	if c.Detect.Path == "" || path == "" {
+		return true
+	}
+	return c.expressions().path.MatchString(path)
+}
+
 // judge appends to found what of a rule's matches in data are credentials, with
 // their companions. It stops after a few more than maxCandidates.
 func (c *compiled) judge(found []candidate, data []byte, matches []match) []candidate {
@@ -120,8 +129,12 @@ func (c *compiled) groups(pattern *regexp.Regexp, parts map[string]Secret, data 
 			parts[name] = NewSecret(string(data[m.groups[2*i]:m.groups[2*i+1]]))
 		}
 	}
-	if i := pattern.SubexpIndex(PartSecret); i >= 0 {
-		return window{m.groups[2*i], m.groups[2*i+1]}
+	if i := c.expressions().group; i > 0 {
+		w := window{m.groups[2*i], m.groups[2*i+1]}
+		if w.start >= 0 {
+			parts[PartSecret] = NewSecret(string(data[w.start:w.end]))
+		}
+		return w
 	}
 	if !c.secretBeside() {
 		parts[PartSecret] = NewSecret(string(data[m.start:m.end]))

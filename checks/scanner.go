@@ -35,7 +35,9 @@ import (
 type Scanner struct {
 	key      FingerprintKey
 	matcher  *matcher
-	users    []users // of each keyword
+	users    []users  // of each keyword
+	roaming  []uint16 // the rules without keywords
+	files    []uint16 // the rules that report files by their paths
 	rules    []compiled
 	searches sync.Pool // of *search, for this scanner
 }
@@ -60,6 +62,8 @@ type expressions struct {
 	least      int              // the length of the shortest Detect.Value
 	companions []*regexp.Regexp // in the order of Detect.Companions
 	names      *regexp.Regexp   // Detect.Names, or nil
+	path       *regexp.Regexp   // Detect.Path, or nil
+	group      int              // the number of the pattern's group that is the secret, or 0
 }
 
 // New prepares a scanner of rules whose fingerprints are made under a random key:
@@ -92,6 +96,12 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 		if err := s.rules[i].prepare(r); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", r.ID, err)
 		}
+		switch {
+		case r.Detect.Pattern == "" && r.Detect.Value == "":
+			s.files = append(s.files, uint16(i))
+		case len(r.Detect.Keywords) == 0:
+			s.roaming = append(s.roaming, uint16(i))
+		}
 		for _, k := range r.Detect.Keywords {
 			k = strings.ToLower(k)
 			id, known := index[k]
@@ -118,8 +128,14 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 
 // prepare makes c ready to match the rule r.
 func (c *compiled) prepare(r *rules.Rule) error {
-	if len(r.Detect.Keywords) == 0 || slices.Contains(r.Detect.Keywords, "") {
-		return errors.New("a rule needs keywords, and none of them empty")
+	if slices.Contains(r.Detect.Keywords, "") {
+		return errors.New("a keyword is empty: remove it")
+	}
+	if len(r.Detect.Keywords) == 0 && r.Detect.Value != "" {
+		return errors.New("a rule with a value needs keywords: the names that it is given to")
+	}
+	if r.Detect.Pattern == "" && r.Detect.Value == "" && r.Detect.Path == "" {
+		return errors.New("a rule needs a pattern, a value or a path: nothing would be found")
 	}
 	if r.Detect.Reach < 0 {
 		return fmt.Errorf("reach %d is negative: nothing would be found", r.Detect.Reach)
@@ -147,11 +163,23 @@ func compile(d *rules.Detect) (*expressions, error) {
 	if d.Value != "" {
 		e.pattern, err = regexp.Compile(`^(?:` + d.Value + `)$`)
 		e.least = rules.Shortest(d.Value)
-	} else if e.pattern, err = regexp.Compile(bounded(d.Pattern)); err == nil {
+	} else if e.pattern, err = regexp.Compile(bounded(d.Pattern)); err == nil && len(d.Keywords) > 0 {
 		e.anchor, err = newAnchor(e.pattern.String(), d.Keywords)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
+	}
+	e.group = d.Group
+	if e.group == 0 && d.Value == "" {
+		e.group = max(0, e.pattern.SubexpIndex(PartSecret))
+	}
+	if e.group > e.pattern.NumSubexp() {
+		return nil, fmt.Errorf("group %d: the pattern has only %d groups", d.Group, e.pattern.NumSubexp())
+	}
+	if d.Path != "" {
+		if e.path, err = regexp.Compile(d.Path); err != nil {
+			return nil, fmt.Errorf("path: %w", err)
+		}
 	}
 	if d.Names != "" {
 		if e.names, err = regexp.Compile(d.Names); err != nil {
@@ -198,7 +226,7 @@ func bounded(pattern string) string {
 func (s *Scanner) Hide(text string) string {
 	x := s.borrow()
 	defer s.giveBack(x)
-	x.look([]byte(text))
+	x.look("", []byte(text))
 	if len(x.found) == 0 && !x.spent() {
 		return text
 	}

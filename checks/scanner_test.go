@@ -338,7 +338,10 @@ func TestNewScannerRefuses(t *testing.T) {
 	}{
 		"no rules":        {nil, testKey, "no rules"},
 		"no key":          {good, nil, "no fingerprint key"},
-		"no keyword":      {broken(func(r *rules.Rule) { r.Detect.Keywords = nil }), testKey, "needs keywords"},
+		"empty keyword":   {broken(func(r *rules.Rule) { r.Detect.Keywords = []string{""} }), testKey, "keyword is empty"},
+		"nothing to find": {broken(func(r *rules.Rule) { r.Detect = rules.Detect{} }), testKey, "pattern, a value or a path"},
+		"no such group":   {broken(func(r *rules.Rule) { r.Detect = rules.Detect{Pattern: "a(b)", Group: 2} }), testKey, "group 2"},
+		"broken path":     {broken(func(r *rules.Rule) { r.Detect = rules.Detect{Path: "("} }), testKey, "path"},
 		"a rule twice":    {append(good[:1:1], good[0]), testKey, "twice"},
 		"negative reach":  {broken(func(r *rules.Rule) { r.Detect.Reach = -1 }), testKey, "reach -1"},
 		"broken pattern":  {broken(func(r *rules.Rule) { r.Detect.Pattern = "(" }), testKey, "pattern"},
@@ -346,6 +349,49 @@ func TestNewScannerRefuses(t *testing.T) {
 	} {
 		if _, err := checks.NewScanner(test.catalogue, test.key); err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: error is %v, want it to say %q", name, err, test.want)
+		}
+	}
+}
+
+// TestScanWithUsersRules scans with rules that the catalogue would not have.
+func TestScanWithUsersRules(t *testing.T) {
+	scanner := func(d rules.Detect) *checks.Scanner {
+		s, err := checks.New(&rules.Rule{ID: "mine", Detect: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	far := strings.Repeat("x ", 2000)
+	for _, test := range []struct {
+		name, path, text, want string
+		detect                 rules.Detect
+	}{
+		{"without keywords", "f", "id=ab12cd", "ab12cd", rules.Detect{Pattern: `[a-z]{2}\d{2}[a-z]{2}`}},
+		{"a keyword far away", "f", "acme " + far + "ab12cd", "ab12cd", rules.Detect{Keywords: []string{"acme"}, Pattern: `[a-z]{2}\d{2}[a-z]{2}`}},
+		{"the keyword is missing", "f", "ab12cd", "", rules.Detect{Keywords: []string{"acme"}, Pattern: `[a-z]{2}\d{2}[a-z]{2}`}},
+		{"a group by number", "f", "acme-ab12cd", "ab12cd", rules.Detect{Keywords: []string{"acme"}, Pattern: `(acme)-(\w+)`, Group: 2}},
+		{"for such a path", "a/b.env", "acme-1", "acme-1", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Path: `\.env$`}},
+		{"not for such a path", "a/b.txt", "acme-1", "", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Path: `\.env$`}},
+		{"a path alone", "a/id_rsa", "", "a/id_rsa", rules.Detect{Path: `(?:^|/)id_rsa$`}},
+		{"another path", "a/id_rsa.pub", "", "", rules.Detect{Path: `(?:^|/)id_rsa$`}},
+	} {
+		for _, streams := range []bool{false, true} {
+			s := scanner(test.detect)
+			found := scan(s, test.path, []byte(test.text))
+			if streams {
+				found = nil
+				for f := range s.Scan(test.path, strings.NewReader(test.text)) {
+					found = append(found, f)
+				}
+			}
+			got := ""
+			if len(found) > 0 {
+				got = found[0].Credential.Secret().Expose()
+			}
+			if got != test.want {
+				t.Errorf("%s: found %q, want %q", test.name, got, test.want)
+			}
 		}
 	}
 }

@@ -37,7 +37,8 @@ type search struct {
 	given   []assigned // to the name that a keyword stands in
 	one     []match
 	found   []candidate
-	effort  int // what is left to spend
+	path    string // of the text, or empty when it is not known
+	effort  int    // what is left to spend
 	dropped bool
 }
 
@@ -63,7 +64,8 @@ const block = 32 << 10
 
 // look finds everything in data that some rule takes for a credential. When spent
 // afterwards, that may not be everything.
-func (x *search) look(data []byte) {
+func (x *search) look(path string, data []byte) {
+	x.path = path
 	clear(x.found)
 	x.found, x.dropped = x.found[:0], false
 	x.effort = leastEffort + effortPerByte*len(data)
@@ -76,6 +78,9 @@ func (x *search) look(data []byte) {
 				}
 			}
 		}
+	}
+	for _, r := range x.roaming {
+		x.widen(r, data, window{0, len(data)})
 	}
 	for _, r := range x.opened {
 		if w := x.open[r]; w.end > 0 {
@@ -104,6 +109,10 @@ func (x *search) consider(data []byte, keyword uint16, end int) {
 		}
 		c := &x.rules[r]
 		a := c.expressions().anchor
+		if a.adrift { // a keyword anywhere in the text will do
+			x.widen(r, data, window{0, len(data)})
+			continue
+		}
 		last, ok := a.follow(data, start, end, min(len(data), end+c.reach))
 		x.effort -= last - start
 		if ok {
@@ -148,7 +157,9 @@ func (x *search) try(r uint16, data []byte, w window) {
 	if x.spent() {
 		return
 	}
-	x.effort -= patternEffort * (w.end - w.start)
+	if w.end-w.start < len(data) {
+		x.effort -= patternEffort * (w.end - w.start)
+	} // else a user's rule asks for it
 	x.one = x.rules[r].match(x.one[:0], data, w)
 	x.add(r, data, x.one)
 }
@@ -156,6 +167,9 @@ func (x *search) try(r uint16, data []byte, w window) {
 // add judges a rule's matches.
 func (x *search) add(r uint16, data []byte, matches []match) {
 	c := &x.rules[r]
+	if len(matches) == 0 || !c.concerns(x.path) {
+		return
+	}
 	if len(c.Detect.Companions) == 0 {
 		x.found = c.judge(x.found, data, matches)
 		x.dropped = x.dropped || len(x.found) > maxCandidates

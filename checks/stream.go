@@ -40,8 +40,8 @@ func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 	x := s.borrow()
 	defer s.giveBack(x)
 	data = Text(data)
-	x.look(data)
-	if len(x.found) == 0 && !x.spent() {
+	x.look(path, data)
+	if len(x.found) == 0 && len(x.files) == 0 && !x.spent() {
 		return nil, nil
 	}
 	var found []Finding
@@ -50,7 +50,11 @@ func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 		return true
 	})
 	t.buffer = data
-	return found, t.report(0, len(data))
+	if err := t.file(); err != nil {
+		return found, err
+	}
+	err := t.report(0, len(data))
+	return found, err
 }
 
 // A stream is a text that goes by. What is in the buffer is seen; of that, what
@@ -76,6 +80,9 @@ func (x *search) stream(path string, yield func(Finding, error) bool) *stream {
 func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool) error {
 	piece := make([]byte, 64<<10)
 	text := x.stream(path, yield)
+	if err := text.file(); err != nil {
+		return err
+	}
 	var raw *stream // of UTF-16, the bytes as they are, which follow the text
 	var late []Finding
 	var wide *utf16Decoder
@@ -117,6 +124,31 @@ func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool)
 		}
 		return failed
 	}
+}
+
+// file reports the file itself where a rule is about such a path.
+func (t *stream) file() error {
+	if t.path == "" {
+		return nil
+	}
+	for _, r := range t.x.files {
+		c := &t.x.rules[r]
+		if !c.concerns(t.path) {
+			continue
+		}
+		path := NewSecret(t.path) // what is found here is a name
+		t.count++
+		f := Finding{
+			Rule:        c.Rule,
+			Credential:  Credential{Rule: c.ID, Parts: map[string]Secret{PartSecret: path}},
+			Fingerprint: path.Fingerprint(t.x.key),
+			Location:    Location{Path: t.x.Hide(t.path), Line: 1, Column: 1, EndLine: 1, EndColumn: 1, CharColumn: 1, EndCharColumn: 1},
+		}
+		if !t.yield(f, nil) {
+			return errStopped
+		}
+	}
+	return nil
 }
 
 // write takes more of the text and reports what then has all its context.
@@ -171,7 +203,7 @@ func (t *stream) aligned(gone int) int {
 
 // scan yields the findings that begin in buffer[from:to].
 func (t *stream) scan(from, to int) error {
-	t.x.look(t.buffer)
+	t.x.look(t.path, t.buffer)
 	return t.report(from, to)
 }
 
