@@ -102,8 +102,7 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 		case len(r.Detect.Keywords) == 0:
 			s.roaming = append(s.roaming, uint16(i))
 		}
-		for _, k := range r.Detect.Keywords {
-			k = strings.ToLower(k)
+		for _, k := range spellings(&r.Detect) {
 			id, known := index[k]
 			if !known {
 				id = len(keywords)
@@ -124,6 +123,35 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 	}
 	s.matcher = m
 	return s, nil
+}
+
+// leastSpelling is how long a keyword must be without its separators to be looked
+// for in that form.
+const leastSpelling = 3
+
+// spellings returns a rule's keywords in lower case; where they are the names that
+// values are given to, also as languages spell them that join words otherwise:
+// acme_key is acme-key and acmeKey elsewhere.
+func spellings(d *rules.Detect) []string {
+	var all []string
+	add := func(k string) {
+		if !slices.Contains(all, k) {
+			all = append(all, k)
+		}
+	}
+	for _, k := range d.Keywords {
+		k = strings.ToLower(k)
+		add(k)
+		if d.Value == "" || !strings.ContainsAny(k, "_-") {
+			continue
+		}
+		add(strings.ReplaceAll(k, "_", "-"))
+		add(strings.ReplaceAll(k, "-", "_"))
+		if joined := strings.NewReplacer("_", "", "-", "").Replace(k); len(joined) >= leastSpelling {
+			add(joined)
+		}
+	}
+	return all
 }
 
 // prepare makes c ready to match the rule r.
