@@ -95,14 +95,12 @@ func readPushed(r io.Reader) ([]pushedRef, error) {
 
 // pushed scans the commits that a push brings to the remote, each once.
 func (h *hookRun) pushed(ctx context.Context, args []string) (scanned, error) {
-	refs, err := h.refs()
+	refs, remote, err := h.refs(args)
 	if err != nil {
 		return scanned{}, err
 	}
-	var known []string // what the remote has, and what was scanned already
-	if len(args) > 0 {
-		known = append(known, "--remotes="+args[0])
-	}
+	// What the remote has, as far as it is known here, and what was scanned already.
+	known := []string{"--remotes=" + remote}
 	all := scanned{what: "nothing: the push brings no commits"}
 	var coverage checks.Coverage
 	for _, ref := range refs {
@@ -132,12 +130,21 @@ func (h *hookRun) pushed(ctx context.Context, args []string) (scanned, error) {
 	return all, nil
 }
 
-// refs are what is pushed. The pre-commit framework tells by its environment.
-func (h *hookRun) refs() ([]pushedRef, error) {
-	if to := h.env.getenv("PRE_COMMIT_TO_REF"); to != "" {
-		return []pushedRef{{h.env.getenv("PRE_COMMIT_LOCAL_BRANCH"), to, h.env.getenv("PRE_COMMIT_REMOTE_BRANCH"), h.env.getenv("PRE_COMMIT_FROM_REF")}}, nil
+// refs are what is pushed, and the remote that it goes to. The pre-commit framework
+// tells by its environment: a range, or for a new branch its name alone, or nothing
+// when somebody runs it by hand.
+func (h *hookRun) refs(args []string) (refs []pushedRef, remote string, err error) {
+	env := h.env.getenv
+	if env("PRE_COMMIT") == "1" {
+		name := cmp.Or(env("PRE_COMMIT_LOCAL_BRANCH"), "HEAD")
+		return []pushedRef{{name, cmp.Or(env("PRE_COMMIT_TO_REF"), name), env("PRE_COMMIT_REMOTE_BRANCH"), env("PRE_COMMIT_FROM_REF")}},
+			cmp.Or(env("PRE_COMMIT_REMOTE_NAME"), "*"), nil
 	}
-	return readPushed(h.env.stdin)
+	if len(args) == 0 {
+		return nil, "", errors.New("pre-push wants the remote's name, and on standard input what is pushed: git gives both to .git/hooks/pre-push")
+	}
+	refs, err = readPushed(h.env.stdin)
+	return refs, args[0], err
 }
 
 // span is the range of commits that pushing ref brings. The remote has what its
