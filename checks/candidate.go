@@ -43,6 +43,9 @@ func (c *compiled) accept(data []byte, a assigned) (match, bool) {
 	}
 	value := data[a.value.start:a.value.end]
 	if !e.pattern.Match(value) {
+		if generic(&c.Detect) {
+			return match{}, false
+		}
 		// In prose, URLs and templates a sign may follow that is no part of it.
 		cut := bytes.IndexAny(value, "%:!$*@")
 		if cut < e.least || !e.pattern.Match(value[:cut]) {

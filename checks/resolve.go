@@ -53,7 +53,7 @@ func best(tangle []candidate) []candidate {
 // then by rule and place so that the order never depends on chance.
 func better(a, b candidate) int {
 	return cmp.Or(
-		cmp.Compare(generic(a), generic(b)),
+		cmp.Compare(vague(a), vague(b)),
 		cmp.Compare(b.end-b.start, a.end-a.start),
 		cmp.Compare(len(b.parts), len(a.parts)),
 		cmp.Compare(a.rule.ID, b.rule.ID),
@@ -61,8 +61,8 @@ func better(a, b candidate) int {
 	)
 }
 
-// generic is 1 for rules that know nothing but a name, and 0 for all others.
-func generic(c candidate) int {
+// vague is 1 for rules that know nothing but a name, and 0 for all others.
+func vague(c candidate) int {
 	if c.rule.Detect.Placeholders {
 		return 1
 	}

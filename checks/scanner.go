@@ -42,9 +42,9 @@ type Scanner struct {
 	searches sync.Pool // of *search, for this scanner
 }
 
-// Users are the rules that have a keyword: those with a Pattern, and those with a
-// Value.
-type users struct{ patterns, values []uint16 }
+// Users are the rules that have a keyword: those with a Pattern, those with a Value,
+// and those of the latter that are generic.
+type users struct{ patterns, values, generic []uint16 }
 
 // A compiled rule is a rule ready to match.
 type compiled struct {
@@ -111,7 +111,10 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 				s.users = append(s.users, users{})
 			}
 			of := &s.users[id].patterns
-			if r.Detect.Value != "" {
+			switch {
+			case generic(&r.Detect):
+				of = &s.users[id].generic
+			case r.Detect.Value != "":
 				of = &s.users[id].values
 			}
 			*of = append(*of, uint16(i))

@@ -119,6 +119,9 @@ func (x *search) consider(data []byte, keyword uint16, end int) {
 			x.widen(r, data, window{max(0, start-a.lead-1), min(len(data), last+1)})
 		}
 	}
+	if len(users.generic) > 0 {
+		x.suspect(data, users.generic, start, end)
+	}
 	if len(users.values) == 0 || x.spent() {
 		return
 	}
@@ -131,6 +134,24 @@ func (x *search) consider(data []byte, keyword uint16, end int) {
 				x.one = append(x.one[:0], m)
 				x.add(r, data, x.one)
 			}
+		}
+	}
+}
+
+// suspect asks generic rules about the value that is written for the name in which
+// data[start:end] stands.
+func (x *search) suspect(data []byte, all []uint16, start, end int) {
+	x.effort -= maxName
+	a, how, ok := literal(data, start, end)
+	if !ok || x.spent() {
+		return
+	}
+	x.effort -= patternEffort * (a.value.end - a.value.start)
+	for _, r := range all {
+		c := &x.rules[r]
+		if m, ok := c.accept(data, a); ok && plausible(string(data[a.name.start:a.name.end]), string(data[a.value.start:a.value.end]), how) {
+			x.one = append(x.one[:0], m)
+			x.add(r, data, x.one)
 		}
 	}
 }

@@ -1,0 +1,198 @@
+package checks
+
+import "strings"
+
+// plausible reports whether a value, written in such a form, may be a password or
+// key. The more the form looks like code, the less the value may.
+func plausible(name, value string, how form) bool {
+	switch {
+	case passed(plain(name)) || placeholder(name, value) || public(value) || code(value):
+		return false
+	case how == quoted:
+		return !strings.ContainsAny(value, " \t")
+	}
+	return mixed(value)
+}
+
+// mixed reports whether value has letters and digits, or letters in both cases and
+// a mark, as passwords have and words have not.
+func mixed(value string) bool {
+	var lower, upper, digit, mark bool
+	for i := range len(value) {
+		switch b := value[i]; {
+		case b >= 'a' && b <= 'z':
+			lower = true
+		case b >= 'A' && b <= 'Z':
+			upper = true
+		case b >= '0' && b <= '9':
+			digit = true
+		case b != '_' && b != '-' && b != '.' && b != '/' && b != ':':
+			mark = true
+		}
+	}
+	return digit && (lower || upper) || lower && upper && (mark || len(value) >= 16)
+}
+
+// code reports whether a value is an expression: a call, an index.
+func code(value string) bool {
+	i := strings.IndexAny(value, "([")
+	return i > 0 && !notWord(rune(value[i-1])) && strings.ContainsAny(value[i:], ")]")
+}
+
+// passed reports whether a name is one of tokens and keys that everybody may see, or
+// that last for one request.
+func passed(name string) bool {
+	for _, word := range []string{"csrf", "xsrf", "page", "next", "cursor", "continuation", "sync", "cancel", "public", "publishable", "site", "hash", "checksum", "digest",
+		"fingerprint", "recaptcha", "beacon", "analytics", "placeholder", "label", "example", "idempotency", "pagination", "resume", "verification"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// public reports whether value is known to be no secret by its beginning: the public
+// half of a pair, a checksum, a name in a registry of names.
+func public(value string) bool {
+	for _, prefix := range []string{"akab-", "AKIA", "ASIA", "SCWX", "pk_live_", "pk_test_", "sha1-", "sha256-", "sha384-", "sha512-", "sha256:", "sha512:",
+		"ssh-rsa", "ssh-ed25519", "AAAAB3", "AAAAC3", "urn:", "arn:", "MIIBIjAN", "MFkwEwYH", "data:", "vault:", "secret/", "ENC[", "enc:", "$2", "{cipher}", "!vault", "age1", "xmlns", "op:", "ref+", "ssm:", "kms:"} {
+		if strings.HasPrefix(value, prefix) {
+			return true
+		}
+	}
+	return false
+}
+
+// standIn reports whether value as a whole stands for a password that somebody
+// will fill in, or is the one that every manual has: the user's name again, a word
+// such as "password", a variable.
+func standIn(user, value string) bool {
+	if dummy(value) || strings.EqualFold(user, value) {
+		return true
+	}
+	if strings.ContainsAny(value[:1], "$<{[(*") || strings.ContainsAny(value, "{}") || strings.Contains(value, "%(") {
+		return true
+	}
+	if value[0] == '%' && value[len(value)-1] == '%' || strings.Trim(value, ".") == "" {
+		return true
+	}
+	return known(value)
+}
+
+// placeholder reports whether value, assigned to something called name, is a
+// stand-in for a password and not one.
+func placeholder(name, value string) bool {
+	return dummy(value) || known(value) || interpolated(value) || wordy(value) || addresses(value) || echoes(name, value) || vector(name, value)
+}
+
+// interpolated reports whether value is filled in by a shell, a template or a
+// formatter, or is a piece of code.
+func interpolated(value string) bool {
+	switch value[0] {
+	case '$', '<', '%', '{', '[', '(', '&', '*', '=', '\\', ':', '.', ',':
+		return true
+	}
+	if _, rest, found := strings.Cut(value, "{"); found && strings.Contains(rest, "}") {
+		return true
+	}
+	if value[len(value)-1] == '(' { // a call, cut by a quote in it
+		return true
+	}
+	for _, mark := range []string{"$(", "<%", "%>", "%s", "%v", "%d", "%q", "%(", "...", "\\u", "\\x", "\\n", "()", "=>", "->", "::", "<", "&&", "||"} {
+		if strings.Contains(value, mark) {
+			return true
+		}
+	}
+	return false
+}
+
+// wordy reports whether value is made of words, like an identifier or a message, or
+// of digits or marks alone, or holds a word that people write where a password will
+// go.
+func wordy(value string) bool {
+	var letters, digits int
+	for i := range len(value) {
+		switch b := value[i]; {
+		case b >= '0' && b <= '9':
+			digits++
+		case isLetter(b):
+			letters++
+		case b < ' ' || b > '~':
+			return true // a text in some language, or none at all
+		}
+	}
+	if letters == 0 || namelike(value) {
+		return true
+	}
+	if digits == 0 && letters == len(value) && len(value) < 12 {
+		return true
+	}
+	lower := strings.ToLower(value)
+	for _, word := range []string{
+		"replace", "insert", "todo", "fixme", "xxxx", "****", "dummy", "fake", "notreal", "notareal", "foobar", "placeholder", "changeit", "change_me", "change-me",
+		"123456789", "abcdefg", "abc123", "abcd1234", "letmein", "undefined", "enter_", "enter-", "-here", "_here", "your", "sample", "testtest", "notasecret", "not-a-secret",
+	} {
+		if strings.Contains(lower, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// addresses reports whether value is a path, a URL or a file's name: it says
+// where a secret is, and is none.
+func addresses(value string) bool {
+	if strings.Contains(value, "://") || strings.HasPrefix(value, "/") || strings.HasPrefix(value, "~") || strings.HasPrefix(value, "arn:") {
+		return true
+	}
+	if member(value) {
+		return true
+	}
+	if dot := strings.LastIndexByte(value, '.'); dot >= 0 {
+		switch strings.ToLower(value[dot+1:]) {
+		case "go", "js", "ts", "py", "rb", "md", "txt", "yml", "yaml", "json", "pem", "key", "crt", "com", "org", "net", "html", "svg", "png":
+			return true
+		}
+	}
+	return false
+}
+
+// member reports whether value names a member of something, as in user1.password:
+// words joined by dots, none of which begins with a digit.
+func member(value string) bool {
+	words := strings.Split(value, ".")
+	for _, w := range words {
+		if w == "" || w[0] >= '0' && w[0] <= '9' || strings.IndexFunc(w, notWord) >= 0 {
+			return false
+		}
+	}
+	return len(words) > 1
+}
+
+// notWord reports whether r cannot stand in an identifier.
+func notWord(r rune) bool {
+	return r != '_' && !(r >= '0' && r <= '9') && !(r|0x20 >= 'a' && r|0x20 <= 'z')
+}
+
+// vector reports whether value is a test vector of a cryptographic protocol: what
+// it calls a shared or exporter secret, in hexadecimal, opens nothing.
+func vector(name, value string) bool {
+	name = plain(name)
+	for _, word := range []string{"shared", "exporter", "traffic", "premaster"} {
+		if strings.Contains(name, word) {
+			return strings.Trim(strings.ToLower(value), "0123456789abcdef") == ""
+		}
+	}
+	return false
+}
+
+// echoes reports whether value says its own name: password = "user_password1".
+func echoes(name, value string) bool {
+	name, value = plain(name), plain(value)
+	return name != "" && (strings.Contains(value, name) || strings.Contains(name, value))
+}
+
+// plain is s in lower case without separators.
+func plain(s string) string {
+	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(s))
+}
