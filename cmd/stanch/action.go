@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -363,7 +365,7 @@ func (a *action) log(job report.Job, r actionResult) {
 	say := func(format string, args ...any) {
 		fmt.Fprintln(a.env.stdout, "stanch: "+report.LogLine(fmt.Sprintf(format, args...)))
 	}
-	say("%s", a.session.hide(a.plan.what))
+	say("scanning %s%s", a.session.hide(a.plan.what), a.plan.span())
 	lines, left := report.WorkflowCommands(job.Annotations())
 	for _, line := range lines {
 		fmt.Fprintln(a.env.stdout, line)
@@ -389,20 +391,38 @@ func (a *action) blobURL() string {
 	return server + "/" + repository + "/blob/"
 }
 
-// writeSARIF writes the findings. In a public repository the file says no more
-// than the log does, because everybody can download it.
+// writeSARIF writes the findings. In a public repository everybody can download the
+// file, so it does not tell what is live.
 func (a *action) writeSARIF(r actionResult, public bool) error {
 	if a.session == nil {
 		return nil
 	}
 	s := r.scanned
-	if public {
-		s.findings = slices.Clone(s.findings)
-		for i := range s.findings {
+	s.findings = slices.Clone(s.findings)
+	if a.env.getenv(fingerprintVariable) == "" && a.env.getenv(fingerprintVariable+"_FILE") == "" {
+		a.steady(s.findings)
+	}
+	for i := range s.findings {
+		if public {
 			s.findings[i].Validity = ""
 		}
 	}
 	return writeFile(a.in.sarif, func(w io.Writer) error { return a.session.render(w, "sarif", s) })
+}
+
+// steady gives findings fingerprints that are the same in every run of a
+// repository's workflows, so that code scanning knows its alerts again, although a
+// runner keeps no key. They are made as those of a baseline, which may be public.
+func (a *action) steady(findings []checks.Finding) {
+	salt := sha256.Sum256([]byte(a.checkout.server + "/" + a.env.getenv("GITHUB_REPOSITORY")))
+	d := derivation{deriveTime, deriveMemory, hex.EncodeToString(salt[:])}
+	known := map[checks.Fingerprint]checks.Fingerprint{}
+	for i, f := range findings {
+		if known[f.Fingerprint] == "" {
+			known[f.Fingerprint] = checks.Fingerprint(d.key(f.Credential.Secret()))
+		}
+		findings[i].Fingerprint = known[f.Fingerprint]
+	}
 }
 
 func (a *action) writeSummary(markdown string) error {

@@ -69,20 +69,60 @@ func TestActionPushOfRefs(t *testing.T) {
 	tag := h.git("rev-parse", "v1")
 	h.git("checkout", "-q", "-b", "elsewhere", h.old)
 	forced := h.commit("three.env", h.leak("gitlab-pat"))
-	for _, depth := range []string{"0", "1"} {
-		push := func(name, ref, before, after string) *step {
-			clone := h.checkout("refs/heads/elsewhere", depth)
-			return newStep(t, "push", pushEvent(t, ref, before, after), clone.dir).run(nil)
+	for _, test := range []struct {
+		what, depth        string
+		ref, before, after string
+		code               int
+		places             string
+	}{
+		{"a new branch", "1", "refs/heads/feature", noCommit, tip, exitFound, "one.env:1 two.env:1"},
+		{"a new tag", "0", "refs/tags/v1", noCommit, tag, exitFound, "one.env:1 two.env:1"},
+		{"a forced push", "1", "refs/heads/feature", tip, forced, exitFound, "three.env:1"},
+		{"a forced push of what is gone", "1", "refs/heads/feature", strings.Repeat("12", 20), forced, exitFound, "three.env:1"},
+		{"a tag on main", "1", "refs/tags/v0", noCommit, h.old, exitDone, ""},
+		{"a deletion", "1", "refs/heads/feature", tip, noCommit, exitDone, ""},
+		{"nothing", "1", "refs/heads/feature", tip, tip, exitDone, ""},
+		{"the first push", "1", "refs/heads/main", noCommit, h.old, exitFound, "old.env:1"},
+		{"what the server lost", "0", "refs/heads/lost", h.old, strings.Repeat("34", 20), exitFailed, ""},
+	} {
+		clone := h.checkout("refs/heads/elsewhere", test.depth)
+		s := newStep(t, "push", pushEvent(t, test.ref, test.before, test.after), clone.dir).run(nil)
+		switch {
+		case s.code != test.code:
+			t.Errorf("%s: status %d, want %d; log:\n%s", test.what, s.code, test.code, s.log)
+		case test.places != "":
+			s.found(strings.Fields(test.places)...)
+		case test.code == exitDone && s.outputs["conclusion"] != concludedSuccess, test.code == exitFailed && s.outputs["conclusion"] != concludedIncomplete:
+			t.Errorf("%s: the conclusion is %q", test.what, s.outputs["conclusion"])
 		}
-		push("a new branch", "refs/heads/feature", noCommit, tip).found("one.env:1", "two.env:1")
-		push("a new tag", "refs/tags/v1", noCommit, tag).found("one.env:1", "two.env:1")
-		push("a forced push", "refs/heads/feature", tip, forced).found("three.env:1")
-		push("a forced push of what is gone", "refs/heads/feature", strings.Repeat("12", 20), forced).found("three.env:1")
-		push("a tag on main", "refs/tags/v0", noCommit, h.old).ended(exitDone, concludedSuccess)
-		push("a deletion", "refs/heads/feature", tip, noCommit).ended(exitDone, concludedSuccess)
-		push("nothing", "refs/heads/feature", tip, tip).ended(exitDone, concludedSuccess)
-		push("the first push", "refs/heads/main", noCommit, h.old).found("old.env:1")
-		push("what the server lost", "refs/heads/lost", h.old, strings.Repeat("34", 20)).ended(exitFailed, concludedIncomplete)
+	}
+}
+
+// A runner keeps nothing between runs; code scanning must know its alerts again all
+// the same.
+func TestActionFingerprintsAreSteady(t *testing.T) {
+	h := newHistory(t)
+	tip := h.commit("new.env", h.leak("gitlab-pat"))
+	clone := h.checkout("refs/heads/main", "0").dir
+	fingerprint := func(repository, key string) string {
+		t.Setenv("XDG_CONFIG_HOME", t.TempDir())
+		s := newStep(t, "push", pushEvent(t, "refs/heads/main", h.old, tip), clone)
+		s.env["GITHUB_REPOSITORY"], s.env["STANCH_FINGERPRINT_KEY"] = repository, key
+		s.run(nil).found("new.env:1")
+		data, err := os.ReadFile(s.outputs["sarif"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, rest, _ := strings.Cut(string(data), `"stanchFingerprint/v1": "`)
+		value, _, _ := strings.Cut(rest, `"`)
+		return value
+	}
+	first := fingerprint("octo/repo", "")
+	if len(first) < 32 || fingerprint("octo/repo", "") != first {
+		t.Errorf("the fingerprint %q is another one in the next run", first)
+	}
+	if fingerprint("octo/other", "") == first || fingerprint("octo/repo", strings.Repeat("0f", 32)) == first {
+		t.Error("another repository, or a key of one's own, has the same fingerprint")
 	}
 }
 
@@ -104,21 +144,16 @@ func forkPull(h history) (base, head string) {
 }
 
 func TestActionForkPullRequest(t *testing.T) {
-	for _, event := range []string{"pull_request", "pull_request_target"} {
-		for _, depth := range []string{"0", "1"} {
-			h := newHistory(t)
-			base, head := forkPull(h)
-			ref := "refs/pull/7/merge"
-			if event == "pull_request_target" {
-				ref = "refs/heads/main"
-			}
-			clone := h.checkout(ref, depth)
-			newStep(t, event, pullEvent(t, 7, base, head), clone.dir).run(nil).found("fork.env:1")
-			if refs := clone.git("for-each-ref", "refs/stanch"); refs != "" {
-				t.Errorf("refs were left behind: %s", refs)
-			}
+	h := newHistory(t)
+	base, head := forkPull(h)
+	for event, ref := range map[string]string{"pull_request": "refs/pull/7/merge", "pull_request_target": "refs/heads/main"} {
+		clone := h.checkout(ref, "1")
+		newStep(t, event, pullEvent(t, 7, base, head), clone.dir).run(nil).found("fork.env:1")
+		if refs := clone.git("for-each-ref", "refs/stanch"); refs != "" {
+			t.Errorf("refs were left behind: %s", refs)
 		}
 	}
+	newStep(t, "pull_request", pullEvent(t, 7, base, head), h.checkout("refs/pull/7/merge", "0").dir).run(nil).found("fork.env:1")
 }
 
 func TestActionMergeGroup(t *testing.T) {

@@ -133,3 +133,14 @@ func (plan actionPlan) checked() (actionPlan, error) {
 	}
 	return plan, nil
 }
+
+// span is the range for people.
+func (plan actionPlan) span() string {
+	switch {
+	case plan.tip == "":
+		return ""
+	case plan.base == "":
+		return fmt.Sprintf(" (all of %.7s)", plan.tip)
+	}
+	return fmt.Sprintf(" (%.7s..%.7s)", plan.base, plan.tip)
+}
