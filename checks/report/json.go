@@ -11,19 +11,23 @@ import (
 
 // record is a finding as programs read it. Every field is always there.
 type record struct {
-	Rule        string `json:"rule"`
-	Description string `json:"description"`
-	File        string `json:"file"`
-	Line        int    `json:"line"`
-	Column      int    `json:"column"`
-	EndLine     int    `json:"end_line"`
-	EndColumn   int    `json:"end_column"`
-	Commit      string `json:"commit"`
-	Author      string `json:"author"`
-	Date        string `json:"date"`
-	Fingerprint string `json:"fingerprint"`
-	Redacted    string `json:"redacted"`
-	Validity    string `json:"validity"`
+	Rule        string   `json:"rule"`
+	Description string   `json:"description"`
+	Severity    string   `json:"severity"`
+	File        string   `json:"file"`
+	Line        int      `json:"line"`
+	Column      int      `json:"column"`
+	EndLine     int      `json:"end_line"`
+	EndColumn   int      `json:"end_column"`
+	Commit      string   `json:"commit"`
+	Author      string   `json:"author"`
+	Date        string   `json:"date"`
+	Fingerprint string   `json:"fingerprint"`
+	Redacted    string   `json:"redacted"`
+	Excerpt     string   `json:"excerpt"`
+	Encodings   []string `json:"encodings"`
+	Inside      string   `json:"inside"`
+	Validity    string   `json:"validity"`
 }
 
 func records(findings []checks.Finding) []record {
@@ -32,6 +36,7 @@ func records(findings []checks.Finding) []record {
 		all = append(all, record{
 			Rule:        ruleID(f),
 			Description: kind(f),
+			Severity:    string(severity(f)),
 			File:        f.Path,
 			Line:        f.Line,
 			Column:      f.Column,
@@ -42,6 +47,9 @@ func records(findings []checks.Finding) []record {
 			Date:        date(f),
 			Fingerprint: string(f.Fingerprint),
 			Redacted:    f.Redacted,
+			Excerpt:     f.Excerpt,
+			Encodings:   append([]string{}, f.Encodings...), // never null in JSON
+			Inside:      f.Inside,
 			Validity:    string(f.Validity),
 		})
 	}
@@ -66,10 +74,14 @@ func date(f checks.Finding) string {
 
 // JSON writes the findings as one array.
 func JSON(w io.Writer, findings []checks.Finding) error {
+	return writeJSON(w, records(findings))
+}
+
+func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	enc.SetIndent("", "  ")
-	if err := enc.Encode(records(findings)); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return fmt.Errorf("write JSON: %w", err)
 	}
 	return nil

@@ -80,6 +80,8 @@ func (m mask) finding(f checks.Finding) checks.Finding {
 	f.Author = m.text(f.Author)
 	f.Commit = m.text(f.Commit)
 	f.Redacted = m.text(f.Redacted)
+	f.Excerpt = m.text(f.Excerpt)
+	f.Inside = m.text(f.Inside)
 	return f
 }
 

@@ -38,8 +38,9 @@ func finding(path string) checks.Finding {
 		Credential:  checks.Credential{Rule: widget.ID, Parts: map[string]checks.Secret{checks.PartSecret: checks.NewSecret(value)}},
 		Fingerprint: "f00d",
 		Redacted:    "wdg-************",
+		Excerpt:     "  grün: wdg-************ # \x1b[2Jgone",
 		Location: checks.Location{
-			Path: path, Line: 3, Column: 7, EndLine: 3, EndColumn: 32,
+			Path: path, Line: 3, Column: 7, EndLine: 3, EndColumn: 32, CharColumn: 5, EndCharColumn: 30,
 			Commit: headSHA, Author: "Ada <ada@example.org>", Date: time.Date(2026, 3, 4, 5, 6, 7, 0, time.UTC),
 		},
 	}

@@ -1,7 +1,6 @@
 package report
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -18,6 +17,9 @@ const (
 	// fingerprintName is versioned, as the standard asks (§3.27.17).
 	fingerprintName = "stanchFingerprint/v1"
 	homepage        = "https://github.com/stanch-dev/stanch"
+	// MaxResults is how many results of a run GitHub takes; it refuses a file with
+	// more (docs.github.com, "SARIF support for code scanning").
+	MaxResults = 25_000
 )
 
 // A Run is what SARIF says beside the findings.
@@ -26,10 +28,6 @@ type Run struct {
 	Rules   []*rules.Rule // all that were looked for
 	// Problems says why not everything was scanned; empty when everything was.
 	Problems []string
-	// Columns counts a finding's columns in Unicode characters: SARIF knows no
-	// columns of bytes (§3.14.27). Where it cannot (ok is false), or is nil, the
-	// finding is reported without columns, as lines.
-	Columns func(checks.Finding) (start, end int, ok bool)
 }
 
 type (
@@ -56,13 +54,15 @@ type (
 	sarifRule struct {
 		ID               string         `json:"id"`
 		ShortDescription sarifText      `json:"shortDescription"`
-		Help             *sarifText     `json:"help,omitempty"`
+		FullDescription  sarifText      `json:"fullDescription"`
+		Help             sarifText      `json:"help"`
 		HelpURI          string         `json:"helpUri,omitempty"`
 		Configuration    sarifLevel     `json:"defaultConfiguration"`
 		Properties       map[string]any `json:"properties"`
 	}
 	sarifText struct {
-		Text string `json:"text"`
+		Text     string `json:"text"`
+		Markdown string `json:"markdown,omitempty"`
 	}
 	sarifLevel struct {
 		Level string `json:"level"`
@@ -102,69 +102,113 @@ type (
 	}
 )
 
-// SARIF writes the findings as a SARIF 2.1.0 log with one run.
+// SARIF writes the findings as a SARIF 2.1.0 log with one run, fit to be uploaded to
+// GitHub: of more than MaxResults findings the most severe, and a notification.
+//
+// GitHub follows an alert by primaryLocationLineHash, a hash of the source line. It
+// is left to GitHub's upload step: that knows the source, and complains of hashes
+// that are not its own.
 func SARIF(w io.Writer, findings []checks.Finding, run Run) error {
 	index := map[string]int{}
 	for i, r := range run.Rules {
 		index[r.ID] = i
 	}
 	m := newMask(findings)
-	results := make([]sarifResult, 0, len(findings)) // null would mean "not scanned" (§3.14.23)
-	for _, f := range findings {
-		region := newRegion(f, run.Columns)
-		results = append(results, newResult(m.finding(f), region, index))
+	listed := mostSevere(findings, MaxResults)
+	results := make([]sarifResult, 0, len(listed)) // null would mean "not scanned" (§3.14.23)
+	for _, f := range listed {
+		results = append(results, newResult(m.finding(f), index))
 	}
-	log := sarifLog{Schema: sarifSchema, Version: sarifVersion, Runs: []sarifRun{{
+	invocation := newInvocation(run, m)
+	if n := len(findings) - len(listed); n > 0 {
+		invocation.note("warning", fmt.Sprintf("%d more findings are not listed: GitHub takes %d", n, MaxResults))
+	}
+	return writeJSON(w, sarifLog{Schema: sarifSchema, Version: sarifVersion, Runs: []sarifRun{{
 		Tool:        sarifTool{newDriver(run)},
-		Invocations: []sarifInvocation{newInvocation(run, m)},
+		Invocations: []sarifInvocation{invocation},
 		ColumnKind:  "unicodeCodePoints",
 		Results:     results,
-	}}}
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	if err := enc.Encode(log); err != nil {
-		return fmt.Errorf("write SARIF: %w", err)
+	}}})
+}
+
+// mostSevere returns the n most severe of the findings, in the order that they have.
+func mostSevere(findings []checks.Finding, n int) []checks.Finding {
+	if len(findings) <= n {
+		return findings
 	}
-	return nil
+	listed := make([]checks.Finding, 0, n)
+	taken := make([]bool, len(findings))
+	for _, s := range []rules.Severity{rules.Critical, rules.High, rules.Medium, rules.Low} {
+		for i, f := range findings {
+			if severity(f) == s && n > 0 {
+				taken[i], n = true, n-1
+			}
+		}
+	}
+	for i, f := range findings {
+		if taken[i] {
+			listed = append(listed, f)
+		}
+	}
+	return listed
 }
 
 func newDriver(run Run) sarifDriver {
 	d := sarifDriver{Name: "Stanch", Version: run.Version, InformationURI: homepage, Rules: []sarifRule{}}
 	for _, r := range run.Rules {
-		rule := sarifRule{
-			ID:               r.ID,
-			ShortDescription: sarifText{r.Title},
-			Configuration:    sarifLevel{sarifLevelOf(r.Severity)},
-			Properties: map[string]any{
-				"tags": []string{"security"}, "security-severity": securitySeverity(r.Severity),
-			},
-		}
-		if r.Runbook != "" {
-			rule.Help = &sarifText{strings.TrimSpace(r.Runbook)}
-		}
-		if r.Provider != nil {
-			rule.HelpURI = r.Provider.Website
-		}
-		d.Rules = append(d.Rules, rule)
+		d.Rules = append(d.Rules, newSARIFRule(r))
 	}
 	return d
+}
+
+func newSARIFRule(r *rules.Rule) sarifRule {
+	provider := ""
+	if r.Provider != nil {
+		provider = " of " + r.Provider.Title
+	}
+	rule := sarifRule{
+		ID:               r.ID,
+		ShortDescription: sarifText{Text: r.Title},
+		FullDescription:  sarifText{Text: "A credential" + provider + " that whoever reads the file can use: " + r.Title + "."},
+		Help:             newHelp(r),
+		Configuration:    sarifLevel{sarifLevelOf(r.Severity)},
+		Properties: map[string]any{
+			"tags": []string{"security", "external/cwe/cwe-798"}, "precision": "high", "security-severity": securitySeverity(r.Severity),
+		},
+	}
+	if r.Provider != nil {
+		rule.HelpURI = r.Provider.Website
+	}
+	return rule
+}
+
+// newHelp is what GitHub shows beside an alert.
+func newHelp(r *rules.Rule) sarifText {
+	todo := strings.TrimSpace(r.Runbook)
+	if todo == "" {
+		todo = "Revoke the credential where it was made, put a new one in its place, and remove it from the file."
+	}
+	return sarifText{Text: todo, Markdown: "**What to do:** " + todo}
 }
 
 func newInvocation(run Run, m mask) sarifInvocation {
 	in := sarifInvocation{Successful: len(run.Problems) == 0}
 	for _, p := range run.Problems {
-		in.Notifications = append(in.Notifications, sarifNotification{"error", sarifText{Printable(m.text(p))}})
+		in.note("error", Printable(m.text(p)))
 	}
 	return in
 }
 
-func newResult(f checks.Finding, region sarifRegion, index map[string]int) sarifResult {
+func (in *sarifInvocation) note(level, text string) {
+	in.Notifications = append(in.Notifications, sarifNotification{level, sarifText{Text: text}})
+}
+
+func newResult(f checks.Finding, index map[string]int) sarifResult {
 	r := sarifResult{
 		RuleID:       ruleID(f),
 		Level:        sarifLevelOf(severity(f)),
-		Message:      sarifText{Printable(kind(f) + ": " + f.Redacted)},
-		Locations:    []sarifLocation{{sarifPhysical{sarifArtifact{uri(f.Path)}, region}}},
+		Message:      sarifText{Text: Printable(kind(f) + ": " + f.Redacted)},
+		Locations:    []sarifLocation{{sarifPhysical{sarifArtifact{uri(f.Path)}, newRegion(f)}}},
 		Fingerprints: map[string]string{fingerprintName: string(f.Fingerprint)},
 		Properties:   map[string]string{},
 	}
@@ -180,13 +224,12 @@ func newResult(f checks.Finding, region sarifRegion, index map[string]int) sarif
 	return r
 }
 
-func newRegion(f checks.Finding, columns func(checks.Finding) (int, int, bool)) sarifRegion {
+// newRegion counts columns in characters: SARIF knows no columns of bytes
+// (§3.14.27). Where they are not known the finding is reported as lines.
+func newRegion(f checks.Finding) sarifRegion {
 	region := sarifRegion{StartLine: max(f.Line, 1), EndLine: max(f.EndLine, f.Line, 1)}
-	if columns == nil {
-		return region
-	}
-	if start, end, ok := columns(f); ok {
-		region.StartColumn, region.EndColumn = start, end
+	if f.CharColumn > 0 && f.EndCharColumn > 0 {
+		region.StartColumn, region.EndColumn = f.CharColumn, f.EndCharColumn
 	}
 	return region
 }

@@ -1,297 +1,163 @@
 package main
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
-	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
 	"runtime"
-	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// maxFile is the size of the biggest file that is scanned. It bounds the memory
-// that one file takes; a bigger one makes the scan incomplete.
-const maxFile = 256 << 20
-
 // stdinName is what findings in standard input name as their file.
 const stdinName = "<stdin>"
 
-// span is a range of columns in characters, as SARIF counts them.
-type span struct{ start, end int }
+// How many files are handed over in one go, for each of the scanners, and how far
+// these may be ahead of the slowest one: what they found waits for its turn.
+const (
+	batchSize    = 16
+	batchesAhead = 64
+)
 
-// characters gives a finding's columns in characters, if its line is known.
-func (s scanned) characters(f checks.Finding) (start, end int, ok bool) {
-	if c, found := s.columns[f.Location]; found {
-		return c.start, c.end, true
-	}
-	return f.Column, f.EndColumn, s.counts
+// maxListed is how many findings of files are listed, so that no folder fills the
+// memory; git has a bound of its own.
+const maxListed = 50_000
+
+// A batch is some files on their way: to one of the scanners and then, in the order
+// of their paths, to the result.
+type batch struct {
+	files   []place
+	results []fileResult
+	done    chan struct{}
 }
 
-// scanPaths scans files and folders, in an order that does not depend on how
-// many are read at a time.
-func scanPaths(ctx context.Context, paths []string, scanner *checks.Scanner) (scanned, error) {
-	s := scanned{columns: map[checks.Location]span{}, counts: true}
-	files, err := s.collect(ctx, paths)
-	if err != nil {
-		return s, err
+// scanPaths scans files and folders, all processors at work. Findings come in the
+// order of their paths, and memory does not grow with the number of files.
+func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Scanner) (scanned, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	work := make(chan *batch)
+	order := make(chan *batch, batchesAhead)
+	w := &walker{ctx: ctx, exclude: exclude}
+	group.Go(func() error {
+		defer close(work)
+		defer close(order)
+		return feed(ctx, w, paths, work, order)
+	})
+	for range runtime.GOMAXPROCS(0) {
+		group.Go(func() error { return scanBatches(ctx, work, newFileReader(scanner)) })
 	}
-	results := make([]fileResult, len(files))
-	var group errgroup.Group
-	group.SetLimit(runtime.GOMAXPROCS(0))
-	for i, file := range files {
-		group.Go(func() error {
-			if ctx.Err() == nil {
-				results[i] = scanFile(file, scanner)
+	var c collector
+	for b := range order {
+		select {
+		case <-b.done:
+			c.add(b)
+		case <-ctx.Done():
+		}
+	}
+	if err := group.Wait(); err != nil {
+		return c.scanned, fmt.Errorf("scan: %w", err)
+	}
+	c.finish(w, paths)
+	return c.scanned, nil
+}
+
+// feed walks and hands over what it finds.
+func feed(ctx context.Context, w *walker, paths []string, work, order chan<- *batch) error {
+	var b *batch
+	send := func() error {
+		for _, to := range []chan<- *batch{order, work} {
+			select {
+			case to <- b:
+			case <-ctx.Done():
+				return ctx.Err()
 			}
-			return nil
-		})
-	}
-	group.Wait()
-	if err := ctx.Err(); err != nil {
-		return s, fmt.Errorf("scan: %w", err)
-	}
-	n, archives := 0, 0
-	for _, r := range results {
-		if s.add(r) {
-			n++
 		}
-		if r.packed {
-			archives++
-		}
-	}
-	if archives > 0 {
-		s.notes = append(s.notes, amount(archives, "archive")+" not unpacked: scan what is packed in a folder of its own")
-	}
-	if n == 0 && len(s.problems) == 0 {
-		s.problems = append(s.problems, "nothing: there is no file in "+strings.Join(paths, ", "))
-	}
-	s.what = amount(n, "file")
-	return s, nil
-}
-
-// collect lists the files below the paths, by folder and name.
-func (s *scanned) collect(ctx context.Context, paths []string) ([]string, error) {
-	var files []string
-	links := 0
-	for _, root := range paths {
-		root = filepath.Clean(root)
-		info, err := os.Stat(root) // a link that was named is meant
-		switch {
-		case err != nil:
-			s.problem(root, err)
-			continue
-		case !info.IsDir():
-			files = s.collectFile(files, root, info.Mode())
-			continue
-		}
-		below, skipped, err := s.walk(ctx, root)
-		if err != nil {
-			return nil, fmt.Errorf("scan: %w", err)
-		}
-		files, links = append(files, below...), links+skipped
-	}
-	if links > 0 {
-		s.notes = append(s.notes, amount(links, "symbolic link")+" not followed")
-	}
-	slices.SortFunc(files, comparePaths)
-	return slices.Compact(files), nil
-}
-
-// walk lists the files below a folder and counts the links. Only what is git's
-// own is left out: its objects are compressed, see --git.
-func (s *scanned) walk(ctx context.Context, root string) (files []string, links int, err error) {
-	visit := func(path string, d fs.DirEntry, err error) error {
-		path = filepath.Clean(path)
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			s.problem(path, err)
-		case d.IsDir() && d.Name() == ".git" && path != root:
-			return filepath.SkipDir
-		case d.IsDir():
-		case d.Type()&fs.ModeSymlink != 0:
-			links++
-		case !d.Type().IsRegular():
-			s.notes = append(s.notes, path+" was skipped: it is "+kindOf(d.Type()))
-		default:
-			files = append(files, path)
-		}
+		b = nil
 		return nil
 	}
-	// The separator makes a link to a folder, named as a path, the folder.
-	err = filepath.WalkDir(root+string(filepath.Separator), visit)
-	return files, links, err
-}
-
-// collectFile adds a path that the user named and that is no folder.
-func (s *scanned) collectFile(files []string, path string, mode fs.FileMode) []string {
-	if !mode.IsRegular() {
-		s.problems = append(s.problems, path+": it is "+kindOf(mode)+": pipe its content to --stdin")
-		return files
+	w.visit = func(p place) error {
+		if b == nil {
+			b = &batch{files: make([]place, 0, batchSize), done: make(chan struct{})}
+		}
+		b.files = append(b.files, p)
+		if len(b.files) < batchSize {
+			return nil
+		}
+		return send()
 	}
-	return append(files, path)
-}
-
-// comparePaths orders paths as a walk meets them: by folder, then by name.
-func comparePaths(a, b string) int {
-	separator := string(filepath.Separator)
-	return cmp.Or(slices.Compare(strings.Split(a, separator), strings.Split(b, separator)), strings.Compare(a, b))
-}
-
-// kindOf names what is neither a file nor a folder.
-func kindOf(mode fs.FileMode) string {
-	switch {
-	case mode&fs.ModeNamedPipe != 0:
-		return "a named pipe"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	case mode&fs.ModeDevice != 0:
-		return "a device"
+	if err := w.walk(paths); err != nil || b == nil {
+		return err
 	}
-	return "no regular file"
+	return send()
 }
 
-// problem records that a path could not be scanned. The system's message names
-// the path already, so only its reason is kept.
-func (s *scanned) problem(path string, err error) {
-	var at *fs.PathError
-	if errors.As(err, &at) {
-		err = at.Err
+// scanBatches scans until there is no more work.
+func scanBatches(ctx context.Context, work <-chan *batch, r *fileReader) error {
+	for b := range work {
+		b.results = make([]fileResult, 0, len(b.files))
+		for _, p := range b.files {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			b.results = append(b.results, r.scanFile(ctx, p))
+		}
+		close(b.done)
 	}
-	s.problems = append(s.problems, fmt.Sprintf("%s: %v", path, err))
+	return nil
 }
 
-// A fileResult is what one file held.
-type fileResult struct {
-	path     string
-	findings []checks.Finding
-	columns  []span
-	more     bool // it holds more than findings
-	packed   bool // what it holds is packed
-	bytes    int64
-	err      error
+// A collector puts together what the files held.
+type collector struct {
+	scanned
+	files, archives int
+	unlisted        int // files whose findings there is no room for
 }
 
-// add takes over a file's result and reports whether the file was scanned.
-func (s *scanned) add(r fileResult) bool {
-	if r.err != nil {
-		s.problem(r.path, r.err)
-		return false
+func (c *collector) add(b *batch) {
+	for _, r := range b.results {
+		if r.problem == nil || r.bytes > 0 {
+			c.files++
+		}
+		if r.packed {
+			c.archives++
+		}
+		if len(c.findings)+len(r.findings) > maxListed {
+			c.unlisted++
+			r.findings = nil
+		}
+		c.scanned.add(r)
 	}
+}
+
+// finish tells what only the end of the walk knows.
+func (c *collector) finish(w *walker, paths []string) {
+	c.notes = append(c.notes, w.notes...)
+	c.problems = append(w.problems, c.problems...)
+	if c.unlisted > 0 {
+		c.problems = append(c.problems, fmt.Sprintf("the secrets of %s: more than %d would be too many to list", amount(c.unlisted, "file"), maxListed))
+	}
+	if c.archives > 0 {
+		c.notes = append(c.notes, amount(c.archives, "archive")+" not unpacked: scan what is packed in a folder of its own")
+	}
+	if w.links > 0 {
+		c.notes = append(c.notes, amount(w.links, "symbolic link")+" not followed")
+	}
+	if w.excluded > 0 {
+		c.notes = append(c.notes, amount(w.excluded, "path")+" left out by --exclude")
+	}
+	if c.files == 0 && len(c.problems) == 0 {
+		c.problems = append(c.problems, "nothing: there is no file in "+strings.Join(paths, ", "))
+	}
+	c.what = amount(c.files, "file")
+}
+
+// add takes over a file's result.
+func (s *scanned) add(r fileResult) {
 	s.bytes += r.bytes
-	if r.more {
-		s.problem(r.path, errTooMany)
+	if r.problem != nil {
+		s.problems = append(s.problems, unread(r.path, r.problem))
 	}
 	s.findings = append(s.findings, r.findings...)
-	for i, f := range r.findings {
-		s.columns[f.Location] = r.columns[i]
-	}
-	return true
-}
-
-var errTooMany = fmt.Errorf("it has more than %d secrets; the rest is not listed", checks.MaxFindings)
-
-var errTooBig = fmt.Errorf("it is bigger than %d MiB: scan its parts with --stdin", maxFile>>20)
-
-func scanFile(path string, scanner *checks.Scanner) fileResult {
-	f, err := os.Open(path)
-	if err != nil {
-		return fileResult{path: path, err: err}
-	}
-	defer f.Close()
-	info, err := f.Stat()
-	if err != nil {
-		return fileResult{path: path, err: err}
-	}
-	return scanReader(path, f, info.Size(), scanner)
-}
-
-// scanReader scans what r holds. The size is a hint: what is read decides.
-func scanReader(path string, r io.Reader, size int64, scanner *checks.Scanner) fileResult {
-	if size > maxFile {
-		return fileResult{path: path, err: errTooBig}
-	}
-	var content bytes.Buffer
-	content.Grow(int(size) + bytes.MinRead) // so that it need not grow again
-	n, err := content.ReadFrom(io.LimitReader(r, maxFile+1))
-	switch {
-	case err != nil:
-		return fileResult{path: path, err: err}
-	case n > maxFile:
-		return fileResult{path: path, err: errTooBig}
-	}
-	result := fileResult{path: path, bytes: n, packed: packed(content.Bytes())}
-	data := checks.Text(content.Bytes())
-	result.findings, err = scanner.Examine(filepath.ToSlash(path), data)
-	result.more = err != nil
-	lines := lineStarts{data: data, line: 1}
-	for _, f := range result.findings {
-		start := lines.column(f.Line, f.Column)
-		end := lines
-		result.columns = append(result.columns, span{start, end.column(f.EndLine, f.EndColumn)})
-	}
-	return result
-}
-
-// scanStdin scans standard input. It does not wait for the rest of it when ctx
-// ends: a terminal may have none.
-func scanStdin(ctx context.Context, stdin io.Reader, scanner *checks.Scanner) (scanned, error) {
-	s := scanned{columns: map[checks.Location]span{}, counts: true, what: "standard input"}
-	done := make(chan fileResult, 1)
-	go func() { done <- scanReader(stdinName, stdin, 0, scanner) }()
-	select {
-	case <-ctx.Done():
-		return s, fmt.Errorf("scan standard input: %w", ctx.Err())
-	case r := <-done:
-		if s.add(r) && r.bytes == 0 {
-			s.problems = append(s.problems, "nothing: standard input is empty")
-		}
-		return s, nil
-	}
-}
-
-// lineStarts walks through data line by line, to count columns in characters.
-// Findings come in order, so that each byte is passed once.
-type lineStarts struct {
-	data  []byte
-	line  int
-	start int // where line begins in data
-	// What is counted already of the line: so many bytes are so many characters.
-	counted, characters int
-}
-
-// column turns a column in bytes on a line into one in characters. It must not
-// be before the one last asked for.
-func (l *lineStarts) column(line, column int) int {
-	for ; l.line < line; l.line++ {
-		l.start += bytes.IndexByte(l.data[l.start:], '\n') + 1
-		l.counted, l.characters = 0, 0
-	}
-	l.characters += utf8.RuneCount(l.data[l.start+l.counted : l.start+column-1])
-	l.counted = column - 1
-	return l.characters + 1
-}
-
-// packed reports whether data begins as an archive or another packed file does:
-// gzip, zip, bzip2, xz, Zstandard, 7-Zip, tar.
-func packed(data []byte) bool {
-	for _, magic := range []string{"\x1f\x8b", "PK\x03\x04", "BZh", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "7z\xbc\xaf\x27\x1c"} {
-		if bytes.HasPrefix(data, []byte(magic)) {
-			return true
-		}
-	}
-	const tar = 257 // where POSIX.1's header has its magic
-	return len(data) > tar && bytes.HasPrefix(data[tar:], []byte("ustar"))
 }

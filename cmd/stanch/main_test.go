@@ -113,9 +113,9 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"absent":   absent,
-			"oversize": oversize,
-			"many":     many,
+			"absent": absent,
+			"sparse": writeSparse,
+			"many":   many,
 		},
 	})
 }
@@ -133,21 +133,27 @@ func absent(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// many SECRET FILE makes a file with more secrets than one file lists.
+// many SECRET FILE makes a file with more secrets than one file lists. Where the name
+// ends in a hyphen, the secret becomes the end of it.
 func many(ts *testscript.TestScript, neg bool, args []string) {
-	text := strings.Repeat(strings.TrimSpace(ts.ReadFile(args[0]))+"\n", checks.MaxFindings+1)
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o600))
+	secret := strings.TrimSpace(ts.ReadFile(args[0]))
+	name := args[1]
+	if strings.HasSuffix(name, "-") {
+		name += secret
+	}
+	text := strings.Repeat(secret+"\n", checks.MaxFindings+1)
+	ts.Check(os.WriteFile(ts.MkAbs(name), []byte(text), 0o600))
 }
 
-// oversize FILE [SECRET] makes a file, without content on the disk, that is too
-// big. What the file SECRET holds becomes the end of its name.
-func oversize(ts *testscript.TestScript, neg bool, args []string) {
-	name := args[0]
-	if len(args) > 1 {
-		name += "-" + strings.TrimSpace(ts.ReadFile(args[1]))
-	}
-	f, err := os.Create(ts.MkAbs(name))
+// writeSparse is sparse FILE SECRET: it makes a file of 10 GB, almost all of it a hole, with what is in
+// the file SECRET on its second line and its last.
+func writeSparse(ts *testscript.TestScript, neg bool, args []string) {
+	secret := []byte("\n" + strings.TrimSpace(ts.ReadFile(args[1])) + "\n")
+	f, err := os.Create(ts.MkAbs(args[0]))
 	ts.Check(err)
-	ts.Check(f.Truncate(maxFile + 1))
-	ts.Check(f.Close())
+	defer f.Close()
+	for _, at := range []int64{0, 10 << 30} {
+		_, err := f.WriteAt(secret, at)
+		ts.Check(err)
+	}
 }

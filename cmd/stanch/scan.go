@@ -5,17 +5,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
-	"os"
 	"slices"
 	"strings"
-
-	"golang.org/x/term"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/git"
 	"github.com/stanch-dev/stanch/checks/report"
-	"github.com/stanch-dev/stanch/rules"
 )
 
 const scanUsage = `Usage: stanch scan [FLAGS] [PATH…]
@@ -48,8 +43,13 @@ type scanOptions struct {
 	stdin  bool
 	format string
 	output string
+	color  string
 	quiet  bool
 	paths  []string
+
+	rules   []string // files and folders with rules of the user's
+	exclude []string // patterns of paths that are left out
+	reports []reportFile
 
 	branch      bool // --git without a range
 	history     bool
@@ -62,9 +62,7 @@ type scanOptions struct {
 // A scanned is what a scan found and what it covered.
 type scanned struct {
 	findings []checks.Finding
-	columns  map[checks.Location]span // findings whose line is not plain ASCII
-	counts   bool                     // columns knows every finding's line
-	what     string                   // "12 files", "3 commits, 7 files"
+	what     string // "12 files", "3 commits, 7 files"
 	bytes    int64
 	known    int      // more findings, which the baseline has
 	notes    []string // what was left out on purpose
@@ -86,27 +84,19 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 	if err != nil {
 		return env.exit(err)
 	}
-	catalogue, err := rules.Catalogue()
+	session, err := env.newSession(o.rules)
 	if err != nil {
 		return env.fail(err)
 	}
-	key, err := env.fingerprintKey()
+	result, err := env.scan(ctx, o, session.scanner)
 	if err != nil {
-		return env.fail(err)
+		return env.fail(errors.New(session.hide(err.Error())))
 	}
-	scanner, err := checks.NewScanner(catalogue, key)
-	if err != nil {
-		return env.fail(err)
-	}
-	result, err := env.scan(ctx, o, scanner)
-	if err != nil {
-		return env.fail(errors.New(scanner.Hide(err.Error())))
-	}
-	result.hide(scanner)
+	result.hide(session.scanner)
 	if err := env.judge(ctx, o, &result); err != nil {
-		return env.fail(errors.New(scanner.Hide(err.Error())))
+		return env.fail(errors.New(session.hide(err.Error())))
 	}
-	if err := env.writeFindings(o, result, catalogue); err != nil {
+	if err := env.report(o, result, session); err != nil {
 		return env.fail(err)
 	}
 	return env.conclude(o, result)
@@ -116,8 +106,11 @@ func (env *environment) scanOptions(args []string) (scanOptions, error) {
 	var o scanOptions
 	f := flag.NewFlagSet("scan", flag.ContinueOnError)
 	o.sourceFlags(f)
-	f.StringVar(&o.format, "format", "text", "`FORMAT` of the findings: text, json, jsonl or sarif")
+	f.StringVar(&o.format, "format", "text", "`FORMAT` of the findings: "+strings.Join(report.Formats(), ", "))
 	f.StringVar(&o.output, "output", "", "write the findings to `FILE`, all at once at the end")
+	f.Func("report", "also write them as `FORMAT=FILE`; may be repeated", o.addReport)
+	f.StringVar(&o.color, "color", "auto", "colours: auto, always or never (`WHEN`)")
+	f.Func("rules", "use the rules in `FILE`, or in a folder’s, too; may be repeated", listOf(&o.rules))
 	f.BoolVar(&o.quiet, "quiet", false, "print findings and errors only")
 	f.Bool("redact", true, "hide the secrets; this is always on")
 	f.BoolVar(&o.verify, "verify", false, "ask the providers which secrets are live")
@@ -132,6 +125,7 @@ func (o *scanOptions) sourceFlags(f *flag.FlagSet) {
 	f.BoolVar(&o.unreachable, "unreachable", false, "with --history, also the commits that no ref has any more")
 	f.BoolVar(&o.staged, "staged", false, "scan what is staged")
 	f.BoolVar(&o.stdin, "stdin", false, "scan standard input")
+	f.Func("exclude", "leave out the paths that match `GLOB`; may be repeated", listOf(&o.exclude))
 }
 
 // parseScan reads the flags of a command that scans.
@@ -160,11 +154,8 @@ func bareGit(args []string) (rest []string, bare bool) {
 
 // check refuses what cannot be meant.
 func (o *scanOptions) check() error {
-	formats := []string{"text", "json", "jsonl", "sarif"}
 	sources := o.sources()
 	switch {
-	case o.format != "" && !slices.Contains(formats, o.format):
-		return fmt.Errorf("--format is %q: it must be one of %s", o.format, strings.Join(formats, ", "))
 	case len(sources) > 1:
 		return fmt.Errorf("%s and %s cannot be scanned at once: run stanch for each", sources[0], sources[1])
 	case o.stdin && len(o.paths) > 0:
@@ -173,6 +164,8 @@ func (o *scanOptions) check() error {
 		return errors.New("--git needs a range: write A..B, A...B or one commit")
 	case len(sources) > 0 && len(o.paths) > 1:
 		return fmt.Errorf("%s takes one repository, and was given %d", sources[0], len(o.paths))
+	case len(sources) > 0 && len(o.exclude) > 0:
+		return fmt.Errorf("--exclude is for files and folders: %s scans all that was committed", sources[0])
 	case o.unreachable && !o.history:
 		return errors.New("--unreachable is for --history")
 	case slices.Contains(o.paths, ""):
@@ -181,7 +174,7 @@ func (o *scanOptions) check() error {
 	if len(o.paths) == 0 {
 		o.paths = []string{"."}
 	}
-	return nil
+	return errors.Join(o.checkReports(), checkGlobs(o.exclude))
 }
 
 // sources are the flags given that name something else than files.
@@ -209,7 +202,7 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 	case o.stdin:
 		return scanStdin(ctx, env.stdin, scanner)
 	}
-	return scanPaths(ctx, o.paths, scanner)
+	return scanPaths(ctx, o.paths, o.exclude, scanner)
 }
 
 // scanGit scans a range, or with none the whole history of HEAD.
@@ -229,38 +222,6 @@ func scanGit(ctx context.Context, dir, spec string, scanner *checks.Scanner) (sc
 		return scanned{}, err
 	}
 	return scannedGit(result), nil
-}
-
-// writeFindings writes the findings to standard output or to the file asked for.
-func (env *environment) writeFindings(o scanOptions, s scanned, catalogue []*rules.Rule) error {
-	if o.output != "" {
-		return writeFile(o.output, func(w io.Writer) error { return render(w, o.format, false, s, catalogue) })
-	}
-	if err := render(env.stdout, o.format, env.colour(), s, catalogue); err != nil {
-		return fmt.Errorf("write findings: %w", err)
-	}
-	return nil
-}
-
-func render(w io.Writer, format string, colour bool, s scanned, catalogue []*rules.Rule) error {
-	switch format {
-	case "json":
-		return report.JSON(w, s.findings)
-	case "jsonl":
-		return report.JSONLines(w, s.findings)
-	case "sarif":
-		return report.SARIF(w, s.findings, report.Run{
-			Version: version(), Rules: catalogue, Problems: s.problems, Columns: s.characters,
-		})
-	}
-	return report.Text(w, s.findings, colour)
-}
-
-// colour says whether standard output is a terminal whose owner wants colours
-// (https://no-color.org).
-func (env *environment) colour() bool {
-	f, ok := env.stdout.(*os.File)
-	return ok && env.getenv("NO_COLOR") == "" && env.getenv("TERM") != "dumb" && term.IsTerminal(int(f.Fd()))
 }
 
 // conclude tells on standard error how the scan went, and returns the status. A

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -161,43 +160,6 @@ func TestEditDistance(t *testing.T) {
 			t.Errorf("%q and %q are %d apart, want %d", test.a, test.b, got, test.want)
 		}
 	}
-}
-
-func TestColumnsInCharacters(t *testing.T) {
-	data := []byte("eins\nzwölf \xff grün\r\nx")
-	lines := lineStarts{data: data, line: 1}
-	for _, test := range []struct{ line, column, want int }{{1, 3, 3}, {2, 1, 1}, {2, 5, 4}, {2, 5, 4}, {2, 10, 9}, {3, 2, 2}} {
-		if got := lines.column(test.line, test.column); got != test.want {
-			t.Errorf("line %d, byte %d is character %d, want %d", test.line, test.column, got, test.want)
-		}
-	}
-}
-
-// TestColumnsOnOneLine compares a file of one line with one that is eight times as
-// long: counting each column from the line's start would take 64 times as long.
-func TestColumnsOnOneLine(t *testing.T) {
-	const n = 4000
-	took := func(n int) time.Duration {
-		data := bytes.Repeat([]byte("grün, "), n)
-		lines := lineStarts{data: data, line: 1}
-		start := time.Now()
-		for i := range n {
-			if got := lines.column(1, 7*i+1); got != 6*i+1 {
-				t.Fatalf("byte %d is character %d, want %d", 7*i+1, got, 6*i+1)
-			}
-		}
-		return time.Since(start)
-	}
-	// Another program may take the processor at any time, so the fastest of several
-	// runs counts.
-	short, long := took(n), took(8*n)
-	for range 20 {
-		if long <= 24*short {
-			return
-		}
-		short, long = min(short, took(n)), min(long, took(8*n))
-	}
-	t.Errorf("%d columns take %v, %d take %v", n, short, 8*n, long)
 }
 
 func TestScanHidesWhatPathsTell(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/report"
 	"github.com/stanch-dev/stanch/rules"
 )
 
@@ -16,7 +17,7 @@ type session struct {
 
 // newSession makes a scanner of the catalogue and of the user's own rule files.
 func (env *environment) newSession(files []string) (*session, error) {
-	catalogue, err := rules.Catalogue()
+	catalogue, err := withOwnRules(files)
 	if err != nil {
 		return nil, err
 	}
@@ -42,5 +43,5 @@ func (s *session) hide(text string) string {
 
 // render writes findings in a format of stanch scan.
 func (s *session) render(w io.Writer, format string, found scanned) error {
-	return render(w, format, false, found, s.catalogue)
+	return report.Write(w, format, found.findings, s.run(found), false)
 }
