@@ -69,7 +69,10 @@ func (j Job) masked() Job {
 // Title is the job's result in one line.
 func (j Job) Title() string {
 	title := count(len(j.Findings), "secret") + " found"
-	if len(j.Problems) > 0 {
+	switch {
+	case len(j.Problems) > 0 && len(j.Coverage) == 0 && len(j.Findings) == 0:
+		title = "could not scan"
+	case len(j.Problems) > 0:
 		title = "not everything was scanned, " + title
 	}
 	if j.Known > 0 {
@@ -171,7 +174,7 @@ func (j Job) Summary() string {
 func (j Job) verdict() string {
 	var b strings.Builder
 	if len(j.Problems) > 0 {
-		b.WriteString("**Not everything was scanned, so this check cannot pass:**\n\n")
+		b.WriteString("**This check cannot pass before everything is scanned:**\n\n")
 		for _, p := range j.Problems[:min(len(j.Problems), maxSkips)] {
 			fmt.Fprintf(&b, "- %s\n", plain(cutRunes(p, maxProblem)))
 		}
@@ -237,7 +240,7 @@ func (j Job) link(f checks.Finding) string {
 	}
 	parts := strings.Split(f.Path, "/")
 	for i := range parts {
-		parts[i] = url.PathEscape(parts[i])
+		parts[i] = strings.ReplaceAll(url.PathEscape(parts[i]), "@", "%40") // no mention either
 	}
 	return fmt.Sprintf("[%s](%s%s/%s#L%d)", text, j.Blob, url.PathEscape(f.Commit), strings.Join(parts, "/"), f.Line)
 }

@@ -195,7 +195,13 @@ func (a *action) fetch(ctx context.Context) (err error) {
 	default:
 		a.plan, err = a.checkout.prepare(ctx, a.plan)
 	}
-	return err
+	if a.plan.note != "" {
+		a.notes = append(a.notes, a.plan.note)
+	}
+	if err != nil {
+		return fmt.Errorf("%w. Does the job have the permission “contents: read”? With “fetch-depth: 0” actions/checkout fetches all by itself", err)
+	}
+	return nil
 }
 
 // prepare makes the scanner and reads the baseline.

@@ -24,6 +24,7 @@ type actionPlan struct {
 	// judge says that the base, not what is scanned, says what is allowed: who asks
 	// for a merge must not be able to excuse himself.
 	judge bool
+	note  string // what is worth knowing about the range
 }
 
 // A payload is what the events that have a range have in common; GitHub sends

@@ -59,17 +59,24 @@ func (c checkout) gitWith(ctx context.Context, env []string, stdin []byte, args 
 	case errors.Is(err, exec.ErrNotFound):
 		return nil, errors.New("git is not installed on this runner")
 	}
-	return nil, fmt.Errorf("git %s: %s", args[0], lastLine(stderr.String(), err))
+	return nil, fmt.Errorf("git %s: %s", args[0], reason(stderr.String(), err))
 }
 
-// lastLine is what git said last, without the user names and passwords of URLs.
-func lastLine(stderr string, err error) string {
+// reason is the line in which git says why it failed, without the user names and
+// passwords of URLs. Advice may follow it.
+func reason(stderr string, err error) string {
 	lines := strings.Split(strings.TrimSpace(stderr), "\n")
-	last := strings.TrimSpace(lines[len(lines)-1])
-	if last == "" {
+	last := lines[len(lines)-1]
+	for _, line := range lines {
+		if strings.HasPrefix(line, "fatal: ") {
+			last = line
+			break
+		}
+	}
+	if strings.TrimSpace(last) == "" {
 		return err.Error()
 	}
-	return regexp.MustCompile(`://[^/@\s]*@`).ReplaceAllString(last, "://")
+	return regexp.MustCompile(`://[^/@\s]*@`).ReplaceAllString(strings.TrimSpace(last), "://")
 }
 
 // has says whether a commit is here, without asking the server of a partial clone.
@@ -138,6 +145,7 @@ func (c checkout) bringBase(ctx context.Context, plan *actionPlan) error {
 		if err == nil || plan.judge {
 			return err
 		}
+		plan.note = fmt.Sprintf("%.7s, where the ref was before, cannot be had any more (%v): more is scanned than was pushed", plan.base, err)
 		plan.base = ""
 	}
 	if plan.branch == "" {

@@ -58,6 +58,7 @@ func (env *environment) baselineOptions(verb string, args []string) (o scanOptio
 	f := flag.NewFlagSet("baseline "+verb, flag.ContinueOnError)
 	o.sourceFlags(f)
 	f.StringVar(&o.baseline, "baseline", baselineDefault, "the baseline's `FILE`")
+	f.Func("rules", "use the rules in `FILE`, or in a folder’s, too; may be repeated", listOf(&o.rules))
 	f.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	if verb == "update" {
 		f.BoolVar(&prune, "prune", false, "take out what this scan does not find")
@@ -72,7 +73,7 @@ func (env *environment) changeBaseline(ctx context.Context, verb string, o scanO
 	if err != nil {
 		return err
 	}
-	s, err := env.newSession(nil)
+	s, err := env.newSession(o.rules)
 	if err != nil {
 		return err
 	}

@@ -112,7 +112,7 @@ func subcommands(name, usage string) (words []word) {
 func newCompletableFlag(f *flag.Flag) completableFlag {
 	name, help := flag.UnquoteUsage(f)
 	c := completableFlag{word: word{"--" + f.Name, help}, alone: name == ""}
-	list := regexp.MustCompile(`: ([a-z-]+(?:, [a-z-]+)* or [a-z-]+)`).FindStringSubmatch(help)
+	list := regexp.MustCompile(`: ([a-z-]+(?:(?:, | or )[a-z-]+)+)`).FindStringSubmatch(help)
 	if list != nil && !c.alone {
 		c.values = strings.Split(strings.ReplaceAll(list[1], " or ", ", "), ", ")
 	}

@@ -51,6 +51,8 @@ func TestCompletionBash(t *testing.T) {
 		{"rules list --format = j", []string{"json"}}, // as bash splits --format=j
 		{"hook install --s", []string{"--shared"}},
 		{"completion ", []string{"bash", "fish", "zsh"}},
+		{"scan --color ", []string{"always", "auto", "never"}},
+		{"scan --format j", []string{"json", "jsonl", "junit"}},
 		{"scan --he", []string{"--help"}},
 		{"scan --output st", []string{"stanch.bash"}},
 		{"scan st", []string{"stanch.bash"}},

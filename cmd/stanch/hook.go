@@ -17,7 +17,7 @@ import (
 
 const hookUsage = `Usage: stanch hook install   [FLAGS] [pre-commit] [pre-push]
        stanch hook uninstall [FLAGS] [pre-commit] [pre-push]
-       stanch hook run pre-commit|pre-push [ARGUMENTS]
+       stanch hook run [--rules FILE] pre-commit|pre-push [ARGUMENTS]
 
 Lets git ask Stanch in this repository: pre-commit scans what is staged, pre-push
 scans the commits that the remote does not have yet. What they find stops the
@@ -50,9 +50,9 @@ func runHook(ctx context.Context, env *environment, args []string) int {
 		fmt.Fprint(env.stderr, hookUsage)
 		return exitFailed
 	case args[0] == "install":
-		return env.changeHooks(ctx, args[1:], hookFolder.install)
+		return env.changeHooks(ctx, args[0], args[1:], hookFolder.install)
 	case args[0] == "uninstall":
-		return env.changeHooks(ctx, args[1:], hookFolder.uninstall)
+		return env.changeHooks(ctx, args[0], args[1:], hookFolder.uninstall)
 	case args[0] == "run":
 		return env.runHookNow(ctx, args[1:])
 	case strings.HasPrefix(args[0], "-"):
@@ -63,17 +63,17 @@ func runHook(ctx context.Context, env *environment, args []string) int {
 }
 
 // changeHooks installs or takes out the named hooks.
-func (env *environment) changeHooks(ctx context.Context, args []string, change func(hookFolder, string) (string, error)) int {
-	shared, names, err := env.hookOptions(args)
+func (env *environment) changeHooks(ctx context.Context, verb string, args []string, change func(hookFolder, string) (string, error)) int {
+	o, err := env.hookOptions(verb, args)
 	if err != nil {
 		return env.exit(err)
 	}
-	folder, err := findHooks(ctx, shared)
+	folder, err := findHooks(ctx, o)
 	if err != nil {
 		return env.fail(err)
 	}
 	code := exitDone
-	for _, name := range names {
+	for _, name := range o.names {
 		said, err := change(folder, name)
 		if err != nil {
 			code = env.fail(fmt.Errorf("%s: %w", name, err))
@@ -84,37 +84,44 @@ func (env *environment) changeHooks(ctx context.Context, args []string, change f
 	return code
 }
 
-func (env *environment) hookOptions(args []string) (shared bool, names []string, err error) {
-	f := flag.NewFlagSet("hook", flag.ContinueOnError)
-	hookFlags(f, &shared)
-	if names, err = env.parseFlags(f, hookUsage, args); err != nil {
-		return shared, nil, err
-	}
-	all := []string{preCommit, prePush}
-	for _, name := range names {
-		if !slices.Contains(all, name) {
-			return shared, nil, unknown("hook", name, all, "stanch hook --help")
-		}
-	}
-	if len(names) == 0 {
-		names = all
-	}
-	return shared, names, nil
+// hookOptions are the flags and words of stanch hook install and uninstall.
+type hookOptions struct {
+	shared bool
+	rules  []string
+	names  []string
 }
 
-func hookFlags(f *flag.FlagSet, shared *bool) {
-	f.BoolVar(shared, "shared", false, "also where core.hooksPath is one folder for all of your repositories")
+func (env *environment) hookOptions(verb string, args []string) (o hookOptions, err error) {
+	f := flag.NewFlagSet("hook "+verb, flag.ContinueOnError)
+	f.BoolVar(&o.shared, "shared", false, "also where core.hooksPath is one folder for all of your repositories")
+	if verb == "install" {
+		f.Func("rules", "let the hooks use the rules in `FILE`, from the repository’s top folder on, too; may be repeated", listOf(&o.rules))
+	}
+	if o.names, err = env.parseFlags(f, hookUsage, args); err != nil {
+		return o, err
+	}
+	all := []string{preCommit, prePush}
+	for _, name := range o.names {
+		if !slices.Contains(all, name) {
+			return o, unknown("hook", name, all, "stanch hook --help")
+		}
+	}
+	if len(o.names) == 0 {
+		o.names = all
+	}
+	return o, nil
 }
 
 // A hookFolder is where git looks for a repository's hooks.
 type hookFolder struct {
 	dir     string
 	program string // this program, or empty when only PATH can tell
+	rules   []string
 }
 
 // findHooks asks the user's git, with all of the user's configuration, where the
 // hooks of the repository in the working directory are.
-func findHooks(ctx context.Context, shared bool) (hookFolder, error) {
+func findHooks(ctx context.Context, o hookOptions) (hookFolder, error) {
 	dir, err := userGit(ctx, "rev-parse", "--git-path", "hooks")
 	if err != nil {
 		return hookFolder{}, fmt.Errorf("find the repository's hooks: %w", err)
@@ -125,7 +132,7 @@ func findHooks(ctx context.Context, shared bool) (hookFolder, error) {
 	// No core.hooksPath at all is no error of ours.
 	configured, _ := userGit(ctx, "config", "--show-scope", "--get", "core.hooksPath")
 	scope, _, _ := strings.Cut(configured, "\t")
-	if !shared && slices.Contains([]string{"global", "system"}, scope) {
+	if !o.shared && slices.Contains([]string{"global", "system"}, scope) {
 		return hookFolder{}, fmt.Errorf("the %s configuration of git sets core.hooksPath to %s, so a hook there runs in every repository: "+
 			"say --shared if you want that, or give this repository its own with “git config core.hooksPath .git/hooks”", scope, dir)
 	}
@@ -134,7 +141,7 @@ func findHooks(ctx context.Context, shared bool) (hookFolder, error) {
 			".husky/pre-commit, and “stanch hook run pre-push \"$@\"” to .husky/pre-push")
 	}
 	program, err := thisProgram()
-	return hookFolder{dir, program}, err
+	return hookFolder{dir, program, o.rules}, err
 }
 
 // userGit runs git as the user would, and returns its one line of output.
@@ -291,13 +298,18 @@ func (h hookFolder) uninstall(name string) (string, error) {
 // script is the hook: the one that was there before, then Stanch. git for Windows
 // runs it with the shell that it brings along.
 func (h hookFolder) script(name string) string {
+	call := `"$stanch" hook run`
+	for _, file := range h.rules {
+		call += " --rules " + quoteShell(file)
+	}
+	call += " " + name + ` "$@"`
 	run := `if [ -x "$before" ]; then "$before" "$@" || exit $?; fi
-"$stanch" hook run ` + name + ` "$@"`
+` + call
 	if name == prePush { // both read what git says on standard input
 		run = `pushed=$(cat)
 say() { [ -z "$pushed" ] || printf '%s\n' "$pushed"; }
 if [ -x "$before" ]; then say | "$before" "$@" || exit $?; fi
-say | "$stanch" hook run ` + name + ` "$@"`
+say | ` + call
 	}
 	return `#!/bin/sh
 ` + hookMark + `

@@ -20,6 +20,13 @@ import (
 // runHookNow does what an installed hook asks for. All that it says goes to
 // standard error: what calls git may read its standard output.
 func (env *environment) runHookNow(ctx context.Context, args []string) int {
+	var files []string
+	f := flag.NewFlagSet("hook run", flag.ContinueOnError)
+	f.Func("rules", "use the rules in `FILE` too; may be repeated", listOf(&files))
+	args, err := env.parseFlags(f, hookUsage, args)
+	if err != nil {
+		return env.exit(err)
+	}
 	if len(args) == 0 {
 		return env.fail(errors.New("which hook? write “stanch hook run pre-commit” or “stanch hook run pre-push”"))
 	}
@@ -30,13 +37,9 @@ func (env *environment) runHookNow(ctx context.Context, args []string) int {
 	case prePush:
 		scan = func(h *hookRun) (scanned, error) { return h.pushed(ctx, rest) }
 	default:
-		if strings.HasPrefix(name, "-") {
-			_, err := env.parseFlags(flag.NewFlagSet("hook run", flag.ContinueOnError), hookUsage, args)
-			return env.exit(cmp.Or(err, unknown("hook", name, nil, "stanch hook --help")))
-		}
 		return env.fail(unknown("hook", name, []string{preCommit, prePush}, "stanch hook --help"))
 	}
-	h, err := env.newHookRun(ctx, args[0])
+	h, err := env.newHookRun(ctx, args[0], files)
 	if err != nil {
 		return env.fail(err)
 	}
@@ -56,8 +59,8 @@ type hookRun struct {
 	repository *git.Repository
 }
 
-func (env *environment) newHookRun(ctx context.Context, name string) (*hookRun, error) {
-	s, err := env.newSession(nil)
+func (env *environment) newHookRun(ctx context.Context, name string, files []string) (*hookRun, error) {
+	s, err := env.newSession(files)
 	if err != nil {
 		return nil, err
 	}
