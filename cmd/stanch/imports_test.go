@@ -84,7 +84,11 @@ var impure = []outsideRule{
 
 // pureModules are the modules outside the standard library that rules and checks
 // may use: each was looked at and does nothing but compute.
-var pureModules = []string{"go.yaml.in/yaml/v3", "golang.org/x/sync/errgroup", "golang.org/x/sync/semaphore"}
+var pureModules = []string{
+	"go.yaml.in/yaml/v3", "golang.org/x/sync/errgroup", "golang.org/x/sync/semaphore",
+	"github.com/klauspost/compress/flate", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zlib",
+	"github.com/klauspost/compress/zstd", "github.com/mikelolasagasti/xz",
+}
 
 // clockCalls are the functions of package time that read or wait for the clock.
 var clockCalls = []string{"Now", "Sleep", "Since", "Until", "After", "AfterFunc", "Tick", "NewTimer", "NewTicker"}
