@@ -63,10 +63,10 @@ func lineAround(data []byte, f checks.Finding) []byte {
 	return bytes.Join(lines, []byte("\n"))
 }
 
-// added returns the findings of b that are in none of parents. Equal occurrences
+// added returns which findings of b are in none of parents. Equal occurrences
 // are counted: a second copy is new even though the first is not, and a line
 // that only moved is not new.
-func added(b *blob, parents []*blob) []checks.Finding {
+func added(b *blob, parents []*blob) []int {
 	old := make(map[occurrence]int)
 	for _, p := range parents {
 		count := make(map[occurrence]int)
@@ -75,15 +75,15 @@ func added(b *blob, parents []*blob) []checks.Finding {
 			old[key] = max(old[key], count[key])
 		}
 	}
-	var findings []checks.Finding
+	var fresh []int
 	for i, key := range b.keys {
 		if old[key] > 0 {
 			old[key]--
 			continue
 		}
-		findings = append(findings, b.findings[i])
+		fresh = append(fresh, i)
 	}
-	return findings
+	return fresh
 }
 
 // markTip sets InTip of all leaks.

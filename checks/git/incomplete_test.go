@@ -73,12 +73,13 @@ func TestFetcherBringsBlobs(t *testing.T) {
 	}
 }
 
-// Only blobs in which something was found have their parents fetched.
+// Only where something was found is fetched what was there before, in the file and
+// in the commit's other files, from where it may have moved.
 func TestParentsAreFetchedOnDemand(t *testing.T) {
 	r := newRepo(t)
 	r.write("clean.txt", "old\n")
 	base := r.file("one", "a.txt", "old "+token(t, 1)+"\n")
-	r.write("clean.txt", "new\n")
+	r.file("clean", "clean.txt", "new\n")
 	r.file("two", "a.txt", "old "+token(t, 1)+"\n"+token(t, 2)+"\n")
 	var restores []func()
 	for _, name := range []string{base + ":a.txt", base + ":clean.txt"} {

@@ -160,6 +160,7 @@ func readToken(r *bufio.Reader) ([]byte, error) {
 type change struct {
 	commit objectID
 	entry
+	all []entry // of the commit
 }
 
 // newBlobs picks the entries that bring content which the commit's parents do
@@ -185,7 +186,7 @@ func newBlobs(commit objectID, entries []entry) []change {
 		case deleted[e.blob] > 0:
 			deleted[e.blob]--
 		default:
-			changes = append(changes, change{commit, e})
+			changes = append(changes, change{commit, e, entries})
 		}
 	}
 	return changes

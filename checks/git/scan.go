@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 
@@ -52,8 +53,7 @@ type Leak struct {
 // Scan finds the secrets that the commits of r add: those that stand in a file
 // of a commit and do not stand, on an equal line, in the same file of any of its
 // parents. A secret that a later commit of the range removes is found; one that
-// later commits carry on is reported once. A file that was renamed and edited in
-// one commit counts as new.
+// later commits carry on, or that moves to another line or file, is reported once.
 //
 // missing brings the blobs of a partial clone; nil means that the repository is
 // complete. Whatever could not be scanned is listed in Coverage.Skipped. When
@@ -91,6 +91,7 @@ type scan struct {
 	view    *view
 	scanner *checks.Scanner
 	fetch   Fetcher
+	clean   func(objectID) bool // reports what is known to hold no secret; nil when nothing is
 
 	blobs    map[objectID]*blob // the looked-at blobs that hold secrets
 	counted  map[objectID]bool  // all looked-at blobs; true when the coverage counts them
@@ -106,7 +107,7 @@ type blob struct {
 	path     string // the path that it was scanned as
 	findings []checks.Finding
 	keys     []occurrence // of the findings, in their order
-	more     bool         // it holds more than these
+	missed   string       // why it may hold more than these
 }
 
 func (s *scan) scan(ctx context.Context, bases []string, tip string) error {
@@ -171,53 +172,123 @@ func (s *scan) settle(ctx context.Context, changes []change) error {
 	if err := s.examine(ctx, fresh, true); err != nil {
 		return err
 	}
-	// Parents are only read where something was found. One that cannot be read
-	// counts as having nothing, which reports more and not less.
-	var before []place
+	if err := s.examine(ctx, s.before(changes), false); err != nil {
+		return err
+	}
+	for len(changes) > 0 {
+		n := 1
+		for n < len(changes) && changes[n].commit == changes[0].commit {
+			n++
+		}
+		s.keep(changes[:n])
+		changes = changes[n:]
+	}
+	return nil
+}
+
+// maxMoves is in how many other files of a commit lines are looked for that may
+// have moved.
+const maxMoves = 100
+
+// before lists what the commits had before that bring secrets: the versions of the
+// files in their parents, and those of the commit's other files, whose lines may
+// have moved. One that cannot be read counts as having nothing, which reports more
+// and not less.
+func (s *scan) before(changes []change) []place {
+	var places []place
+	add := func(id objectID, c change, path string) {
+		if _, known := s.counted[id]; known || id.none() || s.clean != nil && s.clean(id) {
+			return
+		}
+		s.counted[id] = false
+		places = append(places, place{id, c.commit, path})
+	}
 	for _, c := range changes {
 		if s.blobs[c.blob] == nil {
 			continue
 		}
 		for _, p := range c.parents {
-			if _, known := s.counted[p]; !known && !p.none() {
-				s.counted[p] = false
-				before = append(before, place{p, c.commit, c.path})
+			add(p, c, c.path)
+		}
+		for i, e := range c.all {
+			if i == maxMoves {
+				break
 			}
+			add(e.parents[0], c, e.path)
 		}
 	}
-	if err := s.examine(ctx, before, false); err != nil {
-		return err
-	}
-	for _, c := range changes {
-		s.keep(c)
-	}
-	return nil
+	return places
 }
 
-// keep records the findings that c adds.
-func (s *scan) keep(c change) {
-	b := s.blobs[c.blob]
-	if b == nil {
+// keep records the findings that the changes of one commit add.
+func (s *scan) keep(changes []change) {
+	var moved map[occurrence]int
+	for _, c := range changes {
+		b := s.blobs[c.blob]
+		if b == nil {
+			continue
+		}
+		var parents []*blob
+		for _, p := range c.parents {
+			if old := s.blobs[p]; old != nil {
+				parents = append(parents, old)
+			}
+		}
+		for _, i := range added(b, parents) {
+			if moved == nil {
+				moved = s.removed(changes)
+			}
+			if key := b.keys[i]; moved[key] > 0 {
+				moved[key]--
+				continue
+			}
+			s.leak(c, b, b.findings[i])
+		}
+	}
+}
+
+// removed counts the occurrences that the files of a commit no longer have. changes
+// are all that it adds; a file that it adds otherwise was only renamed, and has what
+// is gone elsewhere.
+func (s *scan) removed(changes []change) map[occurrence]int {
+	gone := make(map[occurrence]int)
+	paths := make(map[string]bool)
+	for _, c := range changes {
+		paths[c.path] = true
+	}
+	for i, e := range changes[0].all {
+		if b := s.blobs[e.blob]; b != nil && !paths[e.path] && !slices.Contains(e.parents, e.blob) {
+			for _, key := range b.keys {
+				gone[key]--
+			}
+		}
+		old := s.blobs[e.parents[0]]
+		if old == nil || i >= maxMoves {
+			continue
+		}
+		var now []*blob
+		if b := s.blobs[e.blob]; b != nil && !e.blob.none() {
+			now = append(now, b)
+		}
+		for _, i := range added(old, now) {
+			gone[old.keys[i]]++
+		}
+	}
+	return gone
+}
+
+// leak records a finding of a change.
+func (s *scan) leak(c change, b *blob, f checks.Finding) {
+	if len(s.leaks) == MaxLeaks {
+		s.more = true
 		return
 	}
-	var parents []*blob
-	for _, p := range c.parents {
-		if old := s.blobs[p]; old != nil {
-			parents = append(parents, old)
-		}
+	if c.path != b.path {
+		f.Path = c.path
 	}
-	for _, f := range added(b, parents) {
-		if len(s.leaks) == MaxLeaks {
-			s.more = true
-			return
-		}
-		if c.path != b.path {
-			f.Path = c.path
-		}
-		f.Path = s.scanner.Hide(f.Path)
-		f.Commit = c.commit.String()
-		s.leaks = append(s.leaks, Leak{Finding: f})
-	}
+	f.Path = s.scanner.Hide(f.Path)
+	f.Commit = c.commit.String()
+	s.leaks = append(s.leaks, Leak{Finding: f})
 }
 
 // A place is a blob with a path that it stands at.
@@ -258,8 +329,8 @@ func (s *scan) examine(ctx context.Context, places []place, count bool) error {
 		return err
 	}
 	for _, p := range readable {
-		if b := s.blobs[p.blob]; b != nil && b.more {
-			s.skip(p.commit, p.path, fmt.Sprintf("the file has more than %d findings; the rest is not listed", checks.MaxFindings))
+		if b := s.blobs[p.blob]; b != nil && b.missed != "" {
+			s.skip(p.commit, p.path, b.missed)
 		}
 	}
 	return nil
@@ -355,9 +426,12 @@ func (s *scan) readAll(ctx context.Context, places []place) error {
 // inspect scans one blob and returns nil when nothing is in it.
 func (s *scan) inspect(path string, data []byte) *blob {
 	findings, err := s.scanner.Examine(path, data)
-	more := err != nil
-	if len(findings) == 0 {
+	if len(findings) == 0 && err == nil {
 		return nil
 	}
-	return &blob{path: path, findings: findings, keys: occurrences(checks.Text(data), findings), more: more}
+	b := &blob{path: path, findings: findings, keys: occurrences(checks.Text(data), findings)}
+	if err != nil {
+		b.missed = err.Error()
+	}
+	return b
 }

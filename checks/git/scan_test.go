@@ -151,6 +151,22 @@ var stories = []struct {
 		r.git("mv", "a.txt", "b.txt")
 		r.file("two", "b.txt", "edited\n"+k+"\n")
 		return base + "..HEAD"
+	}, []string{}},
+
+	{"moved to another file", func(r *repo, k, _ string) string {
+		r.write("b.txt", "kept\n")
+		base := r.file("one", "a.txt", "first\n"+k+"\n")
+		r.write("a.txt", "first\n")
+		r.file("two", "b.txt", "kept\n"+k+"\n")
+		return base + "..HEAD"
+	}, []string{}},
+
+	{"copied where it also was edited", func(r *repo, k, _ string) string {
+		r.write("b.txt", "kept\n")
+		base := r.file("one", "a.txt", "first\n"+k+"\n")
+		r.write("a.txt", "second\n"+k+"\n")
+		r.file("two", "b.txt", "kept\n"+k+"\n")
+		return base + "..HEAD"
 	}, []string{`two "b.txt":2 tip`}},
 
 	{"copy", func(r *repo, k, _ string) string {
@@ -349,7 +365,7 @@ func TestFileWithTooManySecrets(t *testing.T) {
 	if len(result.Findings) != checks.MaxFindings {
 		t.Errorf("%d findings, want %d", len(result.Findings), checks.MaxFindings)
 	}
-	want := []checks.Skip{{Commit: commit, Path: "keys/[redacted].txt", Reason: "the file has more than 1000 findings; the rest is not listed"}}
+	want := []checks.Skip{{Commit: commit, Path: "keys/[redacted].txt", Reason: "it holds more than 1000 credentials: only the first are listed"}}
 	if diff := cmp.Diff(want, result.Coverage.Skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)
 	}
