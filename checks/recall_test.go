@@ -49,7 +49,7 @@ func nameFor(t *testing.T, s *checks.Scanner, r *rules.Rule) string {
 		}
 	}
 	for _, n := range names {
-		if strings.ContainsAny(n, " :/=\"'") {
+		if strings.ContainsAny(n, " :/=.\"'") {
 			continue
 		}
 		if foundBy(s, r, contexts["TOML"](n, value), value) {
