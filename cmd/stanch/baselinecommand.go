@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,14 +58,34 @@ func runBaseline(ctx context.Context, env *environment, args []string) int {
 func (env *environment) baselineOptions(verb string, args []string) (o scanOptions, prune bool, err error) {
 	f := flag.NewFlagSet("baseline "+verb, flag.ContinueOnError)
 	o.sourceFlags(f)
-	f.StringVar(&o.baseline, "baseline", baselineDefault, "the baseline's `FILE`")
+	f.StringVar(&o.baseline, "baseline", "", "the baseline’s `FILE`; without one "+baselineDefault+" here, or in the top folder of the repository that is scanned")
 	f.Func("rules", "use the rules in `FILE`, or in a folder’s, too; may be repeated", listOf(&o.rules))
 	f.BoolVar(&o.quiet, "quiet", false, "print errors only")
 	if verb == "update" {
 		f.BoolVar(&prune, "prune", false, "take out what this scan does not find")
 	}
-	err = env.parseScan(f, &o, baselineUsage, args)
+	if err = env.parseScan(f, &o, baselineUsage, args); err == nil && o.baseline == "" {
+		o.baseline = usualBaseline(o)
+	}
 	return o, prune, err
+}
+
+// usualBaseline is where hooks look for the baseline of a repository; of files it is
+// the folder that one is in.
+func usualBaseline(o scanOptions) string {
+	if len(o.sources()) == 0 || o.stdin {
+		return baselineDefault
+	}
+	top, err := userGit(context.Background(), "-C", o.paths[0], "rev-parse", "--show-toplevel")
+	here, wdErr := os.Getwd()
+	if err != nil || wdErr != nil {
+		return baselineDefault // a bare repository has no folder for it
+	}
+	path := filepath.Join(filepath.FromSlash(top), baselineDefault)
+	if short, err := filepath.Rel(here, path); err == nil {
+		return short
+	}
+	return path
 }
 
 // changeBaseline scans, and writes what was found.

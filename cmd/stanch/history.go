@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -12,6 +14,10 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/git"
 )
+
+// maxParents bounds the line that lists a commit's parents: there are commits with
+// some ten thousand.
+const maxParents = 1 << 20
 
 // scannedGit is the result of a scan of commits as stanch scan tells it.
 func scannedGit(results ...git.Result) scanned {
@@ -49,6 +55,9 @@ func scanHistory(ctx context.Context, dir string, unreachable bool, scanner *che
 	}
 	if len(tips) == 0 {
 		return nil, fmt.Errorf("scan %s: the repository has no commits", dir)
+	}
+	if tips, err = independent(ctx, repository.Dir(), tips); err != nil {
+		return nil, err
 	}
 	defer told.end()
 	var results []git.Result
@@ -99,6 +108,44 @@ func historyTips(ctx context.Context, dir string, unreachable bool) ([]string, e
 		}
 	}
 	return tips, nil
+}
+
+// independent leaves out the tips that another tip has in its history: most tags,
+// and all branches that were merged.
+func independent(ctx context.Context, dir string, tips []string) ([]string, error) {
+	cmd := git.Command(ctx, dir, "rev-list", "--parents", "--stdin")
+	cmd.Stdin = strings.NewReader(strings.Join(tips, "\n") + "\n")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("list the commits of %s: %w", dir, err)
+	}
+	among := make(map[string]bool, len(tips)) // whether it was seen as a parent
+	for _, tip := range tips {
+		among[tip] = false
+	}
+	lines := bufio.NewScanner(out)
+	lines.Buffer(nil, maxParents)
+	for lines.Scan() {
+		for _, parent := range strings.Fields(lines.Text())[1:] {
+			if _, is := among[parent]; is {
+				among[parent] = true
+			}
+		}
+	}
+	if err := errors.Join(lines.Err(), cmd.Wait()); err != nil {
+		return nil, fmt.Errorf("list the commits of %s: %w", dir, err)
+	}
+	var rest []string
+	for _, tip := range tips {
+		if behind, first := among[tip]; first && !behind {
+			rest = append(rest, tip)
+		}
+		delete(among, tip) // the same commit may be named twice
+	}
+	return rest, nil
 }
 
 // newCommits says whether a tip has commits that the others do not have, and where

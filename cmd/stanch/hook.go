@@ -124,10 +124,10 @@ type hookFolder struct {
 func findHooks(ctx context.Context, o hookOptions) (hookFolder, error) {
 	dir, err := userGit(ctx, "rev-parse", "--git-path", "hooks")
 	if err != nil {
-		return hookFolder{}, fmt.Errorf("find the repository's hooks: %w", err)
+		return hookFolder{}, fmt.Errorf("find the repository’s hooks: %w", err)
 	}
 	if dir, err = filepath.Abs(dir); err != nil {
-		return hookFolder{}, fmt.Errorf("find the repository's hooks: %w", err)
+		return hookFolder{}, fmt.Errorf("find the repository’s hooks: %w", err)
 	}
 	// No core.hooksPath at all is no error of ours.
 	configured, _ := userGit(ctx, "config", "--show-scope", "--get", "core.hooksPath")
@@ -153,9 +153,10 @@ func userGit(ctx context.Context, args ...string) (string, error) {
 	switch {
 	case errors.Is(err, exec.ErrNotFound):
 		return "", errors.New("git is not installed, or not in PATH")
+	case strings.Contains(stderr.String(), "not a git repository"):
+		return "", errors.New("there is no git repository here: go to one’s folder, or make one with “git init”")
 	case err != nil:
-		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-		return "", fmt.Errorf("git %s: %s", args[0], lines[len(lines)-1])
+		return "", fmt.Errorf("git %s: %s", args[0], reason(stderr.String(), err))
 	}
 	return strings.TrimRight(string(out), "\r\n"), nil
 }

@@ -205,14 +205,10 @@ func (h *hookRun) conclude(ctx context.Context, found scanned) int {
 
 // forgive takes out what the repository's baseline knows.
 func (h *hookRun) forgive(ctx context.Context, found *scanned) error {
-	path := filepath.Join(h.top, baselineDefault)
-	if h.top == "" || len(found.findings) == 0 {
+	if !h.hasBaseline() || len(found.findings) == 0 {
 		return nil
 	}
-	if _, err := os.Stat(path); err != nil {
-		return nil // there is none
-	}
-	b, err := readBaseline(path)
+	b, err := readBaseline(filepath.Join(h.top, baselineDefault))
 	if err != nil {
 		return err
 	}
@@ -224,11 +220,21 @@ func (h *hookRun) forgive(ctx context.Context, found *scanned) error {
 	return nil
 }
 
+// hasBaseline says whether the repository has a baseline.
+func (h *hookRun) hasBaseline() bool {
+	_, err := os.Stat(filepath.Join(h.top, baselineDefault))
+	return err == nil && h.top != ""
+}
+
 // verb is what git was asked to do.
 func (h *hookRun) verb() string { return strings.TrimPrefix(h.name, "pre-") }
 
 // advice says what to do, the best thing first and the way round it last.
 func (h *hookRun) advice(n int) string {
+	write := "create"
+	if h.hasBaseline() {
+		write = "update"
+	}
 	those, them := "this secret", "it"
 	if n > 1 {
 		those, them = "these secrets", "them"
@@ -237,16 +243,16 @@ func (h *hookRun) advice(n int) string {
 		return fmt.Sprintf(`stanch: the commit was stopped, and nothing is lost: it would record %s for ever. Now:
   - take %[2]s out of the file, read %[2]s from the environment or a secret store, “git add” the file and commit again;
   - if anybody else may have seen %[2]s, replace %[2]s: “next” above says how;
-  - if it is no secret: stanch baseline update --staged && git add %[3]s, and commit again.
+  - if it is no secret: stanch baseline %[4]s --staged && git add %[3]s, and commit again.
 If all else fails: git commit --no-verify
-`, those, them, baselineDefault)
+`, those, them, baselineDefault, write)
 	}
 	return fmt.Sprintf(`stanch: the push was stopped, and nothing is lost: it would show %s to everybody who reads the remote. Now:
   - take %[2]s out of the commits that are not pushed yet: git rebase -i, or git reset --soft to before them and commit again;
   - if anybody else may have seen %[2]s, replace %[2]s: “next” above says how;
-  - if it is no secret: stanch baseline update --git RANGE, commit %[3]s, and push again.
+  - if it is no secret: stanch baseline %[4]s --git RANGE, commit %[3]s, and push again.
 If all else fails: git push --no-verify
-`, those, them, baselineDefault)
+`, those, them, baselineDefault, write)
 }
 
 // zeroID reports whether an id stands for no commit: zeros, as many as the

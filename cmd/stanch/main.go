@@ -95,7 +95,7 @@ func usage() string {
 		fmt.Fprintf(&b, "  %-10s %s\n", name, all[name].summary)
 	}
 	b.WriteString("\n“stanch COMMAND --help” tells more. Exit status: 0 nothing found or done, 1 secrets\n" +
-		"found, 2 could not do what was asked.\n")
+		"found, 2 could not do what was asked, 3 a live secret was found (with --verify).\n")
 	return b.String()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 
@@ -209,12 +210,12 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 func scanGit(ctx context.Context, dir, spec string, scanner *checks.Scanner) (scanned, error) {
 	repository, err := git.Open(ctx, dir)
 	if err != nil {
-		return scanned{}, err
+		return scanned{}, noRange(spec, err)
 	}
 	commits := git.Range{Tip: "HEAD"}
 	if spec != "" {
 		if commits, err = repository.ParseRange(ctx, spec); err != nil {
-			return scanned{}, err
+			return scanned{}, noRange(spec, err)
 		}
 	}
 	result, err := repository.Scan(ctx, commits, scanner, nil)
@@ -222,6 +223,15 @@ func scanGit(ctx context.Context, dir, spec string, scanner *checks.Scanner) (sc
 		return scanned{}, err
 	}
 	return scannedGit(result), nil
+}
+
+// noRange adds to an error what is likely meant where a folder is named in place of
+// a range.
+func noRange(spec string, err error) error {
+	if info, statErr := os.Stat(spec); statErr == nil && info.IsDir() {
+		return fmt.Errorf("%w; to scan all commits of the repository in a folder write “--git -- %s”, or “--history %[2]s”", err, spec)
+	}
+	return err
 }
 
 // conclude tells on standard error how the scan went, and returns the status. A
