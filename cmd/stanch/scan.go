@@ -196,8 +196,7 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 	case o.isGit, o.branch:
 		return scanGit(ctx, o.paths[0], o.git, scanner)
 	case o.history:
-		results, err := scanHistory(ctx, o.paths[0], o.unreachable, scanner, nil, env.progress(o.quiet))
-		return scannedGit(results...), err
+		return scanHistory(ctx, o.paths[0], o.unreachable, scanner, env.progress(o.quiet))
 	case o.staged:
 		return scanStaged(ctx, o.paths[0], scanner)
 	case o.stdin:
