@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/uuid"
-
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/git"
 	"github.com/stanch-dev/stanch/checks/report"
@@ -235,13 +233,23 @@ func (a *action) trustedFiles(ctx context.Context, names []string) ([]string, er
 			a.notes = append(a.notes, fmt.Sprintf("%s does not count: the base, %.7s, does not have it", name, a.plan.base))
 			continue
 		}
-		path := filepath.Join(filepath.Dir(a.in.sarif), "stanch-"+uuid.NewString()+filepath.Ext(name))
-		if err := os.WriteFile(path, text, 0o600); err != nil {
+		path, err := a.keep(name, text)
+		if err != nil {
 			return nil, fmt.Errorf("keep %s of the base: %w", name, err)
 		}
 		paths = append(paths, path)
 	}
 	return paths, nil
+}
+
+// keep writes a file of the base where it can be read by its name.
+func (a *action) keep(name string, text []byte) (string, error) {
+	dir, err := os.MkdirTemp(a.env.getenv("RUNNER_TEMP"), "stanch-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, filepath.Base(filepath.FromSlash(name)))
+	return path, os.WriteFile(path, text, 0o600)
 }
 
 // scan scans what the plan says.

@@ -219,6 +219,24 @@ func TestActionJudgesByTheBase(t *testing.T) {
 	}
 }
 
+// A repository's own rules are those of the base too, and of a push its own.
+func TestActionRules(t *testing.T) {
+	h := newHistory(t)
+	rule := func(pattern string) string {
+		return "provider: own\nrules:\n  - id: our-word\n    title: A word of ours\n    severity: low\n" +
+			"    detect: {keywords: [zwo], pattern: '" + pattern + "'}\n"
+	}
+	base := h.commit("ci/own.yaml", rule("zwo[0-9]{4}rt"))
+	h.commit("word", "zwo1234rt\n")
+	head := h.commit("ci/own.yaml", rule("zwo[0-9]{5}rt"))
+	clone := h.checkout("refs/heads/main", "1").dir
+	inputs := map[string]string{"rules": "ci/own.yaml"}
+	newStep(t, "pull_request", pullEvent(t, 3, base, head), clone).run(inputs).found("word:1")
+	newStep(t, "push", pushEvent(t, "refs/heads/main", base, head), clone).run(inputs).found()
+	inputs["rules"] = "ci/nowhere.yaml"
+	newStep(t, "push", pushEvent(t, "refs/heads/main", base, head), clone).run(inputs).ended(exitFailed, concludedIncomplete)
+}
+
 // runHere runs the program in the working directory.
 func runHere(t *testing.T, args ...string) (code int, out, errs string) {
 	t.Helper()

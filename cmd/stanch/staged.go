@@ -22,6 +22,12 @@ func scanStaged(ctx context.Context, dir string, scanner *checks.Scanner) (scann
 	if err != nil {
 		return scanned{}, err
 	}
+	return scanIndex(ctx, dir, repository, scanner)
+}
+
+// scanIndex is scanStaged where the repository is known: git may have been told by
+// its environment which one is meant.
+func scanIndex(ctx context.Context, dir string, repository *git.Repository, scanner *checks.Scanner) (scanned, error) {
 	span, err := stagedRange(ctx, dir, repository)
 	if err != nil {
 		return scanned{}, fmt.Errorf("scan what is staged: %w", err)
@@ -74,5 +80,5 @@ func stagedRange(ctx context.Context, dir string, repository *git.Repository) (g
 
 // staged scans what is staged in the hook's repository.
 func (h *hookRun) staged(ctx context.Context) (scanned, error) {
-	return scanStaged(ctx, ".", h.session.scanner)
+	return scanIndex(ctx, ".", h.repository, h.session.scanner)
 }
