@@ -256,7 +256,7 @@ func (r *reader) bare(data []byte, end int) bool {
 		return true
 	}
 	before := bytes.TrimRight(data[max(0, from-12):from], " \t")
-	for _, word := range []string{"ENV", "ARG", "#define", "setx", "setenv", "set", "-Name"} {
+	for _, word := range []string{"ENV", "ARG", "#define", "setx", "setenv", "set", "-x", "-gx", "-Ux", "-Name"} {
 		if len(before) < from-max(0, from-12) && bytes.HasSuffix(before, []byte(word)) {
 			return true
 		}

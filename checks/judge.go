@@ -61,7 +61,9 @@ const (
 // documentation: no random value says "example" or repeats a letter eight times.
 func dummy(value string) bool {
 	lower := strings.ToLower(value)
-	for _, word := range []string{"example", "placeholder", "changeme", "redacted", "your-", "your_", "dummy-", "dummy_"} {
+	for _, word := range []string{"example", "placeholder", "changeme", "redacted", "your-", "your_", "dummy-", "dummy_",
+		"qwxhzgrpbjpvcgvu", "dxnlcjpwyxnz", // base64 of Aladdin:open and user:pass, as RFC 7617 and manuals have it
+	} {
 		if strings.Contains(lower, word) {
 			return true
 		}

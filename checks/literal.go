@@ -78,8 +78,11 @@ func (p *writing) sign() bool {
 	case ':':
 		return p.colons()
 	case '?', '|':
+		if p.word("?=") { // make
+			return true
+		}
 		p.must = true
-		return p.word("?? ") || p.word("?=") || p.word("|| ") || p.word("||= ") || p.word("??= ")
+		return p.word("?? ") || p.word("|| ") || p.word("||= ") || p.word("??= ")
 	case ',':
 		if !p.keyed {
 			return false
@@ -94,6 +97,9 @@ func (p *writing) sign() bool {
 		p.at++
 		p.must = true
 		return !p.spaced && !p.keyed && p.setter()
+	case '[', '{':
+		p.must = true
+		return p.array() || p.property() || p.variable()
 	case '>':
 		p.at++
 		p.element = true
@@ -140,12 +146,53 @@ func (p *writing) colons() bool {
 	}
 	mark := p.at
 	p.blanks()
-	if p.typed() {
+	if p.word("&'static str = ") || p.typed() {
 		p.must = true
 		return true
 	}
 	p.at = mark
 	return true
+}
+
+// array passes the rest of a declaration in C: name[] = "…".
+func (p *writing) array() bool {
+	mark := p.at
+	if p.word("[") {
+		for p.peek() >= '0' && p.peek() <= '9' {
+			p.at++
+		}
+		if p.word("] = ") || p.word("]=") {
+			return true
+		}
+	}
+	p.at = mark
+	return false
+}
+
+// property passes the accessors of a property in C#.
+func (p *writing) property() bool {
+	for _, accessors := range []string{"{ get; set; } = ", "{ get; init; } = ", "{ get; } = ", "{get;set;} = ", "{ get; private set; } = "} {
+		if p.word(accessors) {
+			return true
+		}
+	}
+	return false
+}
+
+// variable passes to the default of a variable's block in HCL.
+func (p *writing) variable() bool {
+	if !p.keyed || !bytes.HasSuffix(p.data[max(0, p.name.start-10):p.name.start], []byte("variable \"")) {
+		return false
+	}
+	block, _, _ := bytes.Cut(p.data[p.at:min(len(p.data), p.at+maxLiteral)], []byte("}"))
+	i := bytes.Index(block, []byte("default"))
+	if i < 0 {
+		return false
+	}
+	p.at += i + len("default")
+	p.limit = min(len(p.data), p.at+maxLiteral+maxName)
+	p.blanks()
+	return p.word("=")
 }
 
 // setter reports whether the name is one of a function that takes the secret.
@@ -180,6 +227,7 @@ func (p *writing) loose() bool {
 		p.blanks()
 		b := p.peek()
 		p.must = b == '"' || b == '\'' || b == '`'
+		p.flag = true
 		return true
 	case p.typed():
 		p.must = true
@@ -209,7 +257,7 @@ func (p *writing) netrc() bool {
 }
 
 // wrappers are what stands around a literal that is a value still.
-var wrappers = []string{"[]byte(", "String::from(", "Some(", "std::string(", "new String(", "new SecretString(", "SecretString(", "SecretStr(", "Buffer.from(", "!!str ", "strdup(", "StringValue(", "pulumi.String(", "to_string("}
+var wrappers = []string{"[]byte(", "String::from(", "Some(", "std::string(", "new String(", "new SecretString(", "SecretString(", "SecretStr(", "Buffer.from(", "!!str ", "strdup(", "StringValue(", "pulumi.String(", "to_string(", "ConvertTo-SecureString -String ", "ConvertTo-SecureString "}
 
 // literal returns the value that is next, and how it is written.
 func (p *writing) literal() (window, form) {
@@ -331,11 +379,16 @@ func (p *writing) xml() (window, form) {
 // naked returns a value without quotes.
 func (p *writing) naked() (window, form) {
 	if b := p.before(); b == '?' || b == '&' {
+		if bytes.HasSuffix(p.data[:p.name.start-1], []byte(".svg")) { // a badge's token opens the badge
+			return window{}, 0
+		}
 		return p.until("&\"'`<>#\\);,|{}[] \t\r\n"), inline
 	}
+	mark := p.at
 	if w, ok := p.rest(); ok {
 		return w, line
 	}
+	p.at = mark
 	if p.colon && !p.blankBehind() || p.spaced && !p.flag {
 		return window{}, 0
 	}
@@ -358,6 +411,10 @@ func (p *writing) rest() (w window, ok bool) {
 		return w, false
 	}
 	w = p.until("\"`, \t\r\n")
+	if i := bytes.IndexByte(p.data[w.start:w.end], '&'); i > 0 && bytes.IndexByte(p.data[w.start+i:w.end], '=') > 1 {
+		w.end = w.start + i // the next field of a form
+		return w, !p.spaced
+	}
 	shell := !p.spaced && !p.colon && !p.flag
 	if shell && w.end > w.start && p.data[w.end-1] == ';' {
 		w.end--

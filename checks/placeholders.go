@@ -6,12 +6,88 @@ import "strings"
 // key. The more the form looks like code, the less the value may.
 func plausible(name, value string, how form) bool {
 	switch {
-	case passed(plain(name)) || placeholder(name, value) || public(value) || code(value):
+	case passed(plain(name)) || placeholder(name, value) || public(value) || code(value) || number(value):
+		return false
+	case uuid(value) && isToken(plain(name)):
 		return false
 	case how == quoted:
-		return !strings.ContainsAny(value, " \t")
+		return !strings.ContainsAny(value, " \t") && strings.IndexAny(value, "\"'`+") != 0 && (mixed(value) || !spelt(value))
 	}
-	return mixed(value)
+	return mixed(value) && !camel(value) && (strings.ContainsAny(value, "0123456789") || !spelt(value)) && !strings.Contains(strings.TrimRight(value, "="), "=")
+}
+
+// number reports whether value is a number, such as that of an ioctl, or a date.
+func number(value string) bool {
+	if hex, found := strings.CutPrefix(strings.TrimPrefix(value, "-"), "0x"); found {
+		return len(hex) <= 16 && strings.Trim(strings.ToLower(hex), "0123456789abcdef") == ""
+	}
+	return strings.Trim(value, "0123456789.:-+eETZ_,/") == ""
+}
+
+// spelt reports whether value is words after all, whatever marks stand between them.
+func spelt(value string) bool {
+	words := []byte(value)
+	for i, b := range words {
+		if !isAlnum(b) {
+			words[i] = '_'
+		}
+	}
+	return namelike(string(words))
+}
+
+// camel reports whether a bare value is a name in a program that has a number in it,
+// as in ed25519PrivateKey.
+func camel(value string) bool {
+	joint := false
+	var letters strings.Builder
+	for i := range len(value) {
+		b := value[i]
+		switch {
+		case isLetter(b):
+			letters.WriteByte(b)
+			joint = joint || i > 1 && i+1 < len(value) && b < 'a' && value[i-1] > 'Z' && value[i+1] >= 'a'
+		case b < '0' || b > '9':
+			return false
+		}
+	}
+	return joint && len(value) < 24 && len(value)-letters.Len() <= 5 && worded(letters.String(), 28)
+}
+
+// uuid reports whether value has the form of a UUID, which most often names
+// something.
+func uuid(value string) bool {
+	if len(value) != 36 {
+		return false
+	}
+	for i := range len(value) {
+		if dash := i == 8 || i == 13 || i == 18 || i == 23; dash != (value[i] == '-') {
+			return false
+		}
+	}
+	return true
+}
+
+// foreign reports whether a file is of a kind in which what looks like a password
+// is none of its authors': dependencies, compiled and generated files, pictures.
+func foreign(path string) bool {
+	path = strings.ToLower(path)
+	for _, part := range []string{"node_modules/", "site-packages/", "dist-packages/", "bower_components/", "/vendor/", "__pycache__/", "testdata/", ".min.", "_test.go", "package-lock.json", "composer.lock", "yarn.lock"} {
+		if strings.Contains(path, part) {
+			return true
+		}
+	}
+	if strings.HasPrefix(path, "vendor/") {
+		return true
+	}
+	dot := strings.LastIndexByte(path, '.')
+	if dot < 0 {
+		return false
+	}
+	switch path[dot:] {
+	case ".sum", ".lock", ".svg", ".map", ".pyc", ".class", ".po", ".pot", ".mo", ".snap", ".css", ".scss", ".wasm", ".woff", ".ttf", ".png", ".jpg", ".gif", ".pdf", ".ico":
+		return true
+	}
+	return false
 }
 
 // mixed reports whether value has letters and digits, or letters in both cases and
@@ -39,11 +115,14 @@ func code(value string) bool {
 	return i > 0 && !notWord(rune(value[i-1])) && strings.ContainsAny(value[i:], ")]")
 }
 
+// isToken reports whether a name says no more than that.
+func isToken(name string) bool { return strings.HasSuffix(name, "token") }
+
 // passed reports whether a name is one of tokens and keys that everybody may see, or
 // that last for one request.
 func passed(name string) bool {
 	for _, word := range []string{"csrf", "xsrf", "page", "next", "cursor", "continuation", "sync", "cancel", "public", "publishable", "site", "hash", "checksum", "digest",
-		"fingerprint", "recaptcha", "beacon", "analytics", "placeholder", "label", "example", "idempotency", "pagination", "resume", "verification"} {
+		"fingerprint", "recaptcha", "requesttoken", "clienttoken", "changetoken", "actiontoken", "beacon", "analytics", "placeholder", "label", "example", "idempotency", "pagination", "resume", "verification"} {
 		if strings.Contains(name, word) {
 			return true
 		}
@@ -54,7 +133,8 @@ func passed(name string) bool {
 // public reports whether value is known to be no secret by its beginning: the public
 // half of a pair, a checksum, a name in a registry of names.
 func public(value string) bool {
-	for _, prefix := range []string{"akab-", "AKIA", "ASIA", "SCWX", "pk_live_", "pk_test_", "sha1-", "sha256-", "sha384-", "sha512-", "sha256:", "sha512:",
+	for _, prefix := range []string{"2YotnF", "tGzv3J", "7Fjfp0", "gX1fBa", "czZCaG", "mF_9.B", "kd94hf", "nnch73", "SlAV32", // of the examples in OAuth's RFCs
+		"akab-", "AKIA", "ASIA", "SCWX", "pk_live_", "pk_test_", "sha1-", "sha256-", "sha384-", "sha512-", "sha256:", "sha512:",
 		"ssh-rsa", "ssh-ed25519", "AAAAB3", "AAAAC3", "urn:", "arn:", "MIIBIjAN", "MFkwEwYH", "data:", "vault:", "secret/", "ENC[", "enc:", "$2", "{cipher}", "!vault", "age1", "xmlns", "op:", "ref+", "ssm:", "kms:"} {
 		if strings.HasPrefix(value, prefix) {
 			return true
@@ -95,6 +175,9 @@ func interpolated(value string) bool {
 	if _, rest, found := strings.Cut(value, "{"); found && strings.Contains(rest, "}") {
 		return true
 	}
+	if value[0] == '^' && value[len(value)-1] == '$' { // a pattern
+		return true
+	}
 	if value[len(value)-1] == '(' { // a call, cut by a quote in it
 		return true
 	}
@@ -121,11 +204,11 @@ func wordy(value string) bool {
 			return true // a text in some language, or none at all
 		}
 	}
-	if letters == 0 || namelike(value) {
+	if letters == 0 || namelike(strings.TrimRight(strings.TrimSuffix(value, "1234"), "!")) {
 		return true
 	}
-	if digits == 0 && letters == len(value) && len(value) < 12 {
-		return true
+	if digits == 0 && letters == len(value) && len(value) < 12 && changes(value) < 3 {
+		return true // too short to tell from a name
 	}
 	lower := strings.ToLower(value)
 	for _, word := range []string{
@@ -139,10 +222,20 @@ func wordy(value string) bool {
 	return false
 }
 
+// changes counts how often the letters' case changes in value.
+func changes(value string) (n int) {
+	for i := 1; i < len(value); i++ {
+		if (value[i] < 'a') != (value[i-1] < 'a') {
+			n++
+		}
+	}
+	return n
+}
+
 // addresses reports whether value is a path, a URL or a file's name: it says
 // where a secret is, and is none.
 func addresses(value string) bool {
-	if strings.Contains(value, "://") || strings.HasPrefix(value, "/") || strings.HasPrefix(value, "~") || strings.HasPrefix(value, "arn:") {
+	if strings.Contains(value, "://") || strings.HasPrefix(value, "/") && (spelt(value) || strings.Count(value, "/") > 2 && !strings.HasSuffix(value, "=")) || strings.HasPrefix(value, "~") || strings.HasPrefix(value, "arn:") {
 		return true
 	}
 	if member(value) {

@@ -40,6 +40,7 @@ type search struct {
 	path    string // of the text, or empty when it is not known
 	effort  int    // what is left to spend
 	dropped bool
+	foreign bool // generic rules have no say about the text
 }
 
 // A window is a part of the data that a rule's pattern is tried on.
@@ -65,7 +66,7 @@ const block = 32 << 10
 // look finds everything in data that some rule takes for a credential. When spent
 // afterwards, that may not be everything.
 func (x *search) look(path string, data []byte) {
-	x.path = path
+	x.path, x.foreign = path, foreign(path)
 	clear(x.found)
 	x.found, x.dropped = x.found[:0], false
 	x.effort = leastEffort + effortPerByte*len(data)
@@ -119,7 +120,7 @@ func (x *search) consider(data []byte, keyword uint16, end int) {
 			x.widen(r, data, window{max(0, start-a.lead-1), min(len(data), last+1)})
 		}
 	}
-	if len(users.generic) > 0 {
+	if len(users.generic) > 0 && !x.foreign {
 		x.suspect(data, users.generic, start, end)
 	}
 	if len(users.values) == 0 || x.spent() {

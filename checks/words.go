@@ -36,14 +36,19 @@ func spoken(letters string) bool {
 		return 10*sum >= 35*pairs
 	case len(letters) < 8:
 		return 10*sum >= 41*pairs
+	case len(letters) < 10:
+		return 10*sum >= 47*pairs
 	}
-	return 10*sum >= 46*pairs
+	return 10*sum >= 49*pairs
 }
 
 // namelike reports whether value is made as names in programs are: words, each in
 // one case or capitalised, perhaps with a number behind, joined by separators or by
 // their capitals.
-func namelike(value string) bool {
+func namelike(value string) bool { return worded(value, 33) }
+
+// worded is namelike for words of so many letters, in tenths, on average.
+func worded(value string, average int) bool {
 	words, letters, strange, digits := 0, 0, 0, 0
 	for i := 0; i < len(value); {
 		b := value[i]
@@ -64,6 +69,9 @@ func namelike(value string) bool {
 			if i == 0 || isLetter(value[i-1]) || i+n < len(value) && isLetter(value[i+n]) {
 				digits += n // the rest are dates and numbers of versions
 			}
+			if n >= 3 && i > 0 && i+n < len(value) && !size(value[i:i+n]) {
+				return false
+			}
 			i += n
 		case b == '_' || b == '-' || b == '.' || b == '/' || b == ':' || b == ' ' || b == ',':
 			i++
@@ -73,7 +81,16 @@ func namelike(value string) bool {
 	}
 	// Random values fall into many short pieces, or hold many digits. An
 	// abbreviation among words is none of them.
-	return words > 0 && 10*letters >= 33*words && digits <= 3 && 10*strange <= 3*letters
+	return words > 0 && 10*letters >= average*words && digits <= 3 && 10*strange <= 3*letters
+}
+
+// size reports whether digits amid a name are those of an algorithm or a standard.
+func size(digits string) bool {
+	switch digits {
+	case "128", "192", "224", "256", "384", "509", "512", "521", "25519":
+		return true
+	}
+	return false
 }
 
 func isLetter(b byte) bool { return b|0x20 >= 'a' && b|0x20 <= 'z' }
