@@ -61,9 +61,13 @@ func better(a, b candidate) int {
 	)
 }
 
-// vague is 1 for rules that know nothing but a name, and 0 for all others.
+// vague is 2 for rules that know nothing but a name, 1 for those that know the place
+// of a password, and 0 for all others.
 func vague(c candidate) int {
-	if c.rule.Detect.Placeholders {
+	switch d := &c.rule.Detect; {
+	case generic(d):
+		return 2
+	case d.Placeholders:
 		return 1
 	}
 	return 0
