@@ -62,7 +62,7 @@ const (
 func dummy(value string) bool {
 	lower := strings.ToLower(value)
 	for _, word := range []string{"example", "placeholder", "changeme", "redacted", "your-", "your_", "dummy-", "dummy_",
-		"qwxhzgrpbjpvcgvu", "dxnlcjpwyxnz", // base64 of Aladdin:open and user:pass, as RFC 7617 and manuals have it
+		"qwxhzgrpbjpvcgvu", "dxnlcjpwyxnz", "ywxhzgrp", "c2vzyw1l", // base64 of Aladdin, sesame and user:pass, as RFC 7617 and manuals have it
 	} {
 		if strings.Contains(lower, word) {
 			return true

@@ -211,6 +211,12 @@ func wordy(value string) bool {
 		return true // too short to tell from a name
 	}
 	lower := strings.ToLower(value)
+	if digits == 0 && lower == value && spelt(value) {
+		return true
+	}
+	if i := strings.IndexByte(value, '%'); i >= 0 && i+3 <= len(value) && namelike(value[:i]+value[i+3:]) {
+		return true // a word, with a mark as URLs write it
+	}
 	for _, word := range []string{
 		"replace", "insert", "todo", "fixme", "xxxx", "****", "dummy", "fake", "notreal", "notareal", "foobar", "placeholder", "changeit", "change_me", "change-me",
 		"123456789", "abcdefg", "abc123", "abcd1234", "letmein", "undefined", "enter_", "enter-", "-here", "_here", "your", "sample", "testtest", "notasecret", "not-a-secret",
