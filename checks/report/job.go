@@ -33,6 +33,8 @@ type Job struct {
 	Notes    []string // what is worth knowing besides
 	Failing  bool     // the step fails for the findings
 	FailOn   string   // the least severity for which it does, or "never"
+	// NoFile is the path of findings that stand in no file: what a commit says.
+	NoFile string
 	// Blob is the URL of the repository's files, "https://github.com/o/r/blob/",
 	// to which a commit and a path are appended. Empty means no links.
 	Blob string
@@ -122,6 +124,10 @@ func (j Job) annotation(i int) Annotation {
 		Path: f.Path, StartLine: max(f.Line, 1), EndLine: max(f.EndLine, f.Line, 1),
 		Level: levelOf(severity(f)), Title: Printable(kind(f)),
 		Message: cutBytes(j.remark(i), MaxAnnotationBytes),
+	}
+	if f.Path == j.NoFile {
+		a.Path = "" // GitHub would look for a file of that name
+		return a
 	}
 	if last := f.EndColumn - 1; j.inTip(i) && a.StartLine == a.EndLine && f.Column >= 1 && last >= f.Column {
 		a.StartColumn, a.EndColumn = f.Column, last
@@ -235,8 +241,11 @@ func orDash(s string) string {
 // link is the place of a finding, linked to its line as it was committed.
 func (j Job) link(f checks.Finding) string {
 	text := place(Leak{Finding: f})
-	if j.Blob == "" || f.Commit == "" || len(f.Path) > maxPlace {
+	switch {
+	case j.Blob == "" || f.Commit == "" || len(f.Path) > maxPlace:
 		return text
+	case f.Path == j.NoFile:
+		return fmt.Sprintf("[%s](%s/commit/%s)", text, strings.TrimSuffix(j.Blob, "/blob/"), url.PathEscape(f.Commit))
 	}
 	parts := strings.Split(f.Path, "/")
 	for i := range parts {

@@ -131,6 +131,16 @@ func TestJobSummaryIsSafeAndBounded(t *testing.T) {
 	}
 }
 
+func TestJobWithoutFile(t *testing.T) {
+	job := Job{What: "all", Findings: []checks.Finding{jobFinding(rules.High, "(message)")}, NoFile: "(message)", Blob: "https://github.com/o/r/blob/"}
+	if lines, _ := WorkflowCommands(job.Annotations()); len(lines) != 1 || !strings.HasPrefix(lines[0], "::error title=") {
+		t.Errorf("the annotation names a file: %q", lines)
+	}
+	if want := "[`(message):3`](https://github.com/o/r/commit/" + strings.Repeat("ab", 20) + ")"; !strings.Contains(job.Summary(), want) {
+		t.Errorf("no link to the commit in:\n%s", job.Summary())
+	}
+}
+
 func TestJobMasks(t *testing.T) {
 	f := jobFinding(rules.High, "secret-in-path/hunter22hunter22")
 	f.Credential = checks.Credential{Parts: map[string]checks.Secret{checks.PartSecret: checks.NewSecret("hunter22hunter22")}}

@@ -327,7 +327,7 @@ func (a *action) conclude(r actionResult) int {
 	job := report.Job{
 		What: a.plan.what, Findings: r.findings, InTip: r.inTip, Known: r.known, Coverage: r.coverage,
 		Problems: r.problems, Notes: append(a.notes, r.notes...), Failing: failing, FailOn: a.in.failOn,
-		Blob: a.blobURL(), Public: !a.payload.private(),
+		NoFile: git.CommitMessage, Blob: a.blobURL(), Public: !a.payload.private(),
 	}
 	if a.plan.nothing != "" {
 		job.Notes = []string{a.plan.nothing}
