@@ -81,7 +81,9 @@ func ruleFiles(paths []string) (files []string, err error) {
 		info, err := os.Stat(path)
 		switch {
 		case err != nil:
-			return nil, fmt.Errorf("read rules: %w", err)
+			return nil, errors.New("read rules: " + unread(path, err))
+		case !info.IsDir() && !isRuleFile(path):
+			return nil, fmt.Errorf("read rules: %s is no rule file: its name must end in .yaml", path)
 		case !info.IsDir():
 			files = append(files, path)
 			continue
@@ -121,9 +123,6 @@ func loadRules(path string) ([]*rules.Provider, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("read rules: %w", err)
-	}
-	if !isRuleFile(path) {
-		return nil, fmt.Errorf("read rules: %s is no rule file: its name must end in .yaml", path)
 	}
 	p, err := rules.Decode(path, data)
 	if err != nil {

@@ -8,27 +8,23 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
-	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 
-	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
 
-const rulesUsage = `Usage: stanch rules list [--format text|json]
-       stanch rules show ID
-       stanch rules lint FILE…
-       stanch rules test
+const rulesUsage = `Usage: stanch rules list [--rules PATH]… [--format text|json]
+       stanch rules show [--rules PATH]… ID
+       stanch rules lint PATH…
+       stanch rules test [PATH…]
 
 The rules say what a secret is and what can be done about each kind. list and
-show tell what is built in; lint judges rule files of your own; test proves that
-each rule finds its examples, and nothing else does.
+show tell what is built in and, with --rules, what is in your own rule files; lint
+judges such files; test proves that each rule finds its examples, and nothing
+else does: the built-in rules, or those in the files and folders named.
 
 Exit status: 0 good, 1 faults were found, 2 could not do what was asked.
 `
@@ -82,25 +78,32 @@ type ruleRow struct {
 
 func newRuleRow(r *rules.Rule) ruleRow {
 	return ruleRow{
-		ID: r.ID, Provider: r.Provider.Name, Title: r.Title, Severity: r.Severity, Detect: "pattern",
+		ID: r.ID, Provider: r.Provider.Name, Title: r.Title, Severity: r.Severity, Detect: detection(&r.Detect),
 		Verify: r.Verify.DriverName(), Revoke: r.Revoke.DriverName(), Issue: r.Issue.DriverName(),
 		BlastRadius: cmp.Or(r.BlastRadius, "-"),
 	}
 }
 
+// detection names how a kind is recognised.
+func detection(d *rules.Detect) string {
+	switch {
+	case d.Pattern != "":
+		return "pattern"
+	case d.Value != "":
+		return "value"
+	}
+	return "path"
+}
+
 func (env *environment) rulesList(args []string) int {
 	f := flag.NewFlagSet("rules list", flag.ContinueOnError)
 	format := f.String("format", "text", "`FORMAT` of the list: text or json")
-	rest, err := env.parseFlags(f, "Usage: stanch rules list [--format text|json]\n", args)
+	catalogue, rest, err := env.rulesFlags(f, "Usage: stanch rules list [--rules PATH]… [--format text|json]\n", args)
 	switch {
 	case err != nil:
 		return env.exit(err)
 	case len(rest) > 0:
-		return env.fail(fmt.Errorf("rules list takes no arguments, and was given %q", rest[0]))
-	}
-	catalogue, err := rules.Catalogue()
-	if err != nil {
-		return env.fail(err)
+		return env.fail(fmt.Errorf("rules list takes no arguments, and was given %q: for your own rules write --rules %[1]s", rest[0]))
 	}
 	rows := make([]ruleRow, len(catalogue))
 	for i, r := range catalogue {
@@ -120,6 +123,17 @@ func (env *environment) rulesList(args []string) int {
 	return exitDone
 }
 
+// rulesFlags parses the flags of a command that tells about rules, and loads these.
+func (env *environment) rulesFlags(f *flag.FlagSet, usage string, args []string) (all []*rules.Rule, rest []string, err error) {
+	var paths []string
+	f.Func("rules", "tell about the rules in `PATH`, a file or a folder, too; may be repeated", listOf(&paths))
+	if rest, err = env.parseFlags(f, usage, args); err != nil {
+		return nil, nil, err
+	}
+	all, err = withOwnRules(paths)
+	return all, rest, err
+}
+
 func writeJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -137,16 +151,13 @@ func writeTable(w io.Writer, rows []ruleRow) error {
 }
 
 func (env *environment) rulesShow(args []string) int {
-	rest, err := env.parseFlags(flag.NewFlagSet("rules show", flag.ContinueOnError), "Usage: stanch rules show ID\n", args)
+	f := flag.NewFlagSet("rules show", flag.ContinueOnError)
+	catalogue, rest, err := env.rulesFlags(f, "Usage: stanch rules show [--rules PATH]… ID\n", args)
 	switch {
 	case err != nil:
 		return env.exit(err)
 	case len(rest) != 1:
 		return env.fail(errors.New("rules show takes one rule’s id: “stanch rules list” lists them"))
-	}
-	catalogue, err := rules.Catalogue()
-	if err != nil {
-		return env.fail(err)
 	}
 	var ids []string
 	for _, r := range catalogue {
@@ -165,11 +176,16 @@ func (env *environment) showRule(r *rules.Rule) {
 	for _, line := range []struct{ name, value string }{
 		{"id", row.ID},
 		{"title", row.Title},
-		{"provider", r.Provider.Title + ", " + r.Provider.Website},
+		{"provider", strings.Trim(cmp.Or(r.Provider.Title, r.Provider.Name)+", "+r.Provider.Website, ", ")},
 		{"severity", string(row.Severity)},
 		{"keywords", strings.Join(r.Detect.Keywords, " ")},
 		{"pattern", r.Detect.Pattern},
+		{"value", r.Detect.Value},
+		{"of names", r.Detect.Names},
+		{"in paths", r.Detect.Path},
+		{"entropy", positive(r.Detect.Entropy)},
 		{"checksum", r.Detect.Checksum},
+		{"together with", strings.Join(together(&r.Detect), " ")},
 		{"verify", because(r.Verify)},
 		{"revoke", because(r.Revoke)},
 		{"issue", because(r.Issue)},
@@ -192,132 +208,20 @@ func because(a rules.Action) string {
 	return a.DriverName() + ": " + a.Because
 }
 
-func (env *environment) rulesLint(args []string) int {
-	rest, err := env.parseFlags(flag.NewFlagSet("rules lint", flag.ContinueOnError), "Usage: stanch rules lint FILE…\n", args)
-	switch {
-	case err != nil:
-		return env.exit(err)
-	case len(rest) == 0:
-		return env.fail(errors.New("rules lint takes rule files: name at least one"))
+func positive(n float64) string {
+	if n <= 0 {
+		return ""
 	}
-	faults := 0
-	for _, path := range rest {
-		if info, err := os.Stat(path); err == nil && info.IsDir() {
-			return env.fail(fmt.Errorf("read rules: %s is a folder: name the files, such as %s", path, filepath.Join(path, "*.yaml")))
-		}
-		data, err := os.ReadFile(path)
-		if err != nil {
-			return env.fail(fmt.Errorf("read rules: %w", err))
-		}
-		for _, fault := range lintFile(filepath.Base(path), data) {
-			fmt.Fprintln(env.stdout, fault)
-			faults++
-		}
-	}
-	return env.concludeRules(amount(len(rest), "file"), faults)
+	return fmt.Sprintf("at least %g bits a character", n)
 }
 
-// lintFile says what is wrong with one rule file.
-func lintFile(name string, data []byte) (faults []error) {
-	providers, err := rules.Load(oneFile{name, data})
-	if err != nil {
-		return []error{err}
+// together are the other parts and rules that a kind needs.
+func together(d *rules.Detect) (names []string) {
+	for _, c := range d.Companions {
+		names = append(names, c.Name)
 	}
-	for _, p := range providers {
-		faults = append(faults, rules.Lint(p)...)
+	for _, r := range d.Required {
+		names = append(names, r.ID)
 	}
-	return faults
-}
-
-// concludeRules tells how many faults there were and returns the status.
-func (env *environment) concludeRules(what string, faults int) int {
-	fmt.Fprintf(env.stderr, "%s: %s\n", what, amount(faults, "fault"))
-	if faults > 0 {
-		return exitFound
-	}
-	return exitDone
-}
-
-// oneFile is a file system with one file in it, whatever the file is called.
-type oneFile struct {
-	name string
-	data []byte
-}
-
-// Open implements fs.FS. Only ReadFile and Glob are ever asked.
-func (f oneFile) Open(name string) (fs.File, error) {
-	return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
-}
-
-// Glob implements fs.GlobFS.
-func (f oneFile) Glob(string) ([]string, error) { return []string{f.name}, nil }
-
-// ReadFile implements fs.ReadFileFS.
-func (f oneFile) ReadFile(string) ([]byte, error) { return f.data, nil }
-
-func (env *environment) rulesTest(args []string) int {
-	rest, err := env.parseFlags(flag.NewFlagSet("rules test", flag.ContinueOnError), "Usage: stanch rules test\n", args)
-	switch {
-	case err != nil:
-		return env.exit(err)
-	case len(rest) > 0:
-		return env.fail(fmt.Errorf("rules test takes no arguments, and was given %q", rest[0]))
-	}
-	catalogue, err := rules.Catalogue()
-	if err != nil {
-		return env.fail(err)
-	}
-	scanner, err := checks.NewScanner(catalogue, newKey())
-	if err != nil {
-		return env.fail(err)
-	}
-	faults := 0
-	random := rand.NewChaCha8([32]byte{1}) // a rule that is good today is good tomorrow
-	for _, r := range catalogue {
-		for _, fault := range testRule(scanner, r, random) {
-			fmt.Fprintf(env.stdout, "%s: %s\n", r.ID, fault)
-			faults++
-		}
-	}
-	return env.concludeRules(amount(len(catalogue), "rule"), faults)
-}
-
-// testRule scans a rule's examples and counterexamples with all rules.
-func testRule(scanner *checks.Scanner, r *rules.Rule, random io.Reader) (faults []string) {
-	for i, text := range r.Examples {
-		expanded, _, err := r.Expand(text, random)
-		if err != nil {
-			faults = append(faults, err.Error())
-			continue
-		}
-		found, _ := scanner.Examine("example", []byte(expanded)) // too short to be incomplete
-		if fault := judgeExample(r.ID, found); fault != "" {
-			faults = append(faults, fmt.Sprintf("example %d: %s", i+1, fault))
-		}
-	}
-	for i, text := range r.Counterexamples {
-		expanded, _, err := r.Expand(text, random)
-		if err != nil {
-			faults = append(faults, err.Error())
-			continue
-		}
-		found, _ := scanner.Examine("counterexample", []byte(expanded))
-		for _, f := range found {
-			faults = append(faults, fmt.Sprintf("counterexample %d: rule %s finds something", i+1, f.Rule.ID))
-		}
-	}
-	return faults
-}
-
-// judgeExample says what is wrong with the findings in a rule's example.
-func judgeExample(id string, found []checks.Finding) string {
-	if len(found) == 0 {
-		return "nothing is found"
-	}
-	for _, f := range found {
-		if f.Rule.ID != id {
-			return "rule " + f.Rule.ID + " finds something too"
-		}
-	}
-	return ""
+	return names
 }
