@@ -91,6 +91,7 @@ var pureModules = []string{
 	"go.yaml.in/yaml/v3", "golang.org/x/sync/errgroup", "golang.org/x/sync/semaphore",
 	"github.com/klauspost/compress/flate", "github.com/klauspost/compress/gzip", "github.com/klauspost/compress/zlib",
 	"github.com/klauspost/compress/zstd", "github.com/mikelolasagasti/xz",
+	"github.com/pelletier/go-toml/v2", "github.com/pelletier/go-toml/v2/unstable",
 }
 
 // clockCalls are the functions of package time that read or wait for the clock.
