@@ -148,7 +148,11 @@ func (c *collector) finish(w *walker, paths []string) {
 		c.notes = append(c.notes, amount(w.excluded, "path")+" left out by --exclude")
 	}
 	if c.files == 0 && len(c.problems) == 0 {
-		c.problems = append(c.problems, "nothing: there is no file in "+strings.Join(paths, ", "))
+		why := "nothing: there is no file in " + strings.Join(paths, ", ")
+		if w.excluded > 0 {
+			why += " but for what --exclude leaves out"
+		}
+		c.problems = append(c.problems, why)
 	}
 	c.what = amount(c.files, "file")
 }

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"text/tabwriter"
 )
 
 // The exit statuses, a contract with scripts.
@@ -161,7 +162,7 @@ func (env *environment) parseFlags(f *flag.FlagSet, usage string, args []string)
 			return nil, errHelp
 		}
 		if err != nil {
-			return nil, fmt.Errorf("%s: “stanch %s --help” lists the flags", dashes(err.Error(), f), f.Name())
+			return nil, badFlag(err, f)
 		}
 		rest := f.Args()
 		if used := len(args) - len(rest); len(rest) == 0 || used > 0 && args[used-1] == "--" {
@@ -169,6 +170,18 @@ func (env *environment) parseFlags(f *flag.FlagSet, usage string, args []string)
 		}
 		positional, args = append(positional, rest[0]), rest[1:]
 	}
+}
+
+// badFlag says what is wrong with the flags, and where to read on.
+func badFlag(err error, f *flag.FlagSet) error {
+	help := fmt.Sprintf("stanch %s --help", f.Name())
+	message := dashes(err.Error(), f)
+	if name, found := strings.CutPrefix(message, "flag provided but not defined: "); found {
+		var known []string
+		f.VisitAll(func(fl *flag.Flag) { known = append(known, "--"+fl.Name) })
+		return unknown("flag", name, known, help)
+	}
+	return fmt.Errorf("%s: “%s” lists the flags", message, help)
 }
 
 // dashes writes the flags in a message of package flag as people type them: it
@@ -192,13 +205,16 @@ func (env *environment) exit(err error) int {
 }
 
 func printFlags(w io.Writer, f *flag.FlagSet) {
-	first := true
-	f.VisitAll(func(fl *flag.Flag) {
-		if first {
-			fmt.Fprint(w, "\nFlags:\n")
-			first = false
-		}
+	var flags []*flag.Flag
+	f.VisitAll(func(fl *flag.Flag) { flags = append(flags, fl) })
+	if len(flags) == 0 {
+		return
+	}
+	fmt.Fprint(w, "\nFlags:\n")
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, fl := range flags {
 		value, help := flag.UnquoteUsage(fl)
-		fmt.Fprintf(w, "  %-17s %s\n", strings.TrimSpace("--"+fl.Name+" "+value), help)
-	})
+		fmt.Fprintf(table, "  %s\t%s\n", strings.TrimSpace("--"+fl.Name+" "+value), help)
+	}
+	table.Flush()
 }

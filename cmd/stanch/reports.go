@@ -76,6 +76,9 @@ func checkFormat(name, format string) error {
 
 // checkTarget refuses files that could not be made.
 func checkTarget(name, path string) error {
+	if path == "-" {
+		return fmt.Errorf("%s - is no file: without --output the findings go to standard output", name)
+	}
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		return fmt.Errorf("%s %s is a folder: name a file in it", name, path)
 	}

@@ -26,6 +26,11 @@ whole history of all branches, tags, stashes and notes, in what is staged, or in
 standard input. Findings go to standard output, all else to standard error. No
 secret is ever printed.
 
+In folders every file is read, binary ones too; symbolic links are not followed, and
+only what is below a .git folder is left out. --exclude leaves out more: a pattern
+without a slash is for names at any depth (node_modules, *.min.js), one with a slash
+for the path as it is reported, where ** stands for any number of folders.
+
 --verify sends each secret to its provider, and to no host that neither the
 catalogue nor your environment (STANCH_PROVIDER_URLS, VAULT_ADDR) names.
 
@@ -107,11 +112,11 @@ func (env *environment) scanOptions(args []string) (scanOptions, error) {
 	var o scanOptions
 	f := flag.NewFlagSet("scan", flag.ContinueOnError)
 	o.sourceFlags(f)
-	f.StringVar(&o.format, "format", "text", "`FORMAT` of the findings: "+strings.Join(report.Formats(), ", "))
+	f.StringVar(&o.format, "format", "text", "write the findings as `FORMAT`: "+strings.Join(report.Formats(), ", "))
 	f.StringVar(&o.output, "output", "", "write the findings to `FILE`, all at once at the end")
-	f.Func("report", "also write them as `FORMAT=FILE`; may be repeated", o.addReport)
-	f.StringVar(&o.color, "color", "auto", "colours: auto, always or never (`WHEN`)")
-	f.Func("rules", "use the rules in `FILE`, or in a folder’s, too; may be repeated", listOf(&o.rules))
+	f.Func("report", "also write them in a format to a file, `FORMAT=FILE`; may be repeated", o.addReport)
+	f.StringVar(&o.color, "color", "auto", "use colours `WHEN`: auto, always or never")
+	f.Func("rules", "look for what the rules in `FILE`, or in a folder, describe too; may be repeated", listOf(&o.rules))
 	f.BoolVar(&o.quiet, "quiet", false, "print findings and errors only")
 	f.Bool("redact", true, "hide the secrets; this is always on")
 	f.BoolVar(&o.verify, "verify", false, "ask the providers which secrets are live")
@@ -166,9 +171,11 @@ func (o *scanOptions) check() error {
 	case len(sources) > 0 && len(o.paths) > 1:
 		return fmt.Errorf("%s takes one repository, and was given %d", sources[0], len(o.paths))
 	case len(sources) > 0 && len(o.exclude) > 0:
-		return fmt.Errorf("--exclude is for files and folders: %s scans all that was committed", sources[0])
+		return fmt.Errorf("--exclude is for files and folders: leave it out with %s", sources[0])
 	case o.unreachable && !o.history:
 		return errors.New("--unreachable is for --history")
+	case slices.Contains(o.paths, "-"):
+		return errors.New("“-” is no path: write --stdin for standard input, and ./- for a file of that name")
 	case slices.Contains(o.paths, ""):
 		return errors.New("a path is empty: write . for this folder")
 	}
