@@ -18,23 +18,18 @@ type joiner func(d *Decoder, data []byte, i, low int, yield func(*Layer) bool) (
 // mails yields text in quoted-printable: lines with "=" written as "=3D", and those
 // that end with "=".
 func (d *Decoder) mails(data []byte, yield func(*Layer) bool) bool {
-	return d.each('=', softBroken, data, yield) && d.each('D', equals, data, yield)
+	return d.each('=', mail, data, yield)
 }
 
-// softBroken decodes the line that is broken by the "=" at data[i].
-func softBroken(d *Decoder, data []byte, i, low int, yield func(*Layer) bool) (end int, ok bool) {
-	if softBreak(data, i) == 0 || i > 0 && data[i-1] == '=' { // that would be the padding of base64
+// mail decodes the line where the "=" at data[i] stands for itself, or breaks it.
+func mail(d *Decoder, data []byte, i, low int, yield func(*Layer) bool) (end int, ok bool) {
+	rest := data[i+1:]
+	escaped := len(rest) > 1 && rest[0] == '3' && rest[1] == 'D'
+	broken := softBreak(data, i) > 0 && (i == 0 || data[i-1] != '=') // that would be the padding of base64
+	if !escaped && !broken {
 		return 0, true
 	}
 	return d.quotedPrintable(data, i, low, yield)
-}
-
-// equals decodes the line where data[i] ends "=3D".
-func equals(d *Decoder, data []byte, i, low int, yield func(*Layer) bool) (end int, ok bool) {
-	if i < low+2 || data[i-1] != '3' || data[i-2] != '=' {
-		return 0, true
-	}
-	return d.quotedPrintable(data, i-2, low, yield)
 }
 
 // literals yields string literals that are put together, or go on in the next
