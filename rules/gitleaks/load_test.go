@@ -200,6 +200,16 @@ func TestAnotherRegexReplacesHowItWasFound(t *testing.T) {
 	}
 }
 
+func TestGroupsKeepTheirNumbers(t *testing.T) {
+	c := load(t, "[[rules]]\nid = 'a'\nregex = '\\bshop_key=([0-9a-f]{8})'\nkeywords = ['shop_key']\n", nil)
+	noWarnings(t, c)
+	d := c.Rules[0].Detect
+	m := regexp.MustCompile(d.Pattern).FindStringSubmatch("x shop_key=0a1b2c3d")
+	if d.Group != 1 || strings.HasPrefix(d.Pattern, `\b`) || len(m) != 2 || m[1] != "0a1b2c3d" {
+		t.Errorf("group %d of %s: %q", d.Group, d.Pattern, m)
+	}
+}
+
 func TestExtendedFiles(t *testing.T) {
 	others := map[string]string{
 		"base.toml":  "[extend]\npath = \"root.toml\"\n[[rules]]\nid = \"b\"\nregex = 'bbb'\nkeywords = ['bbb']\nnews = 1\n[allowlist]\npaths = ['b']\n",

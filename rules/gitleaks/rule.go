@@ -146,6 +146,11 @@ func (f *file) group(t *table, r *rules.Rule, where string, fresh bool) (ok bool
 			f.warn(t.line, "%sthe first group may be missing from a match, and then no other is taken for the secret: name one by secretGroup", where)
 		}
 	}
+	if r.Detect.Group > 0 && strings.HasPrefix(r.Detect.Pattern, `\b`) {
+		// A scanner puts more in the place of a leading \b, and the groups would
+		// have other numbers.
+		r.Detect.Pattern = "(?:)" + r.Detect.Pattern
+	}
 	return true
 }
 
