@@ -275,7 +275,7 @@ func (a *action) scan(ctx context.Context) (actionResult, error) {
 
 // scanFiles scans the work tree. GitHub knows files by their paths in the repository.
 func (a *action) scanFiles(ctx context.Context) (actionResult, error) {
-	found, err := scanPaths(ctx, []string{a.checkout.dir}, nil, a.session.scanner)
+	found, err := scanPaths(ctx, []string{a.checkout.dir}, nil, a.session.scanner, &progress{})
 	top := filepath.ToSlash(filepath.Clean(a.checkout.dir)) + "/"
 	for i := range found.findings {
 		found.findings[i].Path = strings.TrimPrefix(found.findings[i].Path, top)

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/report"
 )
 
 // stdinName is what findings in standard input name as their file.
@@ -35,7 +36,7 @@ type batch struct {
 
 // scanPaths scans files and folders, all processors at work. Findings come in the
 // order of their paths, and memory does not grow with the number of files.
-func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Scanner) (scanned, error) {
+func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Scanner, told *progress) (scanned, error) {
 	group, ctx := errgroup.WithContext(ctx)
 	work := make(chan *batch)
 	order := make(chan *batch, batchesAhead)
@@ -49,12 +50,14 @@ func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Sca
 		group.Go(func() error { return scanBatches(ctx, work, newFileReader(scanner)) })
 	}
 	var c collector
+	defer told.end()
 	for b := range order {
 		select {
 		case <-b.done:
 			c.add(b)
 		case <-ctx.Done():
 		}
+		told.tell("%s, %s", amount(c.files, "file"), report.Size(c.bytes))
 	}
 	if err := group.Wait(); err != nil {
 		return c.scanned, fmt.Errorf("scan: %w", err)

@@ -53,7 +53,7 @@ func write(t testing.TB, path, content string) {
 // found scans paths and lists where secrets are.
 func found(t testing.TB, paths, exclude []string) (places []string, s scanned) {
 	t.Helper()
-	s, err := scanPaths(t.Context(), paths, exclude, widgets(t))
+	s, err := scanPaths(t.Context(), paths, exclude, widgets(t), &progress{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,7 +257,7 @@ func TestScanManyFiles(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)
-	s, err := scanPaths(t.Context(), []string{dir}, nil, scanner)
+	s, err := scanPaths(t.Context(), []string{dir}, nil, scanner, &progress{})
 	if err != nil || s.what != "20000 files" {
 		t.Fatalf("scanned %s, %v", s.what, err)
 	}
@@ -276,7 +276,7 @@ func BenchmarkScanPaths(b *testing.B) {
 	scanner := widgets(b)
 	b.SetBytes(500 * 350 * 29)
 	for b.Loop() {
-		if _, err := scanPaths(context.Background(), []string{dir}, nil, scanner); err != nil {
+		if _, err := scanPaths(context.Background(), []string{dir}, nil, scanner, &progress{}); err != nil {
 			b.Fatal(err)
 		}
 	}

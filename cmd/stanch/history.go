@@ -68,14 +68,17 @@ func (env *environment) progress(quiet bool) *progress {
 }
 
 // say tells that so many of about so many objects were scanned.
-func (p *progress) say(done, total int) {
+func (p *progress) say(done, total int) { p.tell("%d of %d objects", done, max(done, total)) }
+
+// tell says how far the scan is, if it was not said just now.
+func (p *progress) tell(format string, args ...any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.w == nil || time.Since(p.last) < progressEvery {
 		return
 	}
 	p.last = time.Now()
-	fmt.Fprintf(p.w, "\r\x1b[Kscanning: %d of %d objects", done, max(done, total))
+	fmt.Fprintf(p.w, "\r\x1b[Kscanning: "+format, args...)
 }
 
 // end takes the line away, if there is one.

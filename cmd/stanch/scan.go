@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"slices"
 	"strings"
 
@@ -41,6 +42,10 @@ user.
 Exit status: 0 no secrets, 1 secrets found, 2 not everything could be scanned, 3 a
 secret is live (with --verify).
 `
+
+// memoryGoal is how much memory a scan of files may take before garbage is collected
+// more often. The program itself comes on top.
+const memoryGoal = 80 << 20
 
 // scanOptions are the flags of stanch scan.
 type scanOptions struct {
@@ -209,7 +214,9 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 	case o.stdin:
 		return scanStdin(ctx, env.stdin, scanner)
 	}
-	return scanPaths(ctx, o.paths, o.exclude, scanner)
+	// What is read at a time is bounded; this keeps the garbage of it in bounds too.
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryGoal))
+	return scanPaths(ctx, o.paths, o.exclude, scanner, env.progress(o.quiet))
 }
 
 // scanGit scans a range, or with none the whole history of HEAD.
