@@ -214,7 +214,7 @@ func wordy(value string) bool {
 	if digits == 0 && lower == value && spelt(value) {
 		return true
 	}
-	if i := strings.IndexByte(value, '%'); i >= 0 && i+3 <= len(value) && namelike(value[:i]+value[i+3:]) {
+	if i := strings.IndexByte(value, '%'); i >= 0 && i+3 <= len(value) && worded(value[:i]+value[i+3:], 28) {
 		return true // a word, with a mark as URLs write it
 	}
 	for _, word := range []string{
