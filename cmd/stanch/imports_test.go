@@ -49,7 +49,7 @@ var mayImport = map[string][]string{
 	"app/store":       {"rules", "checks", "checks/report", "app/audit", "app/incident", "app/github"},
 
 	"app":   {"rules", "checks", "checks/*", "app/*"}, // but not the simulator: see simulatorStaysOutside
-	"cmd/*": {"rules", "checks", "checks/*", "app", "app/*"},
+	"cmd/*": {"rules", "rules/*", "checks", "checks/*", "app", "app/*"},
 }
 
 // An outsideRule says which packages may import what lies outside this module.

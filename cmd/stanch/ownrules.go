@@ -10,55 +10,126 @@ import (
 	"strings"
 
 	"github.com/stanch-dev/stanch/rules"
+	"github.com/stanch-dev/stanch/rules/gitleaks"
 )
 
-// withOwnRules returns the catalogue and the rules in the user's files and folders,
-// sorted by id.
-func withOwnRules(paths []string) ([]*rules.Rule, error) {
-	all, err := rules.Catalogue()
+// withOwnRules returns the rules to scan with, sorted by id: the catalogue and the
+// rules in the user's files and folders. A gitleaks file says itself whether the
+// catalogue is meant (useDefault), so with nothing but such files it is not added.
+func withOwnRules(paths []string) (all []*rules.Rule, warnings []string, err error) {
+	catalogue, err := rules.Catalogue()
 	if err != nil || len(paths) == 0 {
-		return all, err
+		return catalogue, nil, err
 	}
-	own, err := ownRules(paths)
-	if err != nil {
-		return nil, err
-	}
-	seen := map[string]string{}
-	for _, r := range all {
-		seen[r.ID] = "the built-in rules"
-	}
-	for _, r := range own {
-		if where, taken := seen[r.ID]; taken {
-			return nil, fmt.Errorf("rule id %q is in %s already: choose another", r.ID, where)
-		}
-		seen[r.ID] = "your rule files"
-	}
-	all = append(all, own...)
-	slices.SortFunc(all, func(a, b *rules.Rule) int { return strings.Compare(a.ID, b.ID) })
-	return all, nil
-}
-
-// ownRules reads the rules in files and folders. They need less than the built-in
-// ones, which also prove themselves by examples: “stanch rules lint” asks for all.
-func ownRules(paths []string) ([]*rules.Rule, error) {
 	files, err := ruleFiles(paths)
 	if err != nil {
+		return nil, nil, err
+	}
+	set := ruleSet{where: map[string]string{}}
+	if slices.ContainsFunc(files, isYAML) {
+		set.put("the built-in rules", catalogue)
+	}
+	for _, path := range files {
+		if isYAML(path) {
+			err = set.addYAML(path)
+		} else {
+			err = set.addTOML(path, catalogue)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	slices.SortFunc(set.rules, func(a, b *rules.Rule) int { return strings.Compare(a.ID, b.ID) })
+	return set.rules, set.warnings, nil
+}
+
+// A ruleSet is rules of several files.
+type ruleSet struct {
+	rules    []*rules.Rule
+	where    map[string]string // the file of each rule, by id
+	warnings []string
+}
+
+// put adds rules; one whose id is taken takes the other's place.
+func (s *ruleSet) put(where string, all []*rules.Rule) {
+	for _, r := range all {
+		if _, taken := s.where[r.ID]; taken {
+			s.rules = slices.DeleteFunc(s.rules, func(other *rules.Rule) bool { return other.ID == r.ID })
+		}
+		s.where[r.ID] = where
+		s.rules = append(s.rules, r)
+	}
+}
+
+// addYAML adds the rules of a file of ours. They need less than the built-in ones,
+// which also prove themselves by examples: “stanch rules lint” asks for all.
+func (s *ruleSet) addYAML(path string) error {
+	providers, err := loadRules(path)
+	if err != nil {
+		return err
+	}
+	own := rules.Flatten(providers)
+	for _, r := range own {
+		if err := usable(r); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+		if where, taken := s.where[r.ID]; taken {
+			return fmt.Errorf("%s: rule id %q is in %s already: choose another", path, r.ID, where)
+		}
+	}
+	s.put(path, own)
+	return nil
+}
+
+// addTOML adds the rules of a gitleaks file. It may say of a rule of the catalogue
+// what is to be otherwise, and then its rule is meant.
+func (s *ruleSet) addTOML(path string, catalogue []*rules.Rule) error {
+	config, err := loadTOML(path, catalogue)
+	if err != nil {
+		return err
+	}
+	for _, w := range config.Warnings {
+		s.warnings = append(s.warnings, w.String())
+	}
+	var changed []*rules.Rule
+	for _, r := range config.Rules {
+		if r = allowing(r, config.Allow); !r.Builtin() || s.where[r.ID] == "" {
+			changed = append(changed, r)
+		}
+	}
+	s.put(path, changed)
+	return nil
+}
+
+// allowing returns the rule with what a file allows for several rules.
+func allowing(r *rules.Rule, all []rules.Allow) *rules.Rule {
+	c := *r
+	c.Detect.Allow = slices.Clone(r.Detect.Allow)
+	for _, a := range all {
+		if len(a.Rules) == 0 || slices.Contains(a.Rules, r.ID) {
+			a.Rules = nil
+			c.Detect.Allow = append(c.Detect.Allow, a)
+		}
+	}
+	if len(c.Detect.Allow) == len(r.Detect.Allow) {
+		return r
+	}
+	return &c
+}
+
+// loadTOML reads a gitleaks file. What it extends is looked for beside it.
+func loadTOML(path string, catalogue []*rules.Rule) (*gitleaks.Config, error) {
+	data, err := readRules(path)
+	if err != nil {
 		return nil, err
 	}
-	var own []*rules.Rule
-	for _, path := range files {
-		providers, err := loadRules(path)
-		if err != nil {
-			return nil, err
+	beside := func(name string) ([]byte, error) {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(filepath.Dir(path), name)
 		}
-		for _, r := range rules.Flatten(providers) {
-			if err := usable(r); err != nil {
-				return nil, fmt.Errorf("%s: %w", path, err)
-			}
-			own = append(own, r)
-		}
+		return readRules(name)
 	}
-	return own, nil
+	return gitleaks.Loader{Catalogue: catalogue, Open: beside}.Load(path, data)
 }
 
 // usable refuses a rule whose findings could not be told.
@@ -83,7 +154,7 @@ func ruleFiles(paths []string) (files []string, err error) {
 		case err != nil:
 			return nil, errors.New("read rules: " + unread(path, err))
 		case !info.IsDir() && !isRuleFile(path):
-			return nil, fmt.Errorf("read rules: %s is no rule file: its name must end in .yaml", path)
+			return nil, fmt.Errorf("read rules: %s is no rule file: its name must end in .yaml, or in .toml for gitleaks’ format", path)
 		case !info.IsDir():
 			files = append(files, path)
 			continue
@@ -100,33 +171,43 @@ func ruleFiles(paths []string) (files []string, err error) {
 		case err != nil:
 			return nil, fmt.Errorf("read rules: %w", err)
 		case found == 0:
-			return nil, fmt.Errorf("read rules: %s has no rule file (*.yaml): name another folder", path)
+			return nil, fmt.Errorf("read rules: %s has no rule file (*.yaml, *.toml): name another folder", path)
 		}
 	}
 	return files, nil
 }
 
-func isRuleFile(path string) bool { return filepath.Ext(path) == ".yaml" }
+func isRuleFile(path string) bool { return isYAML(path) || filepath.Ext(path) == ".toml" }
+
+func isYAML(path string) bool { return filepath.Ext(path) == ".yaml" }
 
 // maxRules is the size of the biggest rule file that is read.
 const maxRules = 8 << 20
 
-// loadRules reads one rule file, in the format that its name tells.
+// loadRules reads a rule file of ours.
 func loadRules(path string) ([]*rules.Provider, error) {
-	info, err := os.Stat(path)
+	data, err := readRules(path)
 	if err != nil {
-		return nil, fmt.Errorf("read rules: %w", err)
-	}
-	if info.Size() > maxRules {
-		return nil, fmt.Errorf("read rules: %s has %d MB: a rule file has %d at most", path, info.Size()>>20, maxRules>>20)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("read rules: %w", err)
+		return nil, err
 	}
 	p, err := rules.Decode(path, data)
 	if err != nil {
 		return nil, err
 	}
 	return []*rules.Provider{p}, nil
+}
+
+func readRules(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, errors.New("read rules: " + unread(path, err))
+	}
+	if info.Size() > maxRules {
+		return nil, fmt.Errorf("read rules: %s has %d MB: a rule file has %d at most", path, info.Size()>>20, maxRules>>20)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, errors.New("read rules: " + unread(path, err))
+	}
+	return data, nil
 }

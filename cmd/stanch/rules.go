@@ -130,7 +130,7 @@ func (env *environment) rulesFlags(f *flag.FlagSet, usage string, args []string)
 	if rest, err = env.parseFlags(f, usage, args); err != nil {
 		return nil, nil, err
 	}
-	all, err = withOwnRules(paths)
+	all, _, err = withOwnRules(paths)
 	return all, rest, err
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -38,6 +39,9 @@ func (env *environment) rulesLint(args []string) int {
 
 // lintFile says what is wrong with one rule file.
 func lintFile(path string) (faults []error) {
+	if !isYAML(path) {
+		return lintTOML(path)
+	}
 	providers, err := loadRules(path)
 	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
@@ -57,6 +61,21 @@ func lintFile(path string) (faults []error) {
 	return faults
 }
 
+// lintTOML says what of a gitleaks file is not applied as it was meant.
+func lintTOML(path string) (faults []error) {
+	all, warnings, err := withOwnRules([]string{path})
+	if err != nil {
+		return []error{err}
+	}
+	for _, w := range warnings {
+		faults = append(faults, errors.New(w))
+	}
+	if _, err := checks.New(all...); err != nil {
+		faults = append(faults, fmt.Errorf("%s: %w", path, err))
+	}
+	return faults
+}
+
 // concludeRules tells how many faults there were and returns the status.
 func (env *environment) concludeRules(what string, faults int) int {
 	fmt.Fprintf(env.stderr, "%s: %s\n", what, amount(faults, "fault"))
@@ -71,7 +90,10 @@ func (env *environment) rulesTest(args []string) int {
 	if err != nil {
 		return env.exit(err)
 	}
-	all, err := withOwnRules(paths)
+	if i := slices.IndexFunc(paths, func(p string) bool { return filepath.Ext(p) == ".toml" }); i >= 0 {
+		return env.fail(fmt.Errorf("%s holds no examples, as none of gitleaks’ files does: judge it with “stanch rules lint”", paths[i]))
+	}
+	all, _, err := withOwnRules(paths)
 	if err != nil {
 		return env.fail(err)
 	}

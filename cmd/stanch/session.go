@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"runtime/debug"
 
@@ -24,9 +25,12 @@ const startGCPercent = 1000
 func (env *environment) newSession(files []string) (*session, error) {
 	// Almost all that is made here stays, so that looking for garbage is in vain.
 	defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
-	catalogue, err := withOwnRules(files)
+	catalogue, warnings, err := withOwnRules(files)
 	if err != nil {
 		return nil, err
+	}
+	for _, w := range warnings {
+		fmt.Fprintf(env.stderr, "stanch: %s\n", report.Printable(w))
 	}
 	key, err := env.fingerprintKey()
 	if err != nil {
