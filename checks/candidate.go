@@ -14,6 +14,8 @@ type candidate struct {
 	rule       *compiled
 	start, end int // where the secret part stands
 	parts      map[string]Secret
+	encodings  []string // that it was wrapped in, outermost first
+	inside     string   // where in an archive, if it was packed in one
 }
 
 // A match is where a rule's pattern matches, or where a value is given that its
@@ -89,7 +91,7 @@ func (c *compiled) judge(found []candidate, data []byte, matches []match) []cand
 			continue
 		}
 		delete(parts, partName)
-		found = append(found, candidate{c, at.start, at.end, parts})
+		found = append(found, candidate{rule: c, start: at.start, end: at.end, parts: parts})
 	}
 	return found
 }

@@ -2,14 +2,21 @@ package checks
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 )
 
 // resolve drops every candidate that overlaps a better one, and returns the
 // rest in order of position.
 func resolve(all []candidate) []candidate {
+	var kept, packed []candidate
+	all = slices.DeleteFunc(slices.Clone(all), func(c candidate) bool {
+		if c.inside != "" { // all of an archive stands at one place
+			packed = append(packed, c)
+		}
+		return c.inside != ""
+	})
 	sorted(all)
-	var kept []candidate
 	for len(all) > 0 {
 		n, end := 1, all[0].end
 		for n < len(all) && all[n].start < end {
@@ -18,6 +25,10 @@ func resolve(all []candidate) []candidate {
 		}
 		kept = append(kept, best(all[:n])...)
 		all = all[n:]
+	}
+	if len(packed) > 0 {
+		kept = append(kept, packed...)
+		sorted(kept)
 	}
 	return kept
 }
@@ -49,11 +60,13 @@ func best(tangle []candidate) []candidate {
 }
 
 // better orders candidates: a rule for one provider's tokens before one that
-// judges passwords, then the longer secret, then the credential of more parts,
-// then by rule and place so that the order never depends on chance.
+// judges passwords, then what stands there as it is, then the longer secret, then
+// the credential of more parts, then by rule and place so that the order never
+// depends on chance.
 func better(a, b candidate) int {
 	return cmp.Or(
 		cmp.Compare(vague(a), vague(b)),
+		cmp.Compare(wrappings(a), wrappings(b)),
 		cmp.Compare(b.end-b.start, a.end-a.start),
 		cmp.Compare(len(b.parts), len(a.parts)),
 		cmp.Compare(a.rule.ID, b.rule.ID),
@@ -61,13 +74,28 @@ func better(a, b candidate) int {
 	)
 }
 
-// vague is 2 for rules that know nothing but a name, 1 for those that know the place
-// of a password, and 0 for all others.
+// wrappings counts what stands between the text and the value, which is still in
+// one where it has escapes of a URL.
+func wrappings(c candidate) int {
+	n := len(c.encodings)
+	if value := c.parts[PartSecret].Expose(); escaped.MatchString(value) {
+		n += 2
+	}
+	return n
+}
+
+var escaped = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
+
+// vague is 3 for rules that know nothing but a name, or a form that many have, 2 for
+// those that know the place of a password, 1 for those that know the place and the
+// looks, and 0 for those that know the value itself.
 func vague(c candidate) int {
 	switch d := &c.rule.Detect; {
-	case generic(d):
-		return 2
+	case generic(d) || d.Fallback:
+		return 3
 	case d.Placeholders:
+		return 2
+	case d.Value != "" || c.rule.secretBeside():
 		return 1
 	}
 	return 0

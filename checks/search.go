@@ -3,6 +3,8 @@ package checks
 import (
 	"cmp"
 	"slices"
+
+	"github.com/stanch-dev/stanch/checks/decode"
 )
 
 const (
@@ -37,6 +39,7 @@ type search struct {
 	given   []assigned // to the name that a keyword stands in
 	one     []match
 	found   []candidate
+	decoder decode.Decoder
 	path    string // of the text, or empty when it is not known
 	effort  int    // what is left to spend
 	dropped bool
@@ -66,10 +69,16 @@ const block = 32 << 10
 // look finds everything in data that some rule takes for a credential. When spent
 // afterwards, that may not be everything.
 func (x *search) look(path string, data []byte) {
-	x.path, x.foreign = path, foreign(path)
+	x.path, x.foreign, x.dropped = path, foreign(path), false
 	clear(x.found)
-	x.found, x.dropped = x.found[:0], false
+	x.found = x.found[:0]
 	x.effort = leastEffort + effortPerByte*len(data)
+	x.plain(data)
+	x.wrapped(data, maxLayers)
+}
+
+// plain looks at data as it is.
+func (x *search) plain(data []byte) {
 	for from := 0; from < len(data) && !x.spent(); from += block {
 		x.matcher.find(&x.hits, data, from, min(len(data), from+block))
 		for _, lane := range x.hits {

@@ -1,12 +1,16 @@
 package checks
 
 import (
+	"bufio"
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"strings"
+
+	"github.com/stanch-dev/stanch/checks/decode"
 )
 
 // How much of a text that is not in memory is looked at in one go, and how much of
@@ -39,9 +43,10 @@ func (s *Scanner) Scan(path string, r io.Reader) iter.Seq2[Finding, error] {
 func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 	x := s.borrow()
 	defer s.giveBack(x)
-	data = Text(data)
-	x.look(path, data)
-	if len(x.found) == 0 && len(x.files) == 0 && !x.spent() {
+	text := Text(data)
+	x.look(path, text)
+	format := decode.Format(data[:min(len(data), headSize)])
+	if len(x.found) == 0 && len(x.files) == 0 && !x.spent() && format == "" {
 		return nil, nil
 	}
 	var found []Finding
@@ -49,12 +54,16 @@ func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 		found = append(found, f)
 		return true
 	})
-	t.buffer = data
+	t.buffer = text
 	if err := t.file(); err != nil {
 		return found, err
 	}
-	err := t.report(0, len(data))
-	return found, err
+	var sealed error
+	if format != "" {
+		sealed = t.archive(format, bytes.NewReader(data))
+	}
+	err := t.report(0, len(text))
+	return found, cmp.Or(err, sealed)
 }
 
 // A stream is a text that goes by. What is in the buffer is seen; of that, what
@@ -63,7 +72,8 @@ type stream struct {
 	x      *search
 	path   string
 	yield  func(Finding, error) bool
-	count  int // findings that were yielded
+	count  int                  // findings that were yielded
+	inside map[Fingerprint]bool // what was found in the file as an archive
 	buffer []byte
 	from   int    // where in the buffer that begins which was not reported yet
 	at     cursor // not after buffer[from]
@@ -76,8 +86,56 @@ func (x *search) stream(path string, yield func(Finding, error) bool) *stream {
 	return &stream{x: x, path: path, yield: yield, at: cursor{line: 1}}
 }
 
-// read scans all that r gives, in the way of Text.
+// maxCopy is how large an archive may be that is not a file, so that it must be
+// kept in memory to be read twice: as an archive, and as the bytes that it is.
+const maxCopy = 64 << 20
+
+// read scans all that r gives: what is packed in it, if it is an archive, and the
+// text.
 func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool) error {
+	buffered := bufio.NewReaderSize(r, headSize)
+	head, _ := buffered.Peek(headSize) // an error comes again
+	format := decode.Format(head)
+	if format == "" {
+		return x.text(path, buffered, yield)
+	}
+	source, whole := twice(r, buffered)
+	t := x.stream(path, yield)
+	sealed := t.archive(format, source)
+	if errors.Is(sealed, errStopped) {
+		return sealed
+	}
+	if _, err := source.Seek(0, io.SeekStart); err != nil {
+		return err
+	}
+	rest := io.Reader(source)
+	if !whole {
+		rest = io.MultiReader(source, buffered)
+	}
+	again := func(f Finding, err error) bool {
+		return err == nil && t.inside[f.Fingerprint] || yield(f, err)
+	}
+	return cmp.Or(x.text(path, rest, again), sealed)
+}
+
+// twice returns what r gives, of which buffered has the beginning, as something to
+// be read more than once: r itself if it is a file, else a copy. whole is false when
+// that is not all, and the rest is still in buffered.
+func twice(r io.Reader, buffered io.Reader) (source io.ReadSeeker, whole bool) {
+	if file, ok := r.(interface {
+		io.ReadSeeker
+		io.ReaderAt
+	}); ok {
+		if end, err := file.Seek(0, io.SeekEnd); err == nil {
+			return io.NewSectionReader(file, 0, end), true
+		}
+	}
+	data, _ := io.ReadAll(io.LimitReader(buffered, maxCopy)) // an error comes again
+	return bytes.NewReader(data), len(data) < maxCopy
+}
+
+// text scans all that r gives, in the way of Text.
+func (x *search) text(path string, r io.Reader, yield func(Finding, error) bool) error {
 	piece := make([]byte, 64<<10)
 	text := x.stream(path, yield)
 	if err := text.file(); err != nil {
@@ -137,15 +195,14 @@ func (t *stream) file() error {
 			continue
 		}
 		path := NewSecret(t.path) // what is found here is a name
-		t.count++
 		f := Finding{
 			Rule:        c.Rule,
 			Credential:  Credential{Rule: c.ID, Parts: map[string]Secret{PartSecret: path}},
 			Fingerprint: path.Fingerprint(t.x.key),
 			Location:    Location{Path: t.x.Hide(t.path), Line: 1, Column: 1, EndLine: 1, EndColumn: 1, CharColumn: 1, EndCharColumn: 1},
 		}
-		if !t.yield(f, nil) {
-			return errStopped
+		if err := t.tell(f); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -214,7 +271,7 @@ func (t *stream) report(from, to int) error {
 		return err
 	}
 	if spent {
-		return &Incomplete{"the text was made to be slow to scan, or holds too many credentials: not all of it was looked at"}
+		return &Incomplete{Reason: "the text was made to be slow to scan, or holds too many credentials: not all of it was looked at"}
 	}
 	return nil
 }
@@ -226,6 +283,7 @@ func (t *stream) list(from, to int) error {
 	}
 	t.at.data = t.buffer
 	all := t.x.found
+	sorted(all)
 	kept := resolve(all)
 	hides := spans(all)
 	values := hider(kept)
@@ -234,15 +292,26 @@ func (t *stream) list(from, to int) error {
 		if c.start < from || c.start >= to {
 			continue
 		}
-		if t.count == MaxFindings {
-			return &Incomplete{fmt.Sprintf("it holds more than %d credentials: only the first are listed", MaxFindings)}
-		}
-		t.count++
 		f := t.finding(c, path, hides)
-		f.Excerpt = values.Replace(f.Excerpt)
-		if !t.yield(f, nil) {
-			return errStopped
+		if t.inside[f.Fingerprint] {
+			continue
 		}
+		f.Excerpt = values.Replace(f.Excerpt)
+		if err := t.tell(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell yields one more finding.
+func (t *stream) tell(f Finding) error {
+	if t.count == MaxFindings {
+		return &Incomplete{Reason: fmt.Sprintf("it holds more than %d credentials: only the first are listed", MaxFindings)}
+	}
+	t.count++
+	if !t.yield(f, nil) {
+		return errStopped
 	}
 	return nil
 }
@@ -258,6 +327,8 @@ func (t *stream) finding(c candidate, path string, hides []window) Finding {
 		Redacted:    stars,
 		Location:    t.at.locate(path, c.start, c.end),
 		Excerpt:     excerpt(t.buffer, c.start, c.end, stars, hides),
+		Encodings:   c.encodings,
+		Inside:      c.inside,
 	}
 }
 

@@ -104,6 +104,9 @@ type Detect struct {
 	// Placeholders, when true, turns on the judgement that sorts out passwords
 	// that nobody uses: "changeme", "<password>", "${DB_PASSWORD}".
 	Placeholders bool `yaml:"placeholders"`
+	// Fallback, when true, lets the find of any other rule win over this one's: for
+	// forms that many providers' credentials have.
+	Fallback bool `yaml:"fallback"`
 	// Exact, when true, makes that judgement a lenient one: where the place proves
 	// that a value is a password, as in a URL, only what is a stand-in as a whole
 	// is sorted out.

@@ -1,0 +1,60 @@
+package checks
+
+import (
+	"bytes"
+	"slices"
+
+	"github.com/stanch-dev/stanch/checks/decode"
+)
+
+// maxLayers is how many wrappings are taken off, one inside the other.
+const maxLayers = 5
+
+// wrapped looks at what is encoded in data, and in that in turn, depth deep.
+func (x *search) wrapped(data []byte, depth int) {
+	if depth == 0 {
+		return
+	}
+	seen := x.decoder.Layers(data, func(l *decode.Layer) bool {
+		x.layer(l, depth)
+		return !x.spent()
+	})
+	x.dropped = x.dropped || !seen
+}
+
+// layer looks at what one stretch of the text was decoded to. What is found there
+// stands, for the text, where its encoded form does.
+func (x *search) layer(l *decode.Layer, depth int) {
+	inner := x.borrow()
+	defer x.giveBack(inner)
+	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort, false
+	inner.plain(l.Text)
+	inner.wrapped(l.Text, depth-1)
+	if format := decode.Format(l.Text); decode.Known(format) {
+		inner.packed(format, l.Text)
+	}
+	x.effort, x.dropped = inner.effort, x.dropped || inner.dropped
+	for _, c := range inner.found {
+		c.start, c.end = l.Span(c.start, c.end)
+		c.encodings = append([]string{l.Encoding}, c.encodings...)
+		x.found = append(x.found, c)
+	}
+}
+
+// packed looks at the archive that a stretch of text was decoded to.
+func (x *search) packed(format string, data []byte) {
+	limits := unpackLimits()
+	u := &unpacker{x: x.Scanner, limits: &limits, yield: func(f Finding) bool {
+		x.found = append(x.found, candidate{
+			rule:      &x.rules[slices.IndexFunc(x.rules, func(c compiled) bool { return c.Rule == f.Rule })],
+			end:       len(data),
+			parts:     f.Credential.Parts,
+			encodings: f.Encodings,
+			inside:    f.Inside,
+		})
+		return len(x.found) <= maxCandidates
+	}}
+	if u.unpack(format, "", bytes.NewReader(data)) != nil && !u.sealed {
+		x.dropped = true
+	}
+}
