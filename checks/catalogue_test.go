@@ -52,7 +52,7 @@ func expand(t testing.TB, r *rules.Rule, text string, seed byte) (expanded, samp
 	return expanded, sample
 }
 
-const seeds = 20
+const seeds = 8
 
 // TestExamples holds the catalogue to its word: every example is found by its own
 // rule and no other, and no counterexample by any.

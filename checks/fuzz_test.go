@@ -25,7 +25,7 @@ func FuzzScan(f *testing.F) {
 		lastLine, lastColumn := 0, 0
 		for _, found := range scan(s, path, data) {
 			secret := found.Credential.Secret().Expose()
-			if secret == "" || text(checks.Text(data), found.Location) != secret {
+			if secret == "" || len(found.Encodings) == 0 && text(checks.Text(data), found.Location) != secret {
 				t.Error("a location does not enclose the secret")
 			}
 			if strings.Contains(found.Redacted, secret) || strings.Contains(found.Path, secret) {

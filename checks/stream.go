@@ -54,7 +54,7 @@ func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 		found = append(found, f)
 		return true
 	})
-	t.buffer = text
+	t.buffer, t.wide = text, byteOrder(data) != nil
 	if err := t.file(); err != nil {
 		return found, err
 	}
@@ -74,6 +74,7 @@ type stream struct {
 	yield  func(Finding, error) bool
 	count  int                  // findings that were yielded
 	inside map[Fingerprint]bool // what was found in the file as an archive
+	wide   bool                 // the file is UTF-16, and its text is scanned as such
 	buffer []byte
 	from   int    // where in the buffer that begins which was not reported yet
 	at     cursor // not after buffer[from]
@@ -151,6 +152,7 @@ func (x *search) text(path string, r io.Reader, yield func(Finding, error) bool)
 			data = data[2:]
 			wide = &utf16Decoder{order: order}
 			raw = x.stream(path, func(f Finding, _ error) bool { late = append(late, f); return true })
+			raw.wide = true
 		}
 		if wide != nil {
 			if err := raw.write(data); err != nil {
@@ -293,7 +295,7 @@ func (t *stream) list(from, to int) error {
 			continue
 		}
 		f := t.finding(c, path, hides)
-		if t.inside[f.Fingerprint] {
+		if t.inside[f.Fingerprint] || t.wide && len(c.encodings) > 0 && c.encodings[0] == "utf-16" {
 			continue
 		}
 		f.Excerpt = values.Replace(f.Excerpt)
