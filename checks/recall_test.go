@@ -2,6 +2,7 @@ package checks_test
 
 import (
 	"fmt"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -64,7 +65,9 @@ func nameFor(t *testing.T, s *checks.Scanner, r *rules.Rule) string {
 func foundBy(s *checks.Scanner, r *rules.Rule, text, value string) bool {
 	for _, f := range scan(s, "file", []byte(text)) {
 		right := f.Rule.ID == r.ID || r.Detect.Placeholders && f.Rule.Provider == r.Provider
-		if right && strings.Contains(value, f.Credential.Secret().Expose()) {
+		got := f.Credential.Secret().Expose()
+		plain, _ := url.PathUnescape(got)
+		if right && (strings.Contains(value, got) || strings.Contains(value, plain)) {
 			return true
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"regexp"
 	"slices"
+	"strings"
 )
 
 // resolve drops every candidate that overlaps a better one, and returns the
@@ -75,10 +76,10 @@ func better(a, b candidate) int {
 }
 
 // wrappings counts what stands between the text and the value, which is still in
-// one where it has escapes of a URL.
+// one where it has escapes of a URL that its rule does not know of.
 func wrappings(c candidate) int {
 	n := len(c.encodings)
-	if value := c.parts[PartSecret].Expose(); escaped.MatchString(value) {
+	if value := c.parts[PartSecret].Expose(); escaped.MatchString(value) && !strings.Contains(c.rule.Detect.Pattern, "%") {
 		n += 2
 	}
 	return n
