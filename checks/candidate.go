@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/stanch-dev/stanch/rules"
+	"github.com/stanch-dev/stanch/rules/condition"
 )
 
 // A candidate is what one rule takes for a credential.
@@ -16,6 +17,7 @@ type candidate struct {
 	parts      map[string]Secret
 	encodings  []string // that it was wrapped in, outermost first
 	inside     string   // where in an archive, if it was packed in one
+	allowedIn  []string // the commits in which it is no leak
 }
 
 // A match is where a rule's pattern matches, or where a value is given that its
@@ -69,7 +71,7 @@ func (c *compiled) concerns(path string) bool {
 
 // judge appends to found what of a rule's matches in data are credentials, with
 // their companions. It stops after a few more than maxCandidates.
-func (c *compiled) judge(found []candidate, data []byte, matches []match) []candidate {
+func (c *compiled) judge(found []candidate, path string, data []byte, matches []match) []candidate {
 	e := c.expressions()
 	near := c.near(e, data, matches)
 	for i, m := range matches {
@@ -91,9 +93,28 @@ func (c *compiled) judge(found []candidate, data []byte, matches []match) []cand
 			continue
 		}
 		delete(parts, partName)
-		found = append(found, candidate{rule: c, start: at.start, end: at.end, parts: parts})
+		allowed, commits := false, []string(nil)
+		if len(e.allow) > 0 {
+			allowed, commits = e.allow.allows(c.subject(path, data, m, value))
+		}
+		if !allowed {
+			found = append(found, candidate{rule: c, start: at.start, end: at.end, parts: parts, allowedIn: commits})
+		}
 	}
 	return found
+}
+
+// subject is a match as conditions see it.
+func (c *compiled) subject(path string, data []byte, m match, value string) *condition.Subject {
+	bol := bytes.LastIndexByte(data[:m.start], '\n') + 1
+	eol := len(data)
+	if n := bytes.IndexByte(data[m.end:], '\n'); n >= 0 {
+		eol = m.end + n
+	}
+	return &condition.Subject{
+		Path: path, Secret: value, Match: string(data[m.start:m.end]), Line: string(data[bol:eol]),
+		Rule: c.ID, Description: c.Title,
+	}
 }
 
 // The groups that help to judge a password: the name that it is assigned to, which

@@ -31,6 +31,10 @@ type Finding struct {
 	// location's file is one. The location is then its beginning.
 	Inside string
 
+	// AllowedIn lists the commits, by their full ids, in which a rule's list of
+	// exceptions says that this is no leak.
+	AllowedIn []string
+
 	Validity Validity // what the provider said; Unverified until somebody asked
 }
 

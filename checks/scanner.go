@@ -38,6 +38,7 @@ type Scanner struct {
 	users    []users  // of each keyword
 	roaming  []uint16 // the rules without keywords
 	files    []uint16 // the rules that report files by their paths
+	together bool     // some rule's findings depend on other findings
 	rules    []compiled
 	searches sync.Pool // of *search, for this scanner
 }
@@ -63,6 +64,7 @@ type expressions struct {
 	companions []*regexp.Regexp // in the order of Detect.Companions
 	names      *regexp.Regexp   // Detect.Names, or nil
 	path       *regexp.Regexp   // Detect.Path, or nil
+	allow      allowances       // Detect.Allow
 	group      int              // the number of the pattern's group that is the secret, or 0
 }
 
@@ -96,6 +98,7 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 		if err := s.rules[i].prepare(r); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", r.ID, err)
 		}
+		s.together = s.together || len(r.Detect.Required) > 0 || r.Detect.SkipReport
 		switch {
 		case r.Detect.Pattern == "" && r.Detect.Value == "":
 			s.files = append(s.files, uint16(i))
@@ -194,11 +197,14 @@ func compile(d *rules.Detect) (*expressions, error) {
 	if d.Value != "" {
 		e.pattern, err = regexp.Compile(`^(?:` + d.Value + `)$`)
 		e.least = rules.Shortest(d.Value)
-	} else if e.pattern, err = regexp.Compile(bounded(d.Pattern)); err == nil && len(d.Keywords) > 0 {
+	} else if e.pattern, err = regexp.Compile(bounded(d)); err == nil && len(d.Keywords) > 0 {
 		e.anchor, err = newAnchor(e.pattern.String(), d.Keywords)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
+	}
+	if e.allow, err = newAllowances(d.Allow); err != nil {
+		return nil, err
 	}
 	e.group = d.Group
 	if e.group == 0 && d.Value == "" {
@@ -237,7 +243,11 @@ const escapes = `(?:\b|\\[nrtbf]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f
 
 // bounded returns the pattern with escapes in the place of the \b that it may begin
 // with.
-func bounded(pattern string) string {
+func bounded(d *rules.Detect) string {
+	pattern := d.Pattern
+	if d.Group > 0 { // counts the groups as they are
+		return pattern
+	}
 	rest, found := strings.CutPrefix(pattern, `\b`)
 	if !found {
 		return pattern

@@ -378,6 +378,11 @@ func TestScanWithUsersRules(t *testing.T) {
 		{"for such a path", "a/b.env", "acme-1", "acme-1", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Path: `\.env$`}},
 		{"not for such a path", "a/b.txt", "acme-1", "", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Path: `\.env$`}},
 		{"a path alone", "a/id_rsa", "", "a/id_rsa", rules.Detect{Path: `(?:^|/)id_rsa$`}},
+		{"a group by number after a boundary", "f", "acme-ab12cd", "ab12cd", rules.Detect{Keywords: []string{"acme"}, Pattern: `\b(acme)-(\w+)`, Group: 2}},
+		{"allowed by its line", "f", "acme-1 # fine", "", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Allow: []rules.Allow{{Regexes: []string{"# fine$"}, Target: "line"}}}},
+		{"not allowed by its line", "f", "acme-1 # bad", "acme-1", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Allow: []rules.Allow{{Regexes: []string{"# fine$"}, Target: "line"}}}},
+		{"allowed by its path", "test/f", "acme-1", "", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Allow: []rules.Allow{{Paths: []string{"^test/"}}}}},
+		{"allowed by a word", "f", "acme-1x", "", rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d\w`, Allow: []rules.Allow{{Stopwords: []string{"1X"}}}}},
 		{"another path", "a/id_rsa.pub", "", "", rules.Detect{Path: `(?:^|/)id_rsa$`}},
 	} {
 		for _, streams := range []bool{false, true} {
@@ -396,6 +401,26 @@ func TestScanWithUsersRules(t *testing.T) {
 			if got != test.want {
 				t.Errorf("%s: found %q, want %q", test.name, got, test.want)
 			}
+		}
+	}
+}
+
+// TestScanRequires reports a rule's findings only near those of another, which are
+// not reported themselves.
+func TestScanRequires(t *testing.T) {
+	near := 2
+	s, err := checks.New(
+		&rules.Rule{ID: "key", Detect: rules.Detect{Keywords: []string{"acme"}, Pattern: `acme-\d`, Required: []rules.Requirement{{ID: "id", WithinLines: &near}}}},
+		&rules.Rule{ID: "id", Detect: rules.Detect{Keywords: []string{"user"}, Pattern: `user-\d`, SkipReport: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]int{"acme-1\nuser-1": 1, "acme-1": 0, "user-1": 0, "acme-1\n\n\nuser-1": 0, "user-1\n\nacme-1\n": 1} {
+		if found := scan(s, "file", []byte(text)); len(found) != want {
+			t.Errorf("%q: found %v, want %d", text, ids(found), want)
+		}
+		if found, err := streamed(s, strings.NewReader(text)); err != nil || len(found) != want {
+			t.Errorf("%q: found %v in a stream, want %d", text, ids(found), want)
 		}
 	}
 }

@@ -99,7 +99,7 @@ func (x *search) plain(data []byte) {
 		}
 		if m := x.matches[r]; m != nil {
 			x.matches[r] = nil
-			x.found = x.rules[r].judge(x.found, data, m)
+			x.found = x.rules[r].judge(x.found, x.path, data, m)
 		}
 	}
 	x.opened = x.opened[:0]
@@ -202,7 +202,7 @@ func (x *search) add(r uint16, data []byte, matches []match) {
 		return
 	}
 	if len(c.Detect.Companions) == 0 {
-		x.found = c.judge(x.found, data, matches)
+		x.found = c.judge(x.found, x.path, data, matches)
 		x.dropped = x.dropped || len(x.found) > maxCandidates
 		return
 	}

@@ -32,6 +32,10 @@ func (s *Scanner) Scan(path string, r io.Reader) iter.Seq2[Finding, error] {
 	return func(yield func(Finding, error) bool) {
 		x := s.borrow()
 		defer s.giveBack(x)
+		if s.together {
+			x.readTogether(path, r, yield)
+			return
+		}
 		if err := x.read(path, r, yield); err != nil && !errors.Is(err, errStopped) {
 			yield(Finding{}, err)
 		}
@@ -63,7 +67,25 @@ func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 		sealed = t.archive(format, bytes.NewReader(data))
 	}
 	err := t.report(0, len(text))
+	if s.together {
+		found = required(found)
+	}
 	return found, cmp.Or(err, sealed)
+}
+
+// readTogether is read for rules whose findings depend on each other: they are
+// yielded when all are there.
+func (x *search) readTogether(path string, r io.Reader, yield func(Finding, error) bool) {
+	var found []Finding
+	err := x.read(path, r, func(f Finding, _ error) bool { found = append(found, f); return true })
+	for _, f := range required(found) {
+		if !yield(f, nil) {
+			return
+		}
+	}
+	if err != nil {
+		yield(Finding{}, err)
+	}
 }
 
 // A stream is a text that goes by. What is in the buffer is seen; of that, what
@@ -331,6 +353,7 @@ func (t *stream) finding(c candidate, path string, hides []window) Finding {
 		Excerpt:     excerpt(t.buffer, c.start, c.end, stars, hides),
 		Encodings:   c.encodings,
 		Inside:      c.inside,
+		AllowedIn:   c.allowedIn,
 	}
 }
 

@@ -279,6 +279,9 @@ func (s *scan) removed(changes []change) map[occurrence]int {
 
 // leak records a finding of a change.
 func (s *scan) leak(c change, b *blob, f checks.Finding) {
+	if slices.ContainsFunc(f.AllowedIn, func(id string) bool { return strings.EqualFold(id, c.commit.String()) }) {
+		return
+	}
 	if len(s.leaks) == MaxLeaks {
 		s.more = true
 		return
