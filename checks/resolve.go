@@ -61,40 +61,42 @@ func best(tangle []candidate) []candidate {
 }
 
 // better orders candidates: a rule for one provider's tokens before one that
-// judges passwords, then what stands there as it is, then the longer secret, then
-// the credential of more parts, then by rule and place so that the order never
-// depends on chance.
+// judges passwords, then what was taken out of its URL's escapes, then the longer
+// secret, then what stands there as it is, then the credential of more parts, then
+// by rule and place so that the order never depends on chance.
 func better(a, b candidate) int {
 	return cmp.Or(
 		cmp.Compare(vague(a), vague(b)),
-		cmp.Compare(wrappings(a), wrappings(b)),
+		cmp.Compare(wrapped(a), wrapped(b)),
 		cmp.Compare(b.end-b.start, a.end-a.start),
+		cmp.Compare(len(a.encodings), len(b.encodings)),
 		cmp.Compare(len(b.parts), len(a.parts)),
 		cmp.Compare(a.rule.ID, b.rule.ID),
 		cmp.Compare(a.start, b.start),
 	)
 }
 
-// wrappings counts what stands between the text and the value, which is still in
-// one where it has escapes of a URL that its rule does not know of.
-func wrappings(c candidate) int {
-	n := len(c.encodings)
-	if value := c.parts[PartSecret].Expose(); escaped.MatchString(value) && !strings.Contains(c.rule.Detect.Pattern, "%") {
-		n += 2
+// wrapped is 1 for a value that still has escapes of a URL, unless its rule knows
+// of them.
+func wrapped(c candidate) int {
+	if !strings.Contains(c.rule.Detect.Pattern, "%") && escaped.MatchString(c.parts[PartSecret].Expose()) {
+		return 1
 	}
-	return n
+	return 0
 }
 
 var escaped = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
-// vague is 3 for rules that know nothing but a name, or a form that many have, 2 for
-// those that know the place of a password, 1 for those that know the place and the
-// looks, and 0 for those that know the value itself.
+// vague is 4 for rules that know nothing but a name, 3 for those that know the place
+// of a password, 2 for a form that many providers' credentials have, 1 for those that
+// know the place and the looks, and 0 for those that know the value itself.
 func vague(c candidate) int {
 	switch d := &c.rule.Detect; {
-	case generic(d) || d.Fallback:
-		return 3
+	case generic(d):
+		return 4
 	case d.Placeholders:
+		return 3
+	case d.Fallback:
 		return 2
 	case d.Value != "" || c.rule.secretBeside():
 		return 1
