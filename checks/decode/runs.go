@@ -190,14 +190,37 @@ func (d *Decoder) hex(data []byte, start, end, low int) int {
 	if glance(head[:]) == noise {
 		return 0
 	}
-	end = d.gather(data, start, end, inHex)
-	for i := 0; i+2 <= len(d.chars); i += 2 {
-		d.text = append(d.text, digit(d.chars[i])<<4|digit(d.chars[i+1]))
+	return d.lines(data, start, end, inHex, glance(head[:]) == prose)
+}
+
+// lines decodes data[start:end], and what of it is in the next lines, into d.text. It
+// returns where that ends, or 0 if it is no text although it has to be.
+func (d *Decoder) lines(data []byte, start, end int, class byte, prose bool) int {
+	last := d.gather(data, start, end, class)
+	d.decode(class)
+	if !prose || readable(d.text) {
+		return last
 	}
-	if glance(head[:]) == prose && !readable(d.text) {
+	// A word that the next line begins with looks like the rest of it.
+	d.begin()
+	d.note(0, start, 1, 1)
+	d.chars = append(d.chars, data[start:end]...)
+	d.decode(class)
+	if last == end || !readable(d.text) {
 		return 0
 	}
 	return end
+}
+
+// decode appends to d.text what d.chars stand for.
+func (d *Decoder) decode(class byte) {
+	if class == inBase64 {
+		d.text = appendBase64(d.text, d.chars)
+		return
+	}
+	for i := 0; i+2 <= len(d.chars); i += 2 {
+		d.text = append(d.text, digit(d.chars[i])<<4|digit(d.chars[i+1]))
+	}
 }
 
 // sextets holds the values of base64's characters.
@@ -227,9 +250,7 @@ func (d *Decoder) base64(data []byte, start, end int) int {
 	if kind == noise {
 		return 0
 	}
-	end = d.gather(data, start, end, inBase64)
-	d.text = appendBase64(d.text, d.chars)
-	if kind == prose && !readable(d.text) {
+	if end = d.lines(data, start, end, inBase64, kind == prose); end == 0 {
 		return 0
 	}
 	for n := 0; n < 2 && end < len(data) && data[end] == '='; n++ {
