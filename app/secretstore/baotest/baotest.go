@@ -63,7 +63,7 @@ func Start(t *testing.T) *Server {
 		resp, err := http.Get(b.Addr + "/v1/sys/health")
 		if err == nil {
 			resp.Body.Close()
-			if resp.StatusCode == 200 {
+			if resp.StatusCode == 200 && b.ready() {
 				return b
 			}
 		}
@@ -71,6 +71,17 @@ func Start(t *testing.T) *Server {
 	}
 	t.Fatalf("%s does not answer", program)
 	return nil
+}
+
+// ready reports whether the store of secrets can be written: a moment after the
+// start it is still being made one with versions.
+func (b *Server) ready() bool {
+	status, _ := b.Do(b.Root, "POST", "secret/data/ready", map[string]any{"data": map[string]string{}})
+	if status != 200 {
+		return false
+	}
+	status, _ = b.Do(b.Root, "DELETE", "secret/metadata/ready", nil)
+	return status == 204
 }
 
 // Do makes a request with a token and returns the answer's "data" or "auth".
