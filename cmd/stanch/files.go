@@ -114,17 +114,14 @@ func scanBatches(ctx context.Context, work <-chan *batch, r *fileReader) error {
 // A collector puts together what the files held.
 type collector struct {
 	scanned
-	files, archives int
-	unlisted        int // files whose findings there is no room for
+	files    int
+	unlisted int // files whose findings there is no room for
 }
 
 func (c *collector) add(b *batch) {
 	for _, r := range b.results {
 		if r.problem == nil || r.bytes > 0 {
 			c.files++
-		}
-		if r.packed {
-			c.archives++
 		}
 		if len(c.findings)+len(r.findings) > maxListed {
 			c.unlisted++
@@ -140,9 +137,6 @@ func (c *collector) finish(w *walker, paths []string) {
 	c.problems = append(w.problems, c.problems...)
 	if c.unlisted > 0 {
 		c.problems = append(c.problems, fmt.Sprintf("the secrets of %s: more than %d would be too many to list", amount(c.unlisted, "file"), maxListed))
-	}
-	if c.archives > 0 {
-		c.notes = append(c.notes, amount(c.archives, "archive")+" not unpacked: scan what is packed in a folder of its own")
 	}
 	if w.links > 0 {
 		c.notes = append(c.notes, amount(w.links, "symbolic link")+" not followed")
