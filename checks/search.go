@@ -40,6 +40,7 @@ type search struct {
 	one     []match
 	found   []candidate
 	decoder decode.Decoder
+	piece   []byte // of a text that is read
 	path    string // of the text, or empty when it is not known
 	effort  int    // what is left to spend
 	dropped bool

@@ -165,7 +165,10 @@ func inPlace(r io.Reader) *io.SectionReader {
 
 // text scans all that r gives, in the way of Text.
 func (x *search) text(path string, r io.Reader, yield func(Finding, error) bool) error {
-	piece := make([]byte, 64<<10)
+	if x.piece == nil {
+		x.piece = make([]byte, 64<<10)
+	}
+	piece := x.piece
 	text := x.stream(path, yield)
 	if err := text.file(); err != nil {
 		return err
@@ -241,13 +244,11 @@ func (t *stream) file() error {
 // write takes more of the text and reports what then has all its context.
 func (t *stream) write(data []byte) error {
 	for len(data) > 0 {
-		if t.buffer == nil {
-			t.buffer = make([]byte, 0, overlap+chunkSize+overlap)
-		}
+		t.grow(len(data))
 		n := copy(t.buffer[len(t.buffer):cap(t.buffer)], data)
 		t.buffer, data = t.buffer[:len(t.buffer)+n], data[n:]
-		if len(t.buffer) < cap(t.buffer) {
-			return nil
+		if len(t.buffer) < overlap+chunkSize+overlap {
+			continue
 		}
 		to := len(t.buffer) - overlap
 		if err := t.scan(t.from, to); err != nil {
@@ -256,6 +257,18 @@ func (t *stream) write(data []byte) error {
 		t.slide(to)
 	}
 	return nil
+}
+
+// grow makes room for n more bytes, up to the most that is looked at in one go:
+// most texts are short.
+func (t *stream) grow(n int) {
+	const most = overlap + chunkSize + overlap
+	if room := cap(t.buffer) - len(t.buffer); room >= n || cap(t.buffer) == most {
+		return
+	}
+	larger := make([]byte, len(t.buffer), min(most, 4*cap(t.buffer)+n))
+	copy(larger, t.buffer)
+	t.buffer = larger
 }
 
 // close reports what is left when the text has ended, and leaves the cursor there.

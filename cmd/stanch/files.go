@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -37,17 +38,17 @@ type batch struct {
 // scanPaths scans files and folders, all processors at work. Findings come in the
 // order of their paths, and memory does not grow with the number of files.
 func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Scanner, told *progress) (scanned, error) {
-	group, ctx := errgroup.WithContext(ctx)
+	group, working := errgroup.WithContext(ctx)
 	work := make(chan *batch)
 	order := make(chan *batch, batchesAhead)
-	w := &walker{ctx: ctx, exclude: exclude}
+	w := &walker{ctx: working, exclude: exclude}
 	group.Go(func() error {
 		defer close(work)
 		defer close(order)
-		return feed(ctx, w, paths, work, order)
+		return feed(working, w, paths, work, order)
 	})
 	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() error { return scanBatches(ctx, work, newFileReader(scanner)) })
+		group.Go(func() error { return scanBatches(working, work, newFileReader(scanner)) })
 	}
 	var c collector
 	defer told.end()
@@ -55,11 +56,12 @@ func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Sca
 		select {
 		case <-b.done:
 			c.add(b)
-		case <-ctx.Done():
+		case <-working.Done():
 		}
 		told.tell("%s, %s", amount(c.files, "file"), report.Size(c.bytes))
 	}
-	if err := group.Wait(); err != nil {
+	// The last files of a scan that was interrupted may be missing without an error.
+	if err := cmp.Or(group.Wait(), ctx.Err()); err != nil {
 		return c.scanned, fmt.Errorf("scan: %w", err)
 	}
 	c.finish(w, paths)

@@ -185,10 +185,10 @@ func (c *counter) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
 	}
+	if c.n > c.left {
+		return 0, errEndless
+	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
-	if c.n > c.left && err == nil {
-		err = errEndless
-	}
 	return n, err
 }
