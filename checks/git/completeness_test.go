@@ -364,3 +364,23 @@ func TestRangeIsComplete(t *testing.T) {
 		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
+
+// TestLargeFiles are scanned as they stream by; those that hold something are told
+// from the versions before like all others.
+func TestLargeFiles(t *testing.T) {
+	r := newRepo(t)
+	r.git("config", "core.compression", "0")
+	filler := strings.Repeat("nothing to see here\n", 9<<20/20)
+	r.write("clean.txt", filler)
+	base := r.file("one", "a.txt", filler+token(t, 1)+"\n")
+	r.write("clean.txt", filler+"more\n")
+	r.file("two", "a.txt", token(t, 2)+"\n"+filler+token(t, 1)+"\n")
+	if diff := cmp.Diff([]string{`two "a.txt":1 tip`}, r.brief(r.scan(base+"..HEAD").Findings)); diff != "" {
+		t.Errorf("range (-want +got):\n%s", diff)
+	}
+	result := r.history(r.dir, git.HistoryOptions{})
+	want := []string{fmt.Sprintf(`one "a.txt":%d tip`, strings.Count(filler, "\n")+1), `two "a.txt":1 tip`}
+	if diff := cmp.Diff(want, r.brief(result.Findings)); diff != "" || !result.Coverage.Complete() {
+		t.Errorf("history: coverage %+v (-want +got):\n%s", result.Coverage, diff)
+	}
+}

@@ -61,7 +61,8 @@ func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Sca
 		told.tell("%s, %s", amount(c.files, "file"), report.Size(c.bytes))
 	}
 	// The last files of a scan that was interrupted may be missing without an error.
-	if err := cmp.Or(group.Wait(), ctx.Err()); err != nil {
+	if err := group.Wait(); err != nil || ctx.Err() != nil {
+		err = cmp.Or(context.Cause(ctx), err)
 		return c.scanned, fmt.Errorf("scan: %w", err)
 	}
 	c.finish(w, paths)

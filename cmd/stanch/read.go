@@ -135,7 +135,7 @@ func scanStdin(ctx context.Context, stdin io.Reader, scanner *checks.Scanner) (s
 	go func() { done <- newFileReader(scanner).scanInput(stdin) }()
 	select {
 	case <-ctx.Done():
-		return s, fmt.Errorf("scan standard input: %w", ctx.Err())
+		return s, fmt.Errorf("scan standard input: %w", context.Cause(ctx))
 	case r := <-done:
 		s.add(r)
 		if r.problem == nil && r.bytes == 0 {
