@@ -128,3 +128,24 @@ func TestHistoryOfDamagedPacks(t *testing.T) {
 		}
 	}
 }
+
+func TestSHA256(t *testing.T) {
+	r := newRepo(t, "--object-format=sha256")
+	base := r.file("one", "a.txt", "a\n")
+	if len(base) != 64 {
+		t.Fatalf("commit %s is not SHA-256", base)
+	}
+	r.file("two", "a.txt", token(t, 1)+"\n")
+	r.git("mv", "a.txt", "b.txt")
+	r.commit("three")
+	result := r.scan(base + "..HEAD")
+	for how, found := range map[string]git.Result{"range": result, "history": r.history(r.dir, git.HistoryOptions{})} {
+		if diff := cmp.Diff([]string{`two "a.txt":1 tip`}, r.brief(found.Findings)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", how, diff)
+		}
+	}
+	r.git("repack", "-adfq")
+	if found := r.history(r.dir, git.HistoryOptions{}); len(found.Findings) != 1 || !found.Coverage.Complete() {
+		t.Errorf("packed: %d findings, coverage %+v", len(found.Findings), found.Coverage)
+	}
+}
