@@ -28,6 +28,7 @@ func (x *search) layer(l *decode.Layer, depth int) {
 	inner := x.borrow()
 	defer x.giveBack(inner)
 	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort, false
+	inner.limits = x.limits
 	inner.plain(l.Text)
 	inner.wrapped(l.Text, depth-1)
 	if format := decode.Format(l.Text); decode.Known(format) {
@@ -43,8 +44,7 @@ func (x *search) layer(l *decode.Layer, depth int) {
 
 // packed looks at the archive that a stretch of text was decoded to.
 func (x *search) packed(format string, data []byte) {
-	limits := unpackLimits()
-	u := &unpacker{x: x.Scanner, limits: &limits, yield: func(f Finding) bool {
+	u := &unpacker{x: x.Scanner, limits: x.limits, yield: func(f Finding) bool {
 		x.found = append(x.found, candidate{
 			rule:      &x.rules[slices.IndexFunc(x.rules, func(c compiled) bool { return c.Rule == f.Rule })],
 			end:       len(data),
@@ -54,7 +54,7 @@ func (x *search) packed(format string, data []byte) {
 		})
 		return len(x.found) <= maxCandidates
 	}}
-	if u.unpack(format, "", bytes.NewReader(data)) != nil && !u.sealed {
+	if err := u.unpack(format, "", bytes.NewReader(data)); err != nil || u.partial != nil {
 		x.dropped = true
 	}
 }

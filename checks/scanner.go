@@ -267,6 +267,7 @@ func bounded(d *rules.Detect) string {
 func (s *Scanner) Hide(text string) string {
 	x := s.borrow()
 	defer s.giveBack(x)
+	x.limits.NoTurns = true // it may be the name of a file that is being unpacked
 	x.look("", []byte(text))
 	if len(x.found) == 0 && !x.spent() {
 		return text

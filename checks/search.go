@@ -40,10 +40,13 @@ type search struct {
 	one     []match
 	found   []candidate
 	decoder decode.Decoder
+	piece   []byte // of a text that is read
 	path    string // of the text, or empty when it is not known
 	effort  int    // what is left to spend
 	dropped bool
-	foreign bool // generic rules have no say about the text
+	foreign bool           // generic rules have no say about the text
+	limits  *decode.Limits // of the file that the text is of, or in
+	own     decode.Limits  // what limits is when the text is in no other
 }
 
 // A window is a part of the data that a rule's pattern is tried on.
@@ -54,7 +57,12 @@ func newSearch(s *Scanner) *search {
 }
 
 // borrow returns a search that nobody else uses until it is given back.
-func (s *Scanner) borrow() *search { return s.searches.Get().(*search) }
+func (s *Scanner) borrow() *search {
+	x := s.searches.Get().(*search)
+	x.own = unpackLimits()
+	x.limits = &x.own
+	return x
+}
 
 func (s *Scanner) giveBack(x *search) {
 	clear(x.found) // no secret stays behind

@@ -23,6 +23,8 @@ const (
 
 // Scan returns the credentials in what r gives, in order of position: one for each
 // secret at each place, MaxFindings at most. Any size will do; memory is bounded.
+// An archive is read in place where r is an io.ReaderAt that has Seek or Size, and
+// is copied where it is not.
 // Locations name path, with any secret in it hidden, and are those of Text.
 //
 // The last pair may hold an error instead of a finding: an *Incomplete when the
@@ -116,24 +118,23 @@ const maxCopy = 64 << 20
 // read scans all that r gives: what is packed in it, if it is an archive, and the
 // text.
 func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool) error {
+	source := inPlace(r)
 	buffered := bufio.NewReaderSize(r, headSize)
 	head, _ := buffered.Peek(headSize) // an error comes again
 	format := decode.Format(head)
 	if format == "" {
 		return x.text(path, buffered, yield)
 	}
-	source, whole := twice(r, buffered)
+	rest := io.Reader(buffered)
+	if source == nil {
+		data, _ := io.ReadAll(io.LimitReader(buffered, maxCopy)) // an error comes again
+		source = io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
+		rest = io.MultiReader(bytes.NewReader(data), buffered)
+	}
 	t := x.stream(path, yield)
 	sealed := t.archive(format, source)
 	if errors.Is(sealed, errStopped) {
 		return sealed
-	}
-	if _, err := source.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	rest := io.Reader(source)
-	if !whole {
-		rest = io.MultiReader(source, buffered)
 	}
 	again := func(f Finding, err error) bool {
 		return err == nil && t.inside[f.Fingerprint] || yield(f, err)
@@ -141,25 +142,33 @@ func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool)
 	return cmp.Or(x.text(path, rest, again), sealed)
 }
 
-// twice returns what r gives, of which buffered has the beginning, as something to
-// be read more than once: r itself if it is a file, else a copy. whole is false when
-// that is not all, and the rest is still in buffered.
-func twice(r io.Reader, buffered io.Reader) (source io.ReadSeeker, whole bool) {
-	if file, ok := r.(interface {
-		io.ReadSeeker
-		io.ReaderAt
-	}); ok {
-		if end, err := file.Seek(0, io.SeekEnd); err == nil {
-			return io.NewSectionReader(file, 0, end), true
-		}
+// inPlace returns what r has yet to give as something to be read at any place,
+// beside r, or nil.
+func inPlace(r io.Reader) *io.SectionReader {
+	at, ok := r.(io.ReaderAt)
+	if !ok {
+		return nil
 	}
-	data, _ := io.ReadAll(io.LimitReader(buffered, maxCopy)) // an error comes again
-	return bytes.NewReader(data), len(data) < maxCopy
+	switch r := r.(type) {
+	case io.Seeker:
+		from, err := r.Seek(0, io.SeekCurrent)
+		end, fault := r.Seek(0, io.SeekEnd)
+		_, back := r.Seek(from, io.SeekStart)
+		if errors.Join(err, fault, back) == nil {
+			return io.NewSectionReader(at, from, end-from)
+		}
+	case interface{ Size() int64 }:
+		return io.NewSectionReader(at, 0, r.Size())
+	}
+	return nil
 }
 
 // text scans all that r gives, in the way of Text.
 func (x *search) text(path string, r io.Reader, yield func(Finding, error) bool) error {
-	piece := make([]byte, 64<<10)
+	if x.piece == nil {
+		x.piece = make([]byte, 64<<10)
+	}
+	piece := x.piece
 	text := x.stream(path, yield)
 	if err := text.file(); err != nil {
 		return err
@@ -235,13 +244,11 @@ func (t *stream) file() error {
 // write takes more of the text and reports what then has all its context.
 func (t *stream) write(data []byte) error {
 	for len(data) > 0 {
-		if t.buffer == nil {
-			t.buffer = make([]byte, 0, overlap+chunkSize+overlap)
-		}
+		t.grow(len(data))
 		n := copy(t.buffer[len(t.buffer):cap(t.buffer)], data)
 		t.buffer, data = t.buffer[:len(t.buffer)+n], data[n:]
-		if len(t.buffer) < cap(t.buffer) {
-			return nil
+		if len(t.buffer) < overlap+chunkSize+overlap {
+			continue
 		}
 		to := len(t.buffer) - overlap
 		if err := t.scan(t.from, to); err != nil {
@@ -250,6 +257,18 @@ func (t *stream) write(data []byte) error {
 		t.slide(to)
 	}
 	return nil
+}
+
+// grow makes room for n more bytes, up to the most that is looked at in one go:
+// most texts are short.
+func (t *stream) grow(n int) {
+	const most = overlap + chunkSize + overlap
+	if room := cap(t.buffer) - len(t.buffer); room >= n || cap(t.buffer) == most {
+		return
+	}
+	larger := make([]byte, len(t.buffer), min(most, 4*cap(t.buffer)+n))
+	copy(larger, t.buffer)
+	t.buffer = larger
 }
 
 // close reports what is left when the text has ended, and leaves the cursor there.

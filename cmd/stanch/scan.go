@@ -43,9 +43,12 @@ Exit status: 0 no secrets, 1 secrets found, 2 not everything could be scanned, 3
 secret is live (with --verify).
 `
 
-// memoryGoal is how much memory a scan of files may take before garbage is collected
-// more often. The program itself comes on top.
-const memoryGoal = 80 << 20
+// How much memory a scan of files, and one of commits, may take before garbage is
+// collected more often. The program itself comes on top.
+const (
+	memoryGoal    = 80 << 20
+	gitMemoryGoal = 120 << 20
+)
 
 // scanOptions are the flags of stanch scan.
 type scanOptions struct {
@@ -204,6 +207,12 @@ func (o *scanOptions) sources() (names []string) {
 }
 
 func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks.Scanner) (scanned, error) {
+	// What is read at a time is bounded; this keeps the garbage of it in bounds too.
+	goal := int64(gitMemoryGoal)
+	if len(o.sources()) == 0 || o.stdin {
+		goal = memoryGoal
+	}
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(goal))
 	switch {
 	case o.isGit, o.branch:
 		return scanGit(ctx, o.paths[0], o.git, scanner)
@@ -214,8 +223,6 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 	case o.stdin:
 		return scanStdin(ctx, env.stdin, scanner)
 	}
-	// What is read at a time is bounded; this keeps the garbage of it in bounds too.
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryGoal))
 	return scanPaths(ctx, o.paths, o.exclude, scanner, env.progress(o.quiet))
 }
 
