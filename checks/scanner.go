@@ -100,7 +100,7 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 		}
 		s.together = s.together || len(r.Detect.Required) > 0 || r.Detect.SkipReport
 		switch {
-		case r.Detect.Pattern == "" && r.Detect.Value == "":
+		case r.Detect.ByPath():
 			s.files = append(s.files, uint16(i))
 		case len(r.Detect.Keywords) == 0:
 			s.roaming = append(s.roaming, uint16(i))

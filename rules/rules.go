@@ -129,6 +129,10 @@ type Detect struct {
 	SkipReport bool `yaml:"skip_report"`
 }
 
+// ByPath reports whether the rule reports files by their paths alone: what it finds
+// is a name and no secret.
+func (d *Detect) ByPath() bool { return d.Path != "" && d.Pattern == "" && d.Value == "" }
+
 // FirstGroup is the Detect.Group for the first group that is not empty.
 const FirstGroup = -1
 
