@@ -181,6 +181,9 @@ func (env *environment) judge(ctx context.Context, o scanOptions, s *scanned, se
 		return err
 	}
 	s.pardon(lists)
+	if o.verify {
+		s.notes = append(s.notes, undecided(s.findings)...)
+	}
 	if o.baseline == "" {
 		return nil
 	}
