@@ -31,6 +31,11 @@ type Finding struct {
 	// location's file is one. The location is then its beginning.
 	Inside string
 
+	// Marker is the word on its lines that says that this is no leak, "stanch:allow"
+	// or another scanner's, if there is one. Whether it counts is up to who reports:
+	// it was written by whoever wrote the secret.
+	Marker string
+
 	// AllowedIn lists the commits, by their full ids, in which a rule's list of
 	// exceptions says that this is no leak.
 	AllowedIn []string

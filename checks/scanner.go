@@ -100,7 +100,7 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 		}
 		s.together = s.together || len(r.Detect.Required) > 0 || r.Detect.SkipReport
 		switch {
-		case r.Detect.Pattern == "" && r.Detect.Value == "":
+		case r.Detect.ByPath():
 			s.files = append(s.files, uint16(i))
 		case len(r.Detect.Keywords) == 0:
 			s.roaming = append(s.roaming, uint16(i))
@@ -170,6 +170,9 @@ func (c *compiled) prepare(r *rules.Rule) error {
 	}
 	if r.Detect.Pattern == "" && r.Detect.Value == "" && r.Detect.Path == "" {
 		return errors.New("a rule needs a pattern, a value or a path: nothing would be found")
+	}
+	if r.Detect.Group < rules.FirstGroup {
+		return fmt.Errorf("group %d is none: number them from 1, or say %d for the first that is not empty", r.Detect.Group, rules.FirstGroup)
 	}
 	if r.Detect.Reach < 0 {
 		return fmt.Errorf("reach %d is negative: nothing would be found", r.Detect.Reach)
@@ -245,7 +248,7 @@ const escapes = `(?:\b|\\[nrtbf]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f
 // with.
 func bounded(d *rules.Detect) string {
 	pattern := d.Pattern
-	if d.Group > 0 { // counts the groups as they are
+	if d.Group != 0 { // counts the groups as they are
 		return pattern
 	}
 	rest, found := strings.CutPrefix(pattern, `\b`)

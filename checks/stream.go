@@ -372,6 +372,7 @@ func (t *stream) finding(c candidate, path string, hides []window) Finding {
 		Excerpt:     excerpt(t.buffer, c.start, c.end, stars, hides),
 		Encodings:   c.encodings,
 		Inside:      c.inside,
+		Marker:      AllowMarker(linesOf(t.buffer, c.start, c.end)),
 		AllowedIn:   c.allowedIn,
 	}
 }

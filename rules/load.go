@@ -103,6 +103,55 @@ func Decode(name string, data []byte) (*Provider, error) {
 // yamlLine finds the line in the decoder's messages, which are text only.
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?line (\d+): `)
 
+// Lines returns the line of each rule of a provider file, by the rule's id.
+func Lines(data []byte) map[string]int {
+	lines := make(map[string]int)
+	var document yaml.Node
+	if yaml.Unmarshal(data, &document) != nil || len(document.Content) == 0 {
+		return lines
+	}
+	if all := field(document.Content[0], "rules"); all != nil {
+		for _, rule := range all.Content {
+			if id := field(rule, "id"); id != nil {
+				lines[id.Value] = id.Line
+			}
+		}
+	}
+	return lines
+}
+
+// field returns the value of a mapping's key, or nil.
+func field(mapping *yaml.Node, key string) *yaml.Node {
+	for i := 0; mapping.Kind == yaml.MappingNode && i+1 < len(mapping.Content); i += 2 {
+		if mapping.Content[i].Value == key {
+			return mapping.Content[i+1]
+		}
+	}
+	return nil
+}
+
+// decoderWords find in the decoder's messages what only speaks to programmers.
+var decoderWords = []struct {
+	from *regexp.Regexp
+	to   string
+}{
+	{regexp.MustCompile(`field (\S+) not found in type rules\.\w+`), `there is no field “$1” here: look at its spelling and its indentation`},
+	{regexp.MustCompile(`cannot unmarshal !!\w+ (.*) into \[\]\S+`), `$1 stands where a list belongs`},
+	{regexp.MustCompile(`cannot unmarshal !!(?:seq|map) (?:.* )?into (?:string|rules\.\w+)`), `a list or a table stands where a text belongs`},
+	{regexp.MustCompile(`cannot unmarshal !!\w+ (.*) into u?(?:int|float)\d*`), `$1 stands where a number belongs`},
+	{regexp.MustCompile(`cannot unmarshal !!\w+ (.*) into bool`), `$1 stands where true or false belongs`},
+	{regexp.MustCompile(`cannot unmarshal !!\w+ (.*) into rules\.\w+`), `$1 stands where a table belongs`},
+	{regexp.MustCompile(`mapping key ("[^"]*") already defined at line (\d+)`), `$1 is there already on line $2`},
+}
+
+// plain writes a message of the decoder for people.
+func plain(message string) string {
+	for _, w := range decoderWords {
+		message = w.from.ReplaceAllString(message, w.to)
+	}
+	return message
+}
+
 // located rewrites a decoding error to "file:line: message", one a line, the
 // form that editors understand.
 func located(name string, err error) error {
@@ -112,6 +161,7 @@ func located(name string, err error) error {
 		messages = typed.Errors
 	}
 	for i, m := range messages {
+		m = plain(m)
 		if yamlLine.MatchString(m) {
 			messages[i] = yamlLine.ReplaceAllString(m, name+":$1: ")
 		} else {
