@@ -27,7 +27,7 @@ func (x *search) wrapped(data []byte, depth int) {
 func (x *search) layer(l *decode.Layer, depth int) {
 	inner := x.borrow()
 	defer x.giveBack(inner)
-	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort, false
+	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort-len(l.Text), false
 	inner.plain(l.Text)
 	inner.wrapped(l.Text, depth-1)
 	if format := decode.Format(l.Text); decode.Known(format) {
