@@ -135,13 +135,14 @@ type trie struct{ nodes []trieNode }
 
 type trieNode struct {
 	byte           byte   // on the way from the parent
-	child, sibling int    // the first child, the parent's next child; 0 is none
+	ends           bool   // a keyword ends here
+	keyword        uint16 // that one
 	fail           uint16 // the state of the longest end of this prefix that is one too
-	ends           []uint16
+	child, sibling int32  // the first child, the parent's next child; 0 is none
 }
 
 // child returns the child of a node by b, or 0.
-func (t *trie) child(at int, b byte) int {
+func (t *trie) child(at int32, b byte) int32 {
 	c := t.nodes[at].child
 	for c != 0 && t.nodes[c].byte != b {
 		c = t.nodes[c].sibling
@@ -151,17 +152,17 @@ func (t *trie) child(at int, b byte) int {
 
 // add inserts a keyword.
 func (t *trie) add(keyword string, id uint16) {
-	at := 0
+	at := int32(0)
 	for i := range len(keyword) {
 		next := t.child(at, keyword[i])
 		if next == 0 {
-			next = len(t.nodes)
+			next = int32(len(t.nodes))
 			t.nodes = append(t.nodes, trieNode{byte: keyword[i], sibling: t.nodes[at].child})
 			t.nodes[at].child = next
 		}
 		at = next
 	}
-	t.nodes[at].ends = append(t.nodes[at].ends, id)
+	t.nodes[at].ends, t.nodes[at].keyword = true, id
 }
 
 // fill writes the table, breadth first. A node's row is that of its failure link, but
@@ -172,7 +173,7 @@ func (m *matcher) fill(t *trie) {
 	m.next = make([]uint16, n<<m.shift)
 	m.first, m.last = uint16(n), uint16(n-1)
 	state := make([]uint16, n) // of the nodes that were met
-	order := make([]int, 1, n)
+	order := make([]int32, 1, n)
 	quiet := uint16(1) // the root is 0
 	for i := 0; i < len(order); i++ {
 		at := order[i]
@@ -184,11 +185,7 @@ func (m *matcher) fill(t *trie) {
 			child := &t.nodes[c]
 			column := m.class[child.byte]
 			child.fail = row[column]
-			ends := child.ends
-			if child.fail >= m.first {
-				ends = append(ends[:len(ends):len(ends)], m.keywords(child.fail)...)
-			}
-			if len(ends) > 0 {
+			if ends := m.endingAt(child); len(ends) > 0 {
 				m.first--
 				state[c] = m.first
 				m.ends = append(m.ends, ends)
@@ -200,4 +197,17 @@ func (m *matcher) fill(t *trie) {
 			order = append(order, c)
 		}
 	}
+}
+
+// endingAt returns the keywords that end at a node: its own, and those that are an end
+// of it.
+func (m *matcher) endingAt(n *trieNode) []uint16 {
+	var shorter []uint16
+	if n.fail >= m.first {
+		shorter = m.keywords(n.fail)
+	}
+	if !n.ends {
+		return shorter
+	}
+	return append([]uint16{n.keyword}, shorter...)
 }

@@ -28,11 +28,13 @@ func Catalogue() ([]*Rule, error) {
 	for i := range decodedFiles {
 		decoded[decodedFiles[i].name] = &decodedFiles[i]
 	}
-	providers, err := load(embedded, func(name string, data []byte) (*Provider, error) {
-		if d := decoded[name]; d != nil && d.sum == crc32.ChecksumIEEE(data) {
-			return d.provider.copy(), nil
+	piece := make([]byte, 4<<10)
+	providers, err := load(embedded, func(name string) (*Provider, error) {
+		d := decoded[name]
+		if d == nil || d.sum != checksum(name, piece) {
+			return read(embedded, name)
 		}
-		return Decode(name, data)
+		return d.provider.copy(), nil
 	})
 	if err != nil {
 		return nil, err
@@ -50,6 +52,23 @@ type decodedFile struct {
 	name     string
 	sum      uint32 // the file's CRC-32
 	provider Provider
+}
+
+// checksum returns the CRC-32 of a built-in file. It reads piece by piece: to read all
+// files as a whole takes as long as everything else here.
+func checksum(name string, piece []byte) uint32 {
+	f, err := embedded.Open(name)
+	if err != nil {
+		return 0
+	}
+	defer f.Close()
+	sum := uint32(0)
+	for {
+		n, err := f.Read(piece)
+		if sum = crc32.Update(sum, crc32.IEEETable, piece[:n]); err != nil {
+			return sum
+		}
+	}
 }
 
 // copy returns a provider whose rules may be changed without changing those of p.
@@ -78,9 +97,20 @@ func Flatten(providers []*Provider) []*Rule {
 // Load reads the provider files (*.yaml) at the root of fsys, sorted by name.
 // Decoding is strict: an unknown field is an error that names file and line.
 // Load says whether the files can be read; Lint says whether they are good.
-func Load(fsys fs.FS) ([]*Provider, error) { return load(fsys, Decode) }
+func Load(fsys fs.FS) ([]*Provider, error) {
+	return load(fsys, func(name string) (*Provider, error) { return read(fsys, name) })
+}
 
-func load(fsys fs.FS, decode func(name string, data []byte) (*Provider, error)) ([]*Provider, error) {
+// read reads one provider file.
+func read(fsys fs.FS, name string) (*Provider, error) {
+	data, err := fs.ReadFile(fsys, name)
+	if err != nil {
+		return nil, fmt.Errorf("read rule file %s: %w", name, err)
+	}
+	return Decode(name, data)
+}
+
+func load(fsys fs.FS, read func(name string) (*Provider, error)) ([]*Provider, error) {
 	names, err := fs.Glob(fsys, "*.yaml")
 	if err != nil {
 		return nil, fmt.Errorf("list rule files: %w", err)
@@ -91,11 +121,7 @@ func load(fsys fs.FS, decode func(name string, data []byte) (*Provider, error)) 
 	seen := make(map[string]string) // rule id → file
 	var providers []*Provider
 	for _, name := range names {
-		data, err := fs.ReadFile(fsys, name)
-		if err != nil {
-			return nil, fmt.Errorf("read rule file %s: %w", name, err)
-		}
-		p, err := decode(name, data)
+		p, err := read(name)
 		if err != nil {
 			return nil, err
 		}

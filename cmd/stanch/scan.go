@@ -95,6 +95,9 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 	if err != nil {
 		return env.exit(err)
 	}
+	if o.stdin { // mostly less than the rules: not worth a collection of garbage
+		defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
+	}
 	session, err := env.newSession(o.rules)
 	if err != nil {
 		return env.fail(err)
@@ -211,11 +214,12 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 		return scanHistory(ctx, o.paths[0], o.unreachable, scanner, env.progress(o.quiet))
 	case o.staged:
 		return scanStaged(ctx, o.paths[0], scanner)
-	case o.stdin:
-		return scanStdin(ctx, env.stdin, scanner)
 	}
 	// What is read at a time is bounded; this keeps the garbage of it in bounds too.
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryGoal))
+	if o.stdin {
+		return scanStdin(ctx, env.stdin, scanner)
+	}
 	return scanPaths(ctx, o.paths, o.exclude, scanner, env.progress(o.quiet))
 }
 
