@@ -95,7 +95,7 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 	if err != nil {
 		return env.exit(err)
 	}
-	if o.stdin { // mostly less than the rules: not worth a collection of garbage
+	if o.ofFiles() { // memoryGoal bounds the garbage, and until then it is not worth a look
 		defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
 	}
 	session, err := env.newSession(o.rules)
@@ -205,6 +205,9 @@ func (o *scanOptions) sources() (names []string) {
 	}
 	return names
 }
+
+// ofFiles reports whether files are scanned or standard input, and not git.
+func (o *scanOptions) ofFiles() bool { return o.stdin || len(o.sources()) == 0 }
 
 func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks.Scanner) (scanned, error) {
 	switch {
