@@ -15,10 +15,7 @@ func (x *search) wrapped(data []byte, depth int) {
 	if depth == 0 {
 		return
 	}
-	seen := x.decoder.Layers(data, func(l *decode.Layer) bool {
-		x.layer(l, depth)
-		return !x.spent()
-	})
+	seen := x.decoder.Layers(data, x.layers[depth-1])
 	x.dropped = x.dropped || !seen
 }
 

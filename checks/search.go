@@ -40,8 +40,9 @@ type search struct {
 	one     []match
 	found   []candidate
 	decoder decode.Decoder
-	path    string // of the text, or empty when it is not known
-	effort  int    // what is left to spend
+	layers  [maxLayers]func(*decode.Layer) bool // what is done with one, by how many more may be in it
+	path    string                              // of the text, or empty when it is not known
+	effort  int                                 // what is left to spend
 	dropped bool
 	foreign bool // generic rules have no say about the text
 }
@@ -50,7 +51,14 @@ type search struct {
 type window struct{ start, end int }
 
 func newSearch(s *Scanner) *search {
-	return &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][]match, len(s.rules))}
+	x := &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][]match, len(s.rules))}
+	for n := range x.layers {
+		x.layers[n] = func(l *decode.Layer) bool {
+			x.layer(l, n+1)
+			return !x.spent()
+		}
+	}
+	return x
 }
 
 // borrow returns a search that nobody else uses until it is given back.
