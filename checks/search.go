@@ -41,6 +41,8 @@ type search struct {
 	found   []candidate
 	decoder decode.Decoder
 	layers  [maxLayers]func(*decode.Layer) bool // what is done with one, by how many more may be in it
+	chunk   []byte                              // of a text that goes by
+	piece   []byte                              // of it, as it comes
 	path    string                              // of the text, or empty when it is not known
 	effort  int                                 // what is left to spend
 	dropped bool

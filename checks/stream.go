@@ -19,6 +19,7 @@ import (
 const (
 	chunkSize = 1 << 20
 	overlap   = 64 << 10
+	pieceSize = 64 << 10 // what is read at a time
 )
 
 // Scan returns the credentials in what r gives, in order of position: one for each
@@ -159,11 +160,16 @@ func twice(r io.Reader, buffered io.Reader) (source io.ReadSeeker, whole bool) {
 
 // text scans all that r gives, in the way of Text.
 func (x *search) text(path string, r io.Reader, yield func(Finding, error) bool) error {
-	piece := make([]byte, 64<<10)
 	text := x.stream(path, yield)
 	if err := text.file(); err != nil {
 		return err
 	}
+	if x.chunk == nil {
+		x.chunk, x.piece = make([]byte, overlap+chunkSize+overlap), make([]byte, pieceSize)
+	}
+	defer clear(x.chunk) // no secret stays behind
+	piece := x.piece
+	text.buffer = x.chunk[:0]
 	var raw *stream // of UTF-16, the bytes as they are, which follow the text
 	var late []Finding
 	var wide *utf16Decoder

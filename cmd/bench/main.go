@@ -59,6 +59,7 @@ func run(ctx context.Context, args []string) error {
 	output := f.String("o", "", "write the figures to `FILE` instead of standard output")
 	only := f.String("only", "", "measure these `PARTS` alone, separated by commas: folders, push, history, sizes")
 	resident := f.String("resident", "", "measure scans of the files in `FOLDER` within this process, and nothing else")
+	launches := f.Bool("launch", false, "run the program that is named after this, tell what it took, and nothing else")
 	sizes := f.String("sizes", "1,8,64,512,2048", "scan one file of each of these `MEGABYTES`")
 	f.StringVar(&b.work, "work", "", "make everything in `FOLDER` and keep it, instead of in a temporary one")
 	f.IntVar(&b.runs, "runs", 5, "run Stanch `N` times for each figure")
@@ -74,6 +75,9 @@ func run(ctx context.Context, args []string) error {
 			b.flags += " -" + fl.Name + " " + fl.Value.String()
 		}
 	})
+	if *launches && f.NArg() > 0 {
+		return launch(f.Args(), os.Stdout)
+	}
 	if *resident != "" {
 		return measureResident(*resident, os.Stdout)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,7 +24,6 @@ type usage struct {
 // A command is a process that is measured.
 type command struct {
 	name  string // of the row
-	dir   string
 	stdin string // a file, or empty
 	argv  []string
 	runs  int
@@ -56,13 +56,16 @@ func (b *bench) measureAll(commands ...command) ([]usage, error) {
 	return medians, nil
 }
 
-// process runs a command once. Stanch's status may say that it found something.
+// process runs a command once, by way of a launch. Stanch's status may say that it
+// found something.
 func (b *bench) process(c command) (usage, error) {
-	cmd := exec.CommandContext(b.ctx, c.argv[0], c.argv[1:]...)
-	cmd.Dir = c.dir
-	cmd.Stdout = io.Discard
-	var told bytes.Buffer
-	cmd.Stderr = &told
+	self, err := os.Executable()
+	if err != nil {
+		return usage{}, err
+	}
+	cmd := exec.CommandContext(b.ctx, self, append([]string{"-launch", "--"}, c.argv...)...)
+	var told, out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &told
 	if c.stdin != "" {
 		in, err := os.Open(c.stdin)
 		if err != nil {
@@ -71,18 +74,41 @@ func (b *bench) process(c command) (usage, error) {
 		defer in.Close()
 		cmd.Stdin = in
 	}
+	var l launched
+	if err := cmd.Run(); err != nil {
+		return usage{}, fmt.Errorf("%s: %w\n%s", c.name, err, told.Bytes())
+	}
+	if err := json.Unmarshal(out.Bytes(), &l); err != nil {
+		return usage{}, fmt.Errorf("%s: %w", c.name, err)
+	}
+	if l.Status != 0 && (c.argv[0] != b.stanch || l.Status != 1 && (l.Status != 2 || !c.holes)) {
+		return usage{}, fmt.Errorf("%s: exit status %d\n%s", c.name, l.Status, told.Bytes())
+	}
+	return usage{l.Wall, l.CPU, l.Peak}, nil
+}
+
+// launched is what a launch tells.
+type launched struct {
+	Wall, CPU time.Duration
+	Peak      int64
+	Status    int
+}
+
+// launch runs a program and tells what it took. It is a process of its own, and a
+// small one: the memory that a process has when it starts another counts for that
+// one's peak.
+func launch(argv []string, out io.Writer) error {
+	cmd := exec.Command(argv[0], argv[1:]...)
+	cmd.Stdin, cmd.Stderr = os.Stdin, os.Stderr
 	begin := time.Now()
 	err := cmd.Run()
 	wall := time.Since(begin)
 	var exit *exec.ExitError
-	if errors.As(err, &exit) && c.argv[0] == b.stanch && (exit.ExitCode() == 1 || exit.ExitCode() == 2 && c.holes) {
-		err = nil
-	}
-	if err != nil {
-		return usage{}, fmt.Errorf("%s: %w\n%s", c.name, err, told.Bytes())
+	if err != nil && !errors.As(err, &exit) {
+		return err
 	}
 	s := cmd.ProcessState
-	return usage{wall, s.UserTime() + s.SystemTime(), peak(s)}, nil
+	return json.NewEncoder(out).Encode(launched{wall, s.UserTime() + s.SystemTime(), peak(s), s.ExitCode()})
 }
 
 // median takes each figure's median, but of memory the most.

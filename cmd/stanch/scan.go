@@ -45,7 +45,7 @@ secret is live (with --verify).
 
 // memoryGoal is how much memory a scan of files may take before garbage is collected
 // more often. The program itself comes on top.
-const memoryGoal = 80 << 20
+const memoryGoal = 100 << 20
 
 // scanOptions are the flags of stanch scan.
 type scanOptions struct {
