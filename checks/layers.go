@@ -15,10 +15,7 @@ func (x *search) wrapped(data []byte, depth int) {
 	if depth == 0 {
 		return
 	}
-	seen := x.decoder.Layers(data, func(l *decode.Layer) bool {
-		x.layer(l, depth)
-		return !x.spent()
-	})
+	seen := x.decoder.Layers(data, x.layers[depth-1])
 	x.dropped = x.dropped || !seen
 }
 
@@ -27,7 +24,7 @@ func (x *search) wrapped(data []byte, depth int) {
 func (x *search) layer(l *decode.Layer, depth int) {
 	inner := x.borrow()
 	defer x.giveBack(inner)
-	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort, false
+	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort-len(l.Text), false
 	inner.limits = x.limits
 	inner.plain(l.Text)
 	inner.wrapped(l.Text, depth-1)

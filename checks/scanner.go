@@ -153,11 +153,19 @@ func spellings(d *rules.Detect) []string {
 		}
 		add(strings.ReplaceAll(k, "_", "-"))
 		add(strings.ReplaceAll(k, "-", "_"))
-		if joined := strings.NewReplacer("_", "", "-", "").Replace(k); len(joined) >= leastSpelling {
+		if joined := strings.Map(joins, k); len(joined) >= leastSpelling {
 			add(joined)
 		}
 	}
 	return all
+}
+
+// joins drops what separates the words of a name.
+func joins(r rune) rune {
+	if r == '_' || r == '-' {
+		return -1
+	}
+	return r
 }
 
 // prepare makes c ready to match the rule r.

@@ -40,9 +40,11 @@ type search struct {
 	one     []match
 	found   []candidate
 	decoder decode.Decoder
-	piece   []byte // of a text that is read
-	path    string // of the text, or empty when it is not known
-	effort  int    // what is left to spend
+	layers  [maxLayers]func(*decode.Layer) bool // what is done with one, by how many more may be in it
+	chunk   []byte                              // of a text that goes by
+	piece   []byte                              // of it, as it comes
+	path    string                              // of the text, or empty when it is not known
+	effort  int                                 // what is left to spend
 	dropped bool
 	foreign bool           // generic rules have no say about the text
 	limits  *decode.Limits // of the file that the text is of, or in
@@ -53,7 +55,14 @@ type search struct {
 type window struct{ start, end int }
 
 func newSearch(s *Scanner) *search {
-	return &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][]match, len(s.rules))}
+	x := &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][]match, len(s.rules))}
+	for n := range x.layers {
+		x.layers[n] = func(l *decode.Layer) bool {
+			x.layer(l, n+1)
+			return !x.spent()
+		}
+	}
+	return x
 }
 
 // borrow returns a search that nobody else uses until it is given back.

@@ -19,6 +19,7 @@ import (
 const (
 	chunkSize = 1 << 20
 	overlap   = 64 << 10
+	pieceSize = 64 << 10 // what is read at a time
 )
 
 // Scan returns the credentials in what r gives, in order of position: one for each
@@ -100,6 +101,7 @@ type stream struct {
 	inside map[Fingerprint]bool // what was found in the file as an archive
 	wide   bool                 // the file is UTF-16, and its text is scanned as such
 	buffer []byte
+	filled int    // the most that was in the buffer
 	from   int    // where in the buffer that begins which was not reported yet
 	at     cursor // not after buffer[from]
 }
@@ -165,14 +167,19 @@ func inPlace(r io.Reader) *io.SectionReader {
 
 // text scans all that r gives, in the way of Text.
 func (x *search) text(path string, r io.Reader, yield func(Finding, error) bool) error {
-	if x.piece == nil {
-		x.piece = make([]byte, 64<<10)
-	}
-	piece := x.piece
 	text := x.stream(path, yield)
 	if err := text.file(); err != nil {
 		return err
 	}
+	if x.piece == nil {
+		x.piece = make([]byte, pieceSize)
+	}
+	piece := x.piece
+	text.buffer = x.chunk[:0]
+	defer func() {
+		clear(text.buffer[:text.filled]) // no secret stays behind
+		x.chunk = text.buffer
+	}()
 	var raw *stream // of UTF-16, the bytes as they are, which follow the text
 	var late []Finding
 	var wide *utf16Decoder
@@ -247,6 +254,7 @@ func (t *stream) write(data []byte) error {
 		t.grow(len(data))
 		n := copy(t.buffer[len(t.buffer):cap(t.buffer)], data)
 		t.buffer, data = t.buffer[:len(t.buffer)+n], data[n:]
+		t.filled = max(t.filled, len(t.buffer))
 		if len(t.buffer) < overlap+chunkSize+overlap {
 			continue
 		}

@@ -49,7 +49,7 @@ secret is live (with --verify).
 // How much memory a scan of files, and one of commits, may take before garbage is
 // collected more often. The program itself comes on top.
 const (
-	memoryGoal    = 80 << 20
+	memoryGoal    = 100 << 20
 	gitMemoryGoal = 120 << 20
 )
 
@@ -103,6 +103,9 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 	o, err := env.scanOptions(args)
 	if err != nil {
 		return env.exit(err)
+	}
+	if o.ofFiles() { // memoryGoal bounds the garbage, and until then it is not worth a look
+		defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
 	}
 	session, err := env.newSession(o.rules)
 	if err != nil {
@@ -222,10 +225,13 @@ func (o *scanOptions) sources() (names []string) {
 	return names
 }
 
+// ofFiles reports whether files are scanned or standard input, and not git.
+func (o *scanOptions) ofFiles() bool { return o.stdin || len(o.sources()) == 0 }
+
 func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks.Scanner) (scanned, error) {
 	// What is read at a time is bounded; this keeps the garbage of it in bounds too.
 	goal := int64(gitMemoryGoal)
-	if len(o.sources()) == 0 || o.stdin {
+	if o.ofFiles() {
 		goal = memoryGoal
 	}
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(goal))
