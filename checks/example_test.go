@@ -9,7 +9,6 @@ import (
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
-	"github.com/stanch-dev/stanch/rules/gitleaks"
 )
 
 // madeUp makes a random value of a template, so that no example holds one.
@@ -112,33 +111,4 @@ func ExampleScanner_Hide() {
 	}
 	fmt.Println(scanner.Hide("cannot reach https://ci:" + madeUp("acme_{24:base62}") + "@acme.example"))
 	// Output: cannot reach https://ci:[redacted]@acme.example
-}
-
-// The rules of a gitleaks or betterleaks file.
-func Example_gitleaks() {
-	file := `
-[[rules]]
-id = "shop-key"
-description = "Shop key"
-regex = '''shop_[a-z0-9]{16}'''
-keywords = ["shop_"]
-validate = "true"
-`
-	config, err := gitleaks.Loader{}.Load(".gitleaks.toml", []byte(file))
-	if err != nil {
-		log.Fatal(err)
-	}
-	for _, warning := range config.Warnings {
-		fmt.Println(warning)
-	}
-	scanner, err := checks.New(config.Rules...)
-	if err != nil {
-		log.Fatal(err)
-	}
-	for finding := range scanner.Scan("shop.yaml", strings.NewReader("key: "+madeUp("shop_{16:hex}"))) {
-		fmt.Println(finding.Path, finding.Rule.Title)
-	}
-	// Output:
-	// .gitleaks.toml:7: rule shop-key: validate is not applied: Stanch asks providers only as its own catalogue says
-	// shop.yaml Shop key
 }
