@@ -66,7 +66,8 @@ func TestOpenRefuses(t *testing.T) {
 	if _, err := Open(t.Context(), "sqlite:"+path, newKeys(t, 2), quiet); err == nil || !strings.Contains(err.Error(), "another master key") {
 		t.Errorf("opening with another key: %v", err)
 	}
-	for _, url := range []string{"", "stanch.db", "sqlite:", "mysql://u:" + "geheim@h/d", "postgres://u:" + "geheim@h/d"} {
+	for _, url := range []string{"", "stanch.db", "sqlite:", "mysql://u:%s@h/d", "postgres://u:%s@h/d"} {
+		url = strings.ReplaceAll(url, "%s", "geheim")
 		if _, err := Open(t.Context(), url, newKeys(t, 1), quiet); err == nil || strings.Contains(err.Error(), "geheim") {
 			t.Errorf("opening %q: %v", url, err)
 		}
