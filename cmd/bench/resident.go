@@ -66,10 +66,12 @@ func measureResident(dir string, out io.Writer) error {
 		}
 		return nil
 	}
+	// What a search keeps is kept for each processor, and this is moved between them.
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	runtime.GC()
 	if err := scan(1); err != nil {
 		return err
 	}
-	runtime.GC()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	begin := processorTime()
