@@ -13,7 +13,8 @@ func (s *scan) withoutCleanLarge(ctx context.Context, places []place, objects ma
 	var kept, large []place
 	var ids []objectID
 	for _, p := range places {
-		if objects[p.blob].size <= maxWhole {
+		known := s.clean != nil && !s.clean(p.blob) // to hold something
+		if objects[p.blob].size <= maxWhole || known {
 			kept = append(kept, p)
 			continue
 		}
