@@ -50,7 +50,7 @@ func camel(value string) bool {
 			return false
 		}
 	}
-	return joint && len(value) < 24 && len(value)-letters.Len() <= 5 && worded(letters.String(), 28)
+	return joint && len(value) < 24 && len(value)-letters.Len() <= 5 && worded(letters.String(), 33)
 }
 
 // uuid reports whether value has the form of a UUID, which most often names
@@ -172,6 +172,9 @@ func interpolated(value string) bool {
 	case '$', '<', '%', '{', '[', '(', '&', '*', '=', '\\', ':', '.', ',':
 		return true
 	}
+	if strings.HasPrefix(value, "--") {
+		return true
+	}
 	if _, rest, found := strings.Cut(value, "{"); found && strings.Contains(rest, "}") {
 		return true
 	}
@@ -204,7 +207,7 @@ func wordy(value string) bool {
 			return true // a text in some language, or none at all
 		}
 	}
-	if letters == 0 || namelike(strings.TrimRight(strings.TrimSuffix(value, "1234"), "!")) {
+	if letters == 0 || namelike(exclaimed(strings.TrimSuffix(value, "1234"))) {
 		return true
 	}
 	if digits == 0 && letters == len(value) && len(value) < 12 && changes(value) < 3 {
@@ -226,6 +229,16 @@ func wordy(value string) bool {
 		}
 	}
 	return false
+}
+
+// exclaimed is value without the mark that ends a message. Behind a digit it is one
+// that a password had to have.
+func exclaimed(value string) string {
+	word := strings.TrimRight(value, "!")
+	if word != "" && word[len(word)-1] >= '0' && word[len(word)-1] <= '9' {
+		return value
+	}
+	return word
 }
 
 // changes counts how often the letters' case changes in value.
