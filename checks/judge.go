@@ -26,7 +26,12 @@ func credible(d *rules.Detect, name, value string) bool {
 	if d.Placeholders {
 		return !placeholder(name, value)
 	}
-	return !dummy(value)
+	return !dummy(value) && (d.Value == "" || !prose(value))
+}
+
+// prose reports whether value is nothing but words joined by their capitals.
+func prose(value string) bool {
+	return changes(value) > 1 && strings.IndexFunc(value, func(r rune) bool { return r > '~' || !isLetter(byte(r)) }) < 0 && namelike(value)
 }
 
 // entropy is the Shannon entropy of s in bits a byte.
@@ -63,6 +68,8 @@ func dummy(value string) bool {
 	lower := strings.ToLower(value)
 	for _, word := range []string{"example", "placeholder", "changeme", "redacted", "your-", "your_", "dummy-", "dummy_",
 		"qwxhzgrpbjpvcgvu", "dxnlcjpwyxnz", "ywxhzgrp", "c2vzyw1l", // base64 of Aladdin, sesame and user:pass, as RFC 7617 and manuals have it
+		"mtizndu2nzg5m", "eymzq1njc4otb", "xmjm0nty3odkw", // of 1234567890
+		"xxxxxxxx",
 	} {
 		if strings.Contains(lower, word) {
 			return true
@@ -71,12 +78,33 @@ func dummy(value string) bool {
 	if len(value) > longestToken {
 		return false
 	}
+	if counts(value) {
+		return true
+	}
 	run := 1
 	for i := 1; i < len(value); i++ {
 		if value[i] != value[i-1] {
 			run = 0
 		}
 		if run++; run > longestRun {
+			return true
+		}
+	}
+	return false
+}
+
+// longestCount is how many characters in a row may each be the next one of the
+// alphabet or of the digits. Ten in a row come up once in 62^9 values.
+const longestCount = 9
+
+// counts reports whether value holds a long count, such as 1234567890.
+func counts(value string) bool {
+	run := 1
+	for i := 1; i < len(value); i++ {
+		if value[i] != value[i-1]+1 && (value[i-1] != '9' || value[i] != '0') {
+			run = 0
+		}
+		if run++; run > longestCount {
 			return true
 		}
 	}

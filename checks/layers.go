@@ -10,6 +10,10 @@ import (
 // maxLayers is how many wrappings are taken off, one inside the other.
 const maxLayers = 5
 
+// layerEffort is what it costs to take a layer apart in turn, besides the bytes of
+// its text: every decoder is asked.
+const layerEffort = 256
+
 // wrapped looks at what is encoded in data, and in that in turn, depth deep.
 func (x *search) wrapped(data []byte, depth int) {
 	if depth == 0 {
@@ -24,7 +28,7 @@ func (x *search) wrapped(data []byte, depth int) {
 func (x *search) layer(l *decode.Layer, depth int) {
 	inner := x.borrow()
 	defer x.giveBack(inner)
-	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort-len(l.Text), false
+	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort-layerEffort-len(l.Text), false
 	inner.limits = x.limits
 	inner.plain(l.Text)
 	inner.wrapped(l.Text, depth-1)

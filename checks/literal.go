@@ -39,7 +39,7 @@ func maySign(data []byte, at int) bool {
 		case at >= len(data):
 			return false
 		case !inName(data[at]):
-			return bytes.IndexByte([]byte("\"'`\\=: \t])>(,[?!|&%\r\n"), data[at]) >= 0
+			return bytes.IndexByte([]byte("\"'`\\=: \t])>(,[?!|&%<{\r\n"), data[at]) >= 0
 		}
 		at++
 	}
@@ -85,6 +85,9 @@ func (p *writing) sign() bool {
 		return p.word("?? ") || p.word("|| ") || p.word("||= ") || p.word("??= ")
 	case ',':
 		if !p.keyed {
+			return p.pair()
+		}
+		if b := p.before(); b != '"' && b != '\'' && b != '\\' { // only the end of what stands in the quotes
 			return false
 		}
 		if p.member() {
@@ -99,11 +102,16 @@ func (p *writing) sign() bool {
 		return !p.spaced && !p.keyed && p.setter()
 	case '[', '{':
 		p.must = true
-		return p.array() || p.property() || p.variable()
+		return p.array() || p.property() || p.variable() || p.initializer()
 	case '>':
 		p.at++
 		p.element = true
-		return !p.spaced && (p.before() == '<' || p.keyed) && p.peek() != '='
+		return !p.spaced && (p.before() == '<' || p.keyed) && p.peek() != '=' && p.inner()
+	case '<':
+		return p.word("<- ") || p.sibling()
+	case ')', '.':
+		p.must = true
+		return p.keyed && p.filled()
 	case '%':
 		return p.word("%3D") || p.word("%3d") || p.word("%3A") || p.word("%3a")
 	}
@@ -124,7 +132,11 @@ func (p *writing) equals() bool {
 
 // colons passes : and :=, a type and its =, and the - of ${NAME:-value}.
 func (p *writing) colons() bool {
+	if string(p.data[p.name.start:p.name.end]) == "PASS" && !p.keyed { // how tests went
+		return false
+	}
 	p.colon = true
+	p.must = p.data[p.at-1] == '?' // TypeScript: what follows is a type
 	p.at++
 	switch p.peek() {
 	case ':':
@@ -154,64 +166,6 @@ func (p *writing) colons() bool {
 	return true
 }
 
-// array passes the rest of a declaration in C: name[] = "…".
-func (p *writing) array() bool {
-	mark := p.at
-	if p.word("[") {
-		for p.peek() >= '0' && p.peek() <= '9' {
-			p.at++
-		}
-		if p.word("] = ") || p.word("]=") {
-			return true
-		}
-	}
-	p.at = mark
-	return false
-}
-
-// property passes the accessors of a property in C#.
-func (p *writing) property() bool {
-	for _, accessors := range []string{"{ get; set; } = ", "{ get; init; } = ", "{ get; } = ", "{get;set;} = ", "{ get; private set; } = "} {
-		if p.word(accessors) {
-			return true
-		}
-	}
-	return false
-}
-
-// variable passes to the default of a variable's block in HCL.
-func (p *writing) variable() bool {
-	if !p.keyed || !bytes.HasSuffix(p.data[max(0, p.name.start-10):p.name.start], []byte("variable \"")) {
-		return false
-	}
-	block, _, _ := bytes.Cut(p.data[p.at:min(len(p.data), p.at+maxLiteral)], []byte("}"))
-	i := bytes.Index(block, []byte("default"))
-	if i < 0 {
-		return false
-	}
-	p.at += i + len("default")
-	p.limit = min(len(p.data), p.at+maxLiteral+maxName)
-	p.blanks()
-	return p.word("=")
-}
-
-// setter reports whether the name is one of a function that takes the secret.
-func (p *writing) setter() bool {
-	name := p.data[p.name.start:p.name.end]
-	if dot := bytes.LastIndexByte(name, '.'); dot >= 0 {
-		name = name[dot+1:]
-		if len(name) > 0 && len(name) <= len("withAccessToken") && p.data[p.name.start] != '"' {
-			for _, verb := range []string{"get", "check", "verify", "valid", "hash", "is", "has", "find", "read", "load", "compare", "parse", "decode", "encode", "test", "encrypt", "decrypt", "log", "reset", "by", "generate"} {
-				if len(name) >= len(verb) && bytes.EqualFold(name[:len(verb)], []byte(verb)) {
-					return false
-				}
-			}
-			return true
-		}
-	}
-	return hasPrefixFold(name, "set") || hasPrefixFold(name, "with")
-}
-
 // hasPrefixFold reports whether name begins with a prefix in any letter case.
 func hasPrefixFold(name []byte, prefix string) bool {
 	return len(name) > len(prefix) && bytes.EqualFold(name[:len(prefix)], []byte(prefix))
@@ -222,20 +176,25 @@ func hasPrefixFold(name []byte, prefix string) bool {
 func (p *writing) loose() bool {
 	switch {
 	case p.keyed || !p.spaced:
-		return p.member()
+		return p.member() || p.keyed && p.described()
 	case p.word("is ") || p.word("was ") || p.word("or "):
 		p.blanks()
 		b := p.peek()
 		p.must = b == '"' || b == '\'' || b == '`'
 		p.flag = true
 		return true
-	case p.typed():
+	case p.typed() || p.word("As String = "):
 		p.must = true
 		return true
-	case p.bare(p.data, p.name.end):
+	case p.bare(p.data, p.name.end) || p.option():
 		p.flag = true
 		return true
-	case p.member():
+	case p.member() || p.described():
+		return true
+	case p.attributes():
+		return true
+	case p.directive():
+		p.flag = true
 		return true
 	case p.peek() == '\'' && bytes.EqualFold(p.data[p.name.start:p.name.end], []byte("password")): // SQL
 		p.must = true
@@ -257,7 +216,7 @@ func (p *writing) netrc() bool {
 }
 
 // wrappers are what stands around a literal that is a value still.
-var wrappers = []string{"[]byte(", "String::from(", "Some(", "std::string(", "new String(", "new SecretString(", "SecretString(", "SecretStr(", "Buffer.from(", "!!str ", "strdup(", "StringValue(", "pulumi.String(", "to_string(", "ConvertTo-SecureString -String ", "ConvertTo-SecureString "}
+var wrappers = []string{"[]byte(", "String::from(", "Some(", "std::string(", "new String(", "new SecretString(", "SecretString(", "SecretStr(", "Buffer.from(", "!!str ", "strdup(", "StringValue(", "pulumi.String(", "to_string(", "ConvertTo-SecureString -String ", "ConvertTo-SecureString ", "QStringLiteral(", "QString(", "TEXT(", "_T(", "String("}
 
 // literal returns the value that is next, and how it is written.
 func (p *writing) literal() (window, form) {
@@ -268,13 +227,8 @@ func (p *writing) literal() (window, form) {
 		return p.xml()
 	}
 	p.blanks()
-	if b := p.peek(); b == '\r' || b == '\n' {
-		mark := p.at
-		p.space()
-		if b := p.peek(); b != '"' && b != '\'' {
-			p.at = mark
-			return window{}, 0
-		}
+	if !p.nextLine() {
+		return window{}, 0
 	}
 	for _, w := range wrappers {
 		if p.word(w) {
@@ -366,8 +320,12 @@ func (p *writing) until(ends string) window {
 // xml returns the text of an element.
 func (p *writing) xml() (window, form) {
 	p.space()
-	w := p.until("<\r\n")
-	if p.space(); p.peek() != '<' || !p.word("</") {
+	end := "</"
+	if p.word("<![CDATA[") {
+		end = "]]>"
+	}
+	w := p.until("<]\r\n")
+	if p.space(); !p.word(end) {
 		return window{}, 0
 	}
 	for w.end > w.start && (p.data[w.end-1] == ' ' || p.data[w.end-1] == '\t') {

@@ -6,7 +6,7 @@ import "strings"
 // key. The more the form looks like code, the less the value may.
 func plausible(name, value string, how form) bool {
 	switch {
-	case passed(plain(name)) || placeholder(name, value) || public(value) || code(value) || number(value):
+	case passed(plain(name)) || placeholder(name, value) || public(value) || code(value) || number(value) || secretsName(value):
 		return false
 	case uuid(value) && isToken(plain(name)):
 		return false
@@ -14,6 +14,23 @@ func plausible(name, value string, how form) bool {
 		return !strings.ContainsAny(value, " \t") && strings.IndexAny(value, "\"'`+") != 0 && (mixed(value) || !spelt(value))
 	}
 	return mixed(value) && !camel(value) && (strings.ContainsAny(value, "0123456789") || !spelt(value)) && !strings.Contains(strings.TrimRight(value, "="), "=")
+}
+
+// secretsName reports whether value is itself what a secret is called, as in lists of
+// names: cfapitoken, ec_api_key.
+func secretsName(value string) bool {
+	if len(value) >= 24 || strings.Trim(value, "abcdefghijklmnopqrstuvwxyz_-") != "" {
+		return false
+	}
+	if strings.ContainsAny(value, "_-") {
+		return true
+	}
+	for _, word := range []string{"token", "key", "secret", "password"} {
+		if strings.HasSuffix(value, word) {
+			return true
+		}
+	}
+	return false
 }
 
 // number reports whether value is a number, such as that of an ioctl, or a date.
@@ -50,7 +67,7 @@ func camel(value string) bool {
 			return false
 		}
 	}
-	return joint && len(value) < 24 && len(value)-letters.Len() <= 5 && worded(letters.String(), 28)
+	return joint && len(value) < 24 && len(value)-letters.Len() <= 5 && worded(letters.String(), 33)
 }
 
 // uuid reports whether value has the form of a UUID, which most often names
@@ -172,6 +189,9 @@ func interpolated(value string) bool {
 	case '$', '<', '%', '{', '[', '(', '&', '*', '=', '\\', ':', '.', ',':
 		return true
 	}
+	if strings.HasPrefix(value, "--") {
+		return true
+	}
 	if _, rest, found := strings.Cut(value, "{"); found && strings.Contains(rest, "}") {
 		return true
 	}
@@ -204,7 +224,7 @@ func wordy(value string) bool {
 			return true // a text in some language, or none at all
 		}
 	}
-	if letters == 0 || namelike(strings.TrimRight(strings.TrimSuffix(value, "1234"), "!")) {
+	if letters == 0 || namelike(exclaimed(strings.TrimSuffix(value, "1234"))) {
 		return true
 	}
 	if digits == 0 && letters == len(value) && len(value) < 12 && changes(value) < 3 {
@@ -226,6 +246,16 @@ func wordy(value string) bool {
 		}
 	}
 	return false
+}
+
+// exclaimed is value without the mark that ends a message. Behind a digit it is one
+// that a password had to have.
+func exclaimed(value string) string {
+	word := strings.TrimRight(value, "!")
+	if word != "" && word[len(word)-1] >= '0' && word[len(word)-1] <= '9' {
+		return value
+	}
+	return word
 }
 
 // changes counts how often the letters' case changes in value.

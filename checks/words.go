@@ -127,7 +127,7 @@ func known(value string) bool {
 		"testpass", "postgrespassword", "mysqlpassword", "mongopassword", "redispassword", "postgres", "mongodb", "admin", "root",
 		"guest", "qwerty", "letmein", "welcome", "default", "none", "null", "undefined", "token", "apikey", "mytoken", "myapikey", "key",
 		"abc", "abcdef", "abcdefgh", "secretkey", "pssword", "pssw", "p@ssword", "p@ssw0rd", "passw0rd", "pa55word", "pa55w0rd", "p@ssw",
-		"passw", "s3cr3t", "s3cret", "secretpassword", "secretpass", "asdf", "asdfghjkl", "qwertyuiop", "notsecret":
+		"passw", "s3cr3t", "s3cret", "secretpassword", "secretpass", "authpassword", "foobared", "p@ss:word", "asdf", "asdfghjkl", "qwertyuiop", "notsecret":
 		return true
 	}
 	return false

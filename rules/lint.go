@@ -141,7 +141,7 @@ func (l *linter) detect(d *Detect) map[string]bool {
 	for _, c := range d.Companions {
 		l.must(c.Within >= 0 && c.Within <= maxWithin, "companion %s: within %d is not in 0..%d", c.Name, c.Within, maxWithin)
 		own := make(map[string]bool)
-		ok = l.pattern("companion "+c.Name, c.Pattern, 0, own) && ok
+		ok = l.pattern("companion "+c.Name, c.Pattern, d.Reach, own) && ok
 		l.must(len(own) == 1 && own[c.Name], "companion %s: its pattern must have one named group, of that name", c.Name)
 		parts[c.Name] = true
 	}

@@ -77,12 +77,16 @@ type Decoder struct {
 }
 
 // growth bounds the text of all layers together, as a multiple of the source:
-// what is encoded in many ways at once was made to be slow to look at. A few words
-// that are escaped twice are not, so that there is a least bound.
-const (
-	growth      = 2
-	leastGrowth = 4 << 10
-)
+// what is encoded in many ways at once was made to be slow to look at.
+const growth = 2
+
+// slack is how much more the layers of a short text may have, which are little
+// else than the quotes and the words around them.
+const slack = 4096
+
+// shortest is how long a text is that can hold a secret and what tells that it is
+// one. Programs are full of shorter ones that are a quote in many wrappings.
+const shortest = 12
 
 // maxKept is how much memory a Decoder keeps for the next text.
 const maxKept = 4 << 20
@@ -95,7 +99,7 @@ const maxKept = 4 << 20
 // It reports whether all was seen: not when yield wanted no more, nor when the
 // layers together are more than twice as long as data, and more than some kilobytes.
 func (d *Decoder) Layers(data []byte, yield func(*Layer) bool) bool {
-	d.left = max(leastGrowth, growth*len(data))
+	d.left = growth*len(data) + slack
 	all := d.runs(data, yield) &&
 		d.escapes(&backslash, data, yield) &&
 		d.escapes(&percent, data, yield) &&
@@ -138,6 +142,9 @@ func (d *Decoder) literal(data []byte, from, to int) {
 // emit yields the layer that was made of data[start:end], whose first bytes are
 // context.
 func (d *Decoder) emit(encoding string, start, end, context, num, den int, yield func(*Layer) bool) bool {
+	if len(d.text) < shortest {
+		return true
+	}
 	if len(d.text) > d.left {
 		return false
 	}
