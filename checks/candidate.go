@@ -45,6 +45,9 @@ func (c *compiled) accept(data []byte, a assigned) (match, bool) {
 	if e.names != nil && !e.names.MatchString(plain(string(data[a.within.start:a.within.end])+string(data[a.name.start:a.name.end]))) {
 		return match{}, false
 	}
+	if !generic(&c.Detect) && bytes.Contains(bytes.ToLower(data[a.name.start:a.name.end]), []byte("public_key")) {
+		return match{}, false // such as a search key, which pages show
+	}
 	value := data[a.value.start:a.value.end]
 	if !e.pattern.Match(value) {
 		if generic(&c.Detect) {

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime"
+	"runtime/metrics"
 	"sync"
 
 	"github.com/klauspost/compress/gzip"
@@ -15,9 +17,10 @@ import (
 	"github.com/mikelolasagasti/xz"
 )
 
-// maxWindow is how much memory a stream may ask for to look back at. xz -9 needs 64
-// MiB; zstd's documentation asks decoders for 8 MiB.
-const maxWindow = 64 << 20
+// maxWindow is how much memory a stream may ask for to look back at: what xz -8 needs.
+// xz asks for 8 MiB by default and for 64 with -9; zstd's documentation asks decoders
+// for 8 MiB.
+const maxWindow = 32 << 20
 
 // smallWindow is what a stream in another may ask for: what xz asks for by default.
 const smallWindow = 8 << 20
@@ -34,10 +37,20 @@ func (l *Limits) window() (most int, done func()) {
 		return smallWindow, func() { l.windows-- }
 	}
 	largeWindows.Lock()
+	dropGarbage()
 	l.windows++
 	return maxWindow, func() {
 		l.windows--
 		largeWindows.Unlock()
+	}
+}
+
+// dropGarbage frees what the last one had before another is asked for: the collector
+// alone comes too late for pieces of this size.
+func dropGarbage() {
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	if metrics.Read(heap); heap[0].Value.Uint64() > 2*maxWindow {
+		runtime.GC()
 	}
 }
 

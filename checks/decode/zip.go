@@ -14,8 +14,11 @@ import (
 )
 
 const (
-	// maxZipCopy is how large a zip archive may be that cannot be read in place.
-	maxZipCopy = 64 << 20
+	// maxZipCopy is how large a zip archive may be that cannot be read in place, and
+	// nestedZipCopy one in another of those; from smallZipCopy on they take turns.
+	maxZipCopy    = 32 << 20
+	nestedZipCopy = 16 << 20
+	smallZipCopy  = 4 << 20
 	// maxDirectory bounds the central directory: names of 300 bytes for as many
 	// members as any limit allows.
 	maxDirectory = 32 << 20
@@ -38,10 +41,11 @@ const (
 // zip reads an archive of zip by its central directory, or if that is missing by the
 // headers of its members.
 func (u *unpacker) zip(source io.Reader) error {
-	at, err := sized(source)
+	at, done, err := u.limits.sized(source)
 	if err != nil {
 		return err
 	}
+	defer done()
 	budget := &frugal{at: at, left: maxDirectory, members: math.MaxInt}
 	if u.limits.MaxMembers > 0 {
 		budget.members = u.limits.MaxMembers - u.limits.members + seenTwice
@@ -190,19 +194,71 @@ func nextMember(at Sized, offset int64, signature string) int64 {
 	return -1
 }
 
-// sized returns a source that can be read anywhere: itself, or a copy in memory.
-func sized(source io.Reader) (Sized, error) {
+// sized returns a source that can be read anywhere: itself, or a copy in memory, which
+// done gives up. As with windows, only one large copy is made at a time.
+func (l *Limits) sized(source io.Reader) (at Sized, done func(), err error) {
 	if at, ok := source.(Sized); ok {
-		return at, nil
+		return at, func() {}, nil
 	}
-	data, err := io.ReadAll(io.LimitReader(source, maxZipCopy+1))
-	switch {
-	case err != nil && len(data) == 0:
-		return nil, fmt.Errorf("read zip: %w", err)
-	case len(data) > maxZipCopy:
-		return nil, &LimitError{"memory", maxZipCopy}
+	c, done := new(chunks), func() {}
+	all, err := c.fill(source, smallZipCopy)
+	if err == nil && !all {
+		var most int
+		if most, done = l.window(); most == smallWindow {
+			most = nestedZipCopy
+		} else {
+			most = maxZipCopy
+		}
+		if all, err = c.fill(source, most-smallZipCopy); err == nil && !all {
+			err = &LimitError{"memory", int64(most)}
+		}
 	}
-	return bytes.NewReader(data), nil
+	if err != nil && (c.size == 0 || errors.As(err, new(*LimitError))) {
+		done()
+		return nil, nil, fmt.Errorf("read zip: %w", err)
+	}
+	return c, done, nil
+}
+
+// chunks are bytes in pieces of a chunk each, so that reading more of them copies
+// none.
+type chunks struct {
+	pieces [][]byte
+	size   int64
+}
+
+const chunk = 1 << 20
+
+// fill appends what source gives, up to some whole chunks, and reports whether that
+// is all of it.
+func (c *chunks) fill(source io.Reader, most int) (all bool, err error) {
+	for range most / chunk {
+		piece := make([]byte, chunk)
+		n, err := io.ReadFull(source, piece)
+		c.pieces, c.size = append(c.pieces, piece[:n]), c.size+int64(n)
+		switch {
+		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+			return true, nil
+		case err != nil:
+			return false, err
+		}
+	}
+	return false, nil
+}
+
+// Size implements Sized.
+func (c *chunks) Size() int64 { return c.size }
+
+// ReadAt implements io.ReaderAt.
+func (c *chunks) ReadAt(p []byte, offset int64) (n int, err error) {
+	for n < len(p) && offset < c.size {
+		more := copy(p[n:], c.pieces[offset/chunk][offset%chunk:])
+		n, offset = n+more, offset+int64(more)
+	}
+	if n < len(p) {
+		return n, io.EOF
+	}
+	return n, nil
 }
 
 // frugal reads so many bytes, and names of so many members, and then no more.
