@@ -156,18 +156,19 @@ func (g *sighting) all(ctx context.Context, store *store, v *view, progress func
 }
 
 // see looks at one object.
-func (g *sighting) see(id objectID, kind string, data []byte) error {
+func (g *sighting) see(id objectID, kind string, data []byte, changed []checks.Span) (quiet bool, err error) {
 	if data == nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.large = append(g.large, id)
-		return nil
+		return false, nil
 	}
 	g.count(id, kind, int64(len(data)))
-	if found, err := g.scanner.Examine("", data); len(found) > 0 || err != nil {
+	holds, quiet := g.scanner.Holds(data, changed)
+	if holds {
 		g.suspect(id, kind)
 	}
-	return nil
+	return quiet, nil
 }
 
 func (g *sighting) count(id objectID, kind string, size int64) {
