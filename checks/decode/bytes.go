@@ -13,33 +13,20 @@ const (
 
 // byteLists yields the texts that are written as lists of bytes, 0x41, 0x42.
 func (d *Decoder) byteLists(data []byte, yield func(*Layer) bool) bool {
-	lower, upper, done := -1, -1, 0
 	for i := 0; ; i++ {
-		lower, upper = next(data, 'x', lower, i), next(data, 'X', upper, i)
-		i = min(lower, upper)
-		if i == len(data) {
+		n := bytes.IndexByte(data[i:], '0')
+		if n < 0 {
 			return true
 		}
-		if i-1 < done || !isElement(data, i-1) {
+		if i += n; !isElement(data, i) {
 			continue
 		}
-		start, end := d.list(data, i-1)
+		start, end := d.list(data, i)
 		if len(d.text) >= leastList && acceptable(d.text) && !d.emitText("hex", start, end, yield) {
 			return false
 		}
-		i, done = end-1, end
+		i = end - 1
 	}
-}
-
-// next returns where c is next in data[from:], or the end; that was known before.
-func next(data []byte, c byte, known, from int) int {
-	if known >= from {
-		return known
-	}
-	if n := bytes.IndexByte(data[from:], c); n >= 0 {
-		return from + n
-	}
-	return len(data)
 }
 
 // list decodes the list of bytes that begins at data[i] into d.text. It returns where

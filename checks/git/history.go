@@ -12,6 +12,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -56,21 +58,23 @@ func (r *Repository) History(ctx context.Context, s *checks.Scanner, o HistoryOp
 }
 
 func (r *Repository) history(ctx context.Context, run *scan, o HistoryOptions) error {
-	tips, err := r.tips(ctx)
-	if err != nil {
-		return err
-	}
-	if len(tips) > 0 {
-		run.coverage.Tip = tips[0]
-	}
 	store, err := openStore(run.view.objects, r.format)
 	if err != nil {
 		return err
 	}
+	var tips []string
 	found := &sighting{scanner: run.scanner, suspects: make(map[objectID]string)}
-	err = errors.Join(found.all(ctx, store, run.view, o.Progress), store.Close())
-	if err != nil {
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		tips, err = r.tips(both)
 		return err
+	})
+	group.Go(func() error { return found.all(both, store, run.view, o.Progress) })
+	if err := errors.Join(group.Wait(), store.Close()); err != nil {
+		return err
+	}
+	if len(tips) > 0 {
+		run.coverage.Tip = tips[0]
 	}
 	run.coverage.Commits, run.coverage.Blobs, run.coverage.Bytes = int(found.commits.Load()), int(found.files.Load()), found.bytes.Load()
 	for _, id := range found.unreadable {
