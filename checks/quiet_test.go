@@ -324,3 +324,46 @@ func TestChangesCostNoAllocation(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+// TestHoldsSaysWhatIsQuiet lists what is not quiet although nothing is found in it.
+func TestHoldsSaysWhatIsQuiet(t *testing.T) {
+	own := func(d rules.Detect) *checks.Scanner {
+		s, err := checks.New(&rules.Rule{ID: "own", Detect: d})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	all := scanner(t)
+	long := own(rules.Detect{Keywords: []string{"start-"}, Pattern: "start-(?s:.{900}.{900})-end", Reach: 4096})
+	lines := strings.Repeat("f(x);\n", 300)
+	for _, c := range []struct {
+		name  string
+		s     *checks.Scanner
+		text  string
+		quiet bool
+	}{
+		{"source", all, lines, true},
+		{"a pattern that goes on for long", long, "start-" + lines + "-and", false},
+		{"one that does not", long, "start" + lines + "-end", true},
+		{"a rule without keywords", own(rules.Detect{Pattern: "a.*b"}), lines, false},
+		{"a value that is very long", all, "DATADOG_API_KEY=" + strings.Repeat("ab1", 100) + "\n", false},
+		{"a shorter one", all, "DATADOG_API_KEY=" + strings.Repeat("ab1", 70) + "\n", true},
+		{"NUL", all, "a\x00b", false},
+		{"UTF-16", all, "\xff\xfea\x00", false},
+		{"UTF-16 without NUL", all, "\xff\xfe\x4e\x4e", false},
+		{"an archive", all, "\x1f\x8b\x08 and more", false},
+		{"an archive in base64", all, base64.StdEncoding.EncodeToString([]byte("PK\x05\x06" + strings.Repeat("\x00", 18))), false},
+	} {
+		_, quiet := c.s.Holds([]byte(c.text), nil)
+		if quiet != c.quiet {
+			t.Errorf("%s: quiet %v", c.name, quiet)
+		}
+		if c.s == long && !quiet {
+			text := strings.Replace(c.text, "-and", "-end", 1)
+			if found := scan(c.s, "", []byte(text)); len(found) != 1 {
+				t.Errorf("%s: found %v when its end is there", c.name, ids(found))
+			}
+		}
+	}
+}
