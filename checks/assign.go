@@ -19,6 +19,8 @@ const (
 	maxValue = 1024
 	// maxNested is how far after the name of a thing its keys may stand.
 	maxNested = 240
+	// maxOpeners is how many quotes and backslashes stand before a key at most.
+	maxOpeners = 16
 	// maxAssigned is how many values one keyword leads to: the keys of a thing.
 	maxAssigned = 4
 )
@@ -234,7 +236,10 @@ func (r *reader) member() bool {
 		r.at++
 	}
 	r.space()
-	for b := r.peek(); b == '"' || b == '\'' || b == '\\'; b = r.peek() {
+	for range maxOpeners {
+		if b := r.peek(); b != '"' && b != '\'' && b != '\\' {
+			break
+		}
 		r.at++
 	}
 	if !r.word("value") && !r.word("Value") && !r.word("default") {

@@ -6,7 +6,7 @@ import "bytes"
 func (p *writing) array() bool {
 	mark := p.at
 	if p.word("[") {
-		for p.peek() >= '0' && p.peek() <= '9' {
+		for p.at-mark < maxName && p.peek() >= '0' && p.peek() <= '9' {
 			p.at++
 		}
 		if p.word("] = ") || p.word("]=") {

@@ -28,14 +28,15 @@ func (x *search) wrapped(data []byte, depth int) {
 func (x *search) layer(l *decode.Layer, depth int) {
 	inner := x.borrow()
 	defer x.giveBack(inner)
-	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort-layerEffort-len(l.Text), false
+	inner.path, inner.foreign, inner.effort, inner.dropped, inner.loud = x.path, x.foreign, x.effort-layerEffort-len(l.Text), false, false
 	inner.limits = x.limits
 	inner.plain(l.Text)
 	inner.wrapped(l.Text, depth-1)
 	if format := decode.Format(l.Text); decode.Known(format) {
+		inner.loud = true
 		inner.packed(format, l.Text)
 	}
-	x.effort, x.dropped = inner.effort, x.dropped || inner.dropped
+	x.effort, x.dropped, x.loud = inner.effort, x.dropped || inner.dropped, x.loud || inner.loud
 	for _, c := range inner.found {
 		c.start, c.end = l.Span(c.start, c.end)
 		c.encodings = append([]string{l.Encoding}, c.encodings...)

@@ -10,7 +10,8 @@
 // automaton is in keywords.go) and asks, at each, whether a rule's pattern can
 // match there (anchor.go); candidate.go lets the pattern judge what is left, and
 // judge.go whether that is a credential that somebody uses; resolve.go keeps one
-// candidate for each secret; finding.go says what it is and where.
+// candidate for each secret; finding.go says what it is and where. Of a text that
+// differs little from one that was clean, quiet.go looks at the differences alone.
 package checks
 
 import (

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/stanch-dev/stanch/checks/decode"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 const (
@@ -46,6 +47,8 @@ type search struct {
 	path    string                              // of the text, or empty when it is not known
 	effort  int                                 // what is left to spend
 	dropped bool
+	loud    bool           // the text is not quiet, see Holds
+	windows []window       // of a text that changed, what is looked at
 	foreign bool           // generic rules have no say about the text
 	limits  *decode.Limits // of the file that the text is of, or in
 	own     decode.Limits  // what limits is when the text is in no other
@@ -86,7 +89,7 @@ const block = 32 << 10
 // look finds everything in data that some rule takes for a credential. When spent
 // afterwards, that may not be everything.
 func (x *search) look(path string, data []byte) {
-	x.path, x.foreign, x.dropped = path, foreign(path), false
+	x.path, x.foreign, x.dropped, x.loud = path, foreign(path), false, false
 	clear(x.found)
 	x.found = x.found[:0]
 	x.effort = leastEffort + effortPerByte*len(data)
@@ -137,11 +140,13 @@ func (x *search) consider(data []byte, keyword uint16, end int) {
 		c := &x.rules[r]
 		a := c.expressions().anchor
 		if a.adrift { // a keyword anywhere in the text will do
+			x.loud = true
 			x.widen(r, data, window{0, len(data)})
 			continue
 		}
 		last, ok := a.follow(data, start, end, min(len(data), end+c.reach))
 		x.effort -= last - start
+		x.loud = x.loud || ok || last > end+rules.DefaultReach
 		if ok {
 			x.widen(r, data, window{max(0, start-a.lead-1), min(len(data), last+1)})
 		}
@@ -155,9 +160,11 @@ func (x *search) consider(data []byte, keyword uint16, end int) {
 	x.given = assignments(x.given[:0], data, start, end)
 	x.effort -= maxNested
 	for _, a := range x.given {
+		x.loud = x.loud || runsOn(data, a.value)
 		x.effort -= patternEffort * (a.value.end - a.value.start) * len(users.values)
 		for _, r := range users.values {
 			if m, ok := x.rules[r].accept(data, a); ok {
+				x.loud = true
 				x.one = append(x.one[:0], m)
 				x.add(r, data, x.one)
 			}
@@ -177,6 +184,7 @@ func (x *search) suspect(data []byte, all []uint16, start, end int) {
 	for _, r := range all {
 		c := &x.rules[r]
 		if m, ok := c.accept(data, a); ok && plausible(string(data[a.name.start:a.name.end]), string(data[a.value.start:a.value.end]), how) {
+			x.loud = true
 			x.one = append(x.one[:0], m)
 			x.add(r, data, x.one)
 		}

@@ -50,6 +50,10 @@ func (s *Scanner) Scan(path string, r io.Reader) iter.Seq2[Finding, error] {
 func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 	x := s.borrow()
 	defer s.giveBack(x)
+	return x.examine(path, data)
+}
+
+func (x *search) examine(path string, data []byte) ([]Finding, error) {
 	text := Text(data)
 	x.look(path, text)
 	format := decode.Format(data[:min(len(data), headSize)])
@@ -70,7 +74,7 @@ func (s *Scanner) Examine(path string, data []byte) ([]Finding, error) {
 		sealed = t.archive(format, bytes.NewReader(data))
 	}
 	err := t.report(0, len(text))
-	if s.together {
+	if x.together {
 		found = required(found)
 	}
 	return found, cmp.Or(err, sealed)

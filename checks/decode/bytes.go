@@ -2,7 +2,6 @@ package decode
 
 import (
 	"bytes"
-	"encoding/binary"
 )
 
 // leastList is how many bytes a list of them has at least, and leastWide how many
@@ -12,41 +11,28 @@ const (
 	leastWide = 8
 )
 
-// byteLists yields the texts that are written as lists of bytes, 0x41, 0x42. Such
-// a list is longer than 72 characters, with an x in any eight of them.
+// byteLists yields the texts that are written as lists of bytes, 0x41, 0x42.
 func (d *Decoder) byteLists(data []byte, yield func(*Layer) bool) bool {
-	const allX = 'x' * ones
-	done := 0
-	for i := 0; i+8 <= len(data); i += 64 {
-		w := (binary.LittleEndian.Uint64(data[i:]) | 0x20*ones) ^ allX
-		if (w-ones)&^w&highs == 0 || i < done {
+	for i := 0; ; i++ {
+		n := bytes.IndexByte(data[i:], '0')
+		if n < 0 {
+			return true
+		}
+		if i += n; !isElement(data, i) {
 			continue
 		}
-		start := i
-		for start > done && inList(data[start-1]) {
-			start--
-		}
-		first, end := d.list(data, start)
-		if len(d.text) >= leastList && acceptable(d.text) && !d.emitText("hex", first, end, yield) {
+		start, end := d.list(data, i)
+		if len(d.text) >= leastList && acceptable(d.text) && !d.emitText("hex", start, end, yield) {
 			return false
 		}
-		done = max(i, end)
+		i = end - 1
 	}
-	return true
 }
 
-// inList reports whether a list of bytes may have c in it.
-func inList(c byte) bool {
-	return is(c, inHex|isSpace) || c|0x20 == 'x' || c == ',' || c == '\n' || c == '\r'
-}
-
-// list decodes the list of bytes that begins at data[i] or just after, into d.text.
-// It returns where that stands.
+// list decodes the list of bytes that begins at data[i] into d.text. It returns where
+// that stands.
 func (d *Decoder) list(data []byte, i int) (start, end int) {
 	d.begin()
-	for i < len(data) && inList(data[i]) && !isElement(data, i) {
-		i++
-	}
 	start, end = i, i
 	for isElement(data, i) {
 		value, size := digit(data[i+2]), 3

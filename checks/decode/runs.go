@@ -40,6 +40,8 @@ func (d *Decoder) runs(data []byte, yield func(*Layer) bool) bool {
 		beside := bits.LeadingZeros64(^last & highs)
 		if i+16 <= len(data) {
 			beside += bits.TrailingZeros64(^notBelowPlus(data[i+8:])&highs) - 7
+		} else {
+			beside += 8 * (len(data) - i - 8)
 		}
 		last = w
 		if beside < 8*(leastBase64-8) || i < done {

@@ -1,6 +1,10 @@
 package git
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/stanch-dev/stanch/checks"
+)
 
 var errDelta = errors.New("its difference from another object cannot be read")
 
@@ -25,53 +29,71 @@ func deltaSize(data []byte) (size int64, rest []byte, err error) {
 	return 0, nil, errDelta
 }
 
-// applyDelta appends to out what the instructions of a delta make of base. They
-// must make exactly size bytes.
-func applyDelta(out, base, instructions []byte, size int64) ([]byte, error) {
+// applyDelta appends to out what the instructions of a delta make of base, and to
+// changed where that differs from base, as Scanner.Holds wants to know it. They must
+// make exactly size bytes.
+func applyDelta(out, base, instructions []byte, size int64, changed []checks.Span) ([]byte, []checks.Span, error) {
 	begin := len(out)
+	follows := 0 // where in base that stands which follows what was last copied
 	for len(instructions) > 0 {
 		op := instructions[0]
 		instructions = instructions[1:]
 		if op == 0 {
-			return out, errDelta
+			return out, changed, errDelta
 		}
+		at := len(out) - begin
 		piece := instructions
 		if op&0x80 == 0 { // the next op bytes are new
 			if len(piece) < int(op) {
-				return out, errDelta
+				return out, changed, errDelta
 			}
 			piece, instructions = piece[:op], instructions[op:]
+			changed = append(changed, checks.Span{Start: at, End: at + len(piece)})
 		} else {
 			var offset, n int
-			for i := range 7 {
-				if op>>i&1 == 0 {
-					continue
-				}
-				if len(instructions) == 0 {
-					return out, errDelta
-				}
-				if i < 4 {
-					offset |= int(instructions[0]) << (8 * i)
-				} else {
-					n |= int(instructions[0]) << (8 * (i - 4))
-				}
-				instructions = instructions[1:]
-			}
-			if n == 0 {
-				n = 0x10000
-			}
-			if offset > len(base) || n > len(base)-offset {
-				return out, errDelta
+			var ok bool
+			if offset, n, instructions, ok = copied(op, instructions); !ok || offset > len(base) || n > len(base)-offset {
+				return out, changed, errDelta
 			}
 			piece = base[offset : offset+n]
+			if offset != follows {
+				changed = append(changed, checks.Span{Start: at, End: at})
+			}
+			follows = offset + n
 		}
-		if int64(len(out)-begin)+int64(len(piece)) > size {
-			return out, errDelta
+		if int64(at)+int64(len(piece)) > size {
+			return out, changed, errDelta
 		}
 		out = append(out, piece...)
 	}
-	if int64(len(out)-begin) != size {
-		return out, errDelta
+	end := len(out) - begin
+	if int64(end) != size {
+		return out, changed, errDelta
 	}
-	return out, nil
+	if follows != len(base) {
+		changed = append(changed, checks.Span{Start: end, End: end})
+	}
+	return out, changed, nil
+}
+
+// copied reads which part of the base an instruction copies.
+func copied(op byte, instructions []byte) (offset, n int, rest []byte, ok bool) {
+	for i := range 7 {
+		if op>>i&1 == 0 {
+			continue
+		}
+		if len(instructions) == 0 {
+			return 0, 0, nil, false
+		}
+		if i < 4 {
+			offset |= int(instructions[0]) << (8 * i)
+		} else {
+			n |= int(instructions[0]) << (8 * (i - 4))
+		}
+		instructions = instructions[1:]
+	}
+	if n == 0 {
+		n = 0x10000
+	}
+	return offset, n, instructions, true
 }

@@ -2,7 +2,6 @@ package git
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/stanch-dev/stanch/checks"
 )
@@ -57,21 +58,23 @@ func (r *Repository) History(ctx context.Context, s *checks.Scanner, o HistoryOp
 }
 
 func (r *Repository) history(ctx context.Context, run *scan, o HistoryOptions) error {
-	tips, err := r.tips(ctx)
-	if err != nil {
-		return err
-	}
-	if len(tips) > 0 {
-		run.coverage.Tip = tips[0]
-	}
 	store, err := openStore(run.view.objects, r.format)
 	if err != nil {
 		return err
 	}
+	var tips []string
 	found := &sighting{scanner: run.scanner, suspects: make(map[objectID]string)}
-	err = errors.Join(found.all(ctx, store, run.view, o.Progress), store.Close())
-	if err != nil {
+	group, both := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		tips, err = r.tips(both)
 		return err
+	})
+	group.Go(func() error { return found.all(both, store, run.view, o.Progress) })
+	if err := errors.Join(group.Wait(), store.Close()); err != nil {
+		return err
+	}
+	if len(tips) > 0 {
+		run.coverage.Tip = tips[0]
 	}
 	run.coverage.Commits, run.coverage.Blobs, run.coverage.Bytes = int(found.commits.Load()), int(found.files.Load()), found.bytes.Load()
 	for _, id := range found.unreadable {
@@ -91,32 +94,62 @@ func (r *Repository) history(ctx context.Context, run *scan, o HistoryOptions) e
 
 // tips lists the commits that refs and their like stand at, HEAD first.
 func (r *Repository) tips(ctx context.Context) ([]string, error) {
-	var tips []string
-	add := func(args ...string) error {
-		out := new(bytes.Buffer)
-		err := stream(ctx, Command(ctx, r.dir, args...), func(io.Writer) error { return nil }, func(b *bufio.Reader) error {
-			_, err := out.ReadFrom(b)
-			return err
-		})
-		for _, id := range strings.Fields(out.String()) {
-			if !slices.Contains(tips[:min(len(tips), 1)], id) {
-				tips = append(tips, id)
-			}
-		}
-		return err
+	marked, err := r.marked(ctx, "HEAD", "refs/stash")
+	if err != nil {
+		return nil, err
 	}
-	if head, err := r.Commit(ctx, "HEAD"); err == nil {
-		tips = append(tips, head)
+	var tips []string
+	if marked[0] != "" {
+		tips = append(tips, marked[0])
+	}
+	add := func(args ...string) error {
+		return stream(ctx, Command(ctx, r.dir, args...), nothing, func(b *bufio.Reader) error {
+			return eachLine(b, func(id string) error {
+				if !slices.Contains(tips[:min(len(tips), 1)], id) {
+					tips = append(tips, id)
+				}
+				return nil
+			})
+		})
 	}
 	if err := add("rev-list", "--no-walk=unsorted", "--all"); err != nil {
 		return nil, err
 	}
-	if _, err := r.Commit(ctx, "refs/stash"); err == nil { // older stashes are only in its log
-		if err := add("rev-list", "--no-walk=unsorted", "--walk-reflogs", "refs/stash"); err != nil {
-			return nil, err
-		}
+	if marked[1] != "" { // older stashes are only in its log
+		err = add("rev-list", "--no-walk=unsorted", "--walk-reflogs", "refs/stash")
 	}
-	return tips, nil
+	return tips, err
+}
+
+// nothing is what a command reads that reads nothing.
+func nothing(io.Writer) error { return nil }
+
+// marked returns the commits that refs stand at, "" where there is none.
+func (r *Repository) marked(ctx context.Context, refs ...string) ([]string, error) {
+	var ids []string
+	err := stream(ctx, Command(ctx, r.dir, "cat-file", "--batch-check"),
+		func(w io.Writer) error {
+			for _, ref := range refs {
+				if _, err := io.WriteString(w, ref+"^{commit}\n"); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		func(b *bufio.Reader) error {
+			return eachLine(b, func(line string) error {
+				id, known, _ := strings.Cut(line, " ")
+				if !strings.HasPrefix(known, "commit ") {
+					id = ""
+				}
+				ids = append(ids, id)
+				return nil
+			})
+		})
+	if err == nil && len(ids) != len(refs) {
+		err = fmt.Errorf("git cat-file: %d answers to %d questions", len(ids), len(refs))
+	}
+	return ids, err
 }
 
 // partial reports whether objects of the repository may be missing because it is a
@@ -156,18 +189,19 @@ func (g *sighting) all(ctx context.Context, store *store, v *view, progress func
 }
 
 // see looks at one object.
-func (g *sighting) see(id objectID, kind string, data []byte) error {
+func (g *sighting) see(id objectID, kind string, data []byte, changed []checks.Span) (quiet bool, err error) {
 	if data == nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
 		g.large = append(g.large, id)
-		return nil
+		return false, nil
 	}
 	g.count(id, kind, int64(len(data)))
-	if found, err := g.scanner.Examine("", data); len(found) > 0 || err != nil {
+	holds, quiet := g.scanner.Holds(data, changed)
+	if holds {
 		g.suspect(id, kind)
 	}
-	return nil
+	return quiet, nil
 }
 
 func (g *sighting) count(id objectID, kind string, size int64) {
@@ -218,150 +252,6 @@ func (g *sighting) seeLarge(ctx context.Context, v *view) error {
 		_, err := io.Copy(io.Discard, r)
 		return err
 	})
-}
-
-// attribute finds the commits and paths to which the suspects belong.
-func (s *scan) attribute(ctx context.Context, tips []string, found *sighting, partial, unreachable bool) error {
-	commits, err := s.view.history(ctx, tips)
-	if err != nil {
-		return err
-	}
-	s.reportCuts(commits)
-	if !partial {
-		s.clean = func(id objectID) bool { return found.suspects[id] == "" }
-	}
-	totals := s.coverage // what is looked at again does not count twice
-	var pending []change
-	if partial || slices.ContainsFunc(kinds(found.suspects), func(kind string) bool { return kind == "blob" }) {
-		err = s.view.changes(ctx, commits, func(commit objectID, entries []entry) error {
-			for _, c := range newBlobs(commit, entries) {
-				if found.suspects[c.blob] != "" || partial {
-					pending = append(pending, c)
-				}
-			}
-			if len(pending) < maxPending {
-				return nil
-			}
-			err := s.settle(ctx, pending)
-			pending = pending[:0]
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	if err := s.settle(ctx, pending); err != nil {
-		return err
-	}
-	if !partial {
-		s.coverage.Commits, s.coverage.Blobs, s.coverage.Bytes = totals.Commits, totals.Blobs, totals.Bytes
-	}
-	if err := s.messages(ctx, commits, found); err != nil {
-		return err
-	}
-	if len(s.leaks) > 0 && s.coverage.Tip != "" {
-		if err := s.markTip(ctx, s.coverage.Tip); err != nil {
-			return err
-		}
-	}
-	if err := s.sign(ctx); err != nil || !unreachable {
-		return err
-	}
-	return s.leftover(ctx, found)
-}
-
-func kinds(suspects map[objectID]string) []string {
-	var all []string
-	for _, kind := range suspects {
-		all = append(all, kind)
-	}
-	return all
-}
-
-// messages reports what commits and tags say, and puts the leaks into the order of
-// commits.
-func (s *scan) messages(ctx context.Context, commits []objectID, found *sighting) error {
-	rank := make(map[string]int, len(commits))
-	var ids []objectID
-	for i, id := range commits {
-		rank[id.String()] = i
-		if found.suspects[id] == "commit" {
-			ids = append(ids, id)
-		}
-	}
-	tagged := make(map[objectID]objectID)
-	for id, kind := range found.suspects {
-		if kind == "tag" {
-			ids = append(ids, id)
-		}
-	}
-	err := s.view.read(ctx, ids, func(id objectID, size int64, r io.Reader) error {
-		data, err := io.ReadAll(r)
-		if err != nil {
-			return err
-		}
-		commit := id
-		if found.suspects[id] == "tag" {
-			if commit, err = taggedBy(data); err != nil {
-				return nil // it stands at no commit
-			}
-			tagged[id] = commit
-		}
-		s.message(commit, data)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	s.leaks = slices.DeleteFunc(s.leaks, func(l Leak) bool { _, known := rank[l.Commit]; return !known })
-	slices.SortStableFunc(s.leaks, func(a, b Leak) int { return rank[a.Commit] - rank[b.Commit] })
-	return nil
-}
-
-// taggedBy reads the commit that a tag object is about.
-func taggedBy(tag []byte) (objectID, error) {
-	line, _, _ := bytes.Cut(tag, []byte("\n"))
-	name, _ := bytes.CutPrefix(line, []byte("object "))
-	return parseObjectID(name)
-}
-
-// message reports what stands in a commit or tag; lines are counted in what its
-// author wrote.
-func (s *scan) message(commit objectID, data []byte) {
-	head, _, _ := bytes.Cut(data, []byte("\n\n"))
-	before := bytes.Count(head, []byte("\n")) + 2
-	findings, err := s.scanner.Examine(CommitMessage, data)
-	for _, f := range findings {
-		f.Commit = commit.String()
-		f.Line, f.EndLine = max(1, f.Line-before), max(1, f.EndLine-before)
-		s.leaks = append(s.leaks, Leak{Finding: f})
-	}
-	if err != nil {
-		s.skip(commit, CommitMessage, err.Error())
-	}
-}
-
-// leftover reports the files that hold secrets and that no commit has: what was
-// once staged, or belongs to trees alone.
-func (s *scan) leftover(ctx context.Context, found *sighting) error {
-	var places []place
-	for id, kind := range found.suspects {
-		if kind == "blob" && !s.counted[id] {
-			places = append(places, place{blob: id, path: "(file " + id.String() + ", in no commit)"})
-		}
-	}
-	slices.SortFunc(places, func(a, b place) int { return strings.Compare(a.path, b.path) })
-	if err := s.examine(ctx, places, false); err != nil {
-		return err
-	}
-	for _, p := range places {
-		if b := s.blobs[p.blob]; b != nil {
-			for _, f := range b.findings {
-				s.leaks = append(s.leaks, Leak{Finding: f})
-			}
-		}
-	}
-	return nil
 }
 
 // history lists all commits that can be reached from tips, parents before children.

@@ -2,6 +2,8 @@ package git_test
 
 import (
 	"context"
+	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -52,6 +54,39 @@ func TestHistoryTellsTheStories(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestHistoryOfDifferences finds the same in objects that are stored as differences
+// of others, of which only the changes are looked at, as in those that stand alone.
+func TestHistoryOfDifferences(t *testing.T) {
+	r, _ := completeRepo(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	var lines []string
+	for i := range 800 {
+		lines = append(lines, fmt.Sprintf("func step%d(n int) int { return n * %d }", i, random.IntN(1000)))
+	}
+	const commits = 60
+	for n := range byte(commits) {
+		text := strings.Join(lines, "\n")
+		if n%3 == 0 {
+			text = strings.Replace(text, fmt.Sprintf("step%d(", random.IntN(len(lines))), "\n\""+token(t, n)+"\"", 1)
+		}
+		r.file(fmt.Sprintf("edit %d", n), "steps.go", text)
+		lines[random.IntN(len(lines))] = fmt.Sprintf("var x%d = %d", n, random.IntN(1000))
+	}
+	want := r.history(r.dir, git.HistoryOptions{})
+	r.git("repack", "-adfq", "--depth=50", "--window=250")
+	packs, err := filepath.Glob(filepath.Join(r.dir, ".git/objects/pack/*.idx"))
+	if err != nil || len(packs) != 1 || !strings.Contains(r.git("verify-pack", "-v", packs[0]), "chain length = 20:") {
+		t.Fatalf("packs %v, error %v: there are no differences of differences", packs, err)
+	}
+	got := r.history(r.dir, git.HistoryOptions{})
+	if diff := cmp.Diff(r.brief(want.Findings), r.brief(got.Findings)); diff != "" || len(got.Findings) < len(contents)+commits/3 {
+		t.Errorf("%d findings (-loose +packed):\n%s", len(got.Findings), diff)
+	}
+	if diff := cmp.Diff(want.Coverage, got.Coverage); diff != "" {
+		t.Errorf("coverage (-loose +packed):\n%s", diff)
 	}
 }
 

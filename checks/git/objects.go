@@ -239,7 +239,7 @@ func parseObject(line string) (objectID, object, error) {
 // tree calls got with the id of every file in the commit's tree.
 func (v *view) tree(ctx context.Context, commit string, got func(objectID)) error {
 	return stream(ctx, v.command(ctx, "ls-tree", "-r", "-z", "--full-tree", "--end-of-options", commit),
-		func(io.Writer) error { return nil },
+		nothing,
 		func(r *bufio.Reader) error {
 			for {
 				token, err := readToken(r)

@@ -12,6 +12,8 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/stanch-dev/stanch/checks"
+
 	"github.com/klauspost/compress/zlib"
 )
 
@@ -108,9 +110,9 @@ func readPacked(t testing.TB, pack, index, loose []byte) (seen map[string]int, e
 	sights := make(chan sight)
 	done := make(chan error, 1)
 	go func() {
-		done <- errors.Join(store.each(context.Background(), func(_ objectID, kind string, data []byte) error {
+		done <- errors.Join(store.each(context.Background(), func(_ objectID, kind string, data []byte, _ []checks.Span) (bool, error) {
 			sights <- sight{kind, slices.Clone(data)}
-			return nil
+			return true, nil
 		}, func(int) {}), store.Close())
 		close(sights)
 	}()
@@ -169,7 +171,8 @@ func FuzzPackEntry(f *testing.F) {
 	})
 }
 
-// FuzzDelta applies hostile differences: what comes out has the size that they say.
+// FuzzDelta applies hostile differences: what comes out has the size that they say,
+// and between its changes stands what stood together in the base.
 func FuzzDelta(f *testing.F) {
 	f.Add([]byte("base"), []byte("\x04\x05\x90\x04\x01x"))
 	f.Add([]byte("base"), []byte("\x04\x84\x00\x91\x00\x04"))
@@ -179,12 +182,23 @@ func FuzzDelta(f *testing.F) {
 			return
 		}
 		before := slices.Clone(base)
-		out, err := applyDelta([]byte("kept"), base, instructions, to)
+		out, changed, err := applyDelta([]byte("kept"), base, instructions, to, nil)
 		if err == nil && int64(len(out)) != to+4 || int64(len(out)) > to+4 || !bytes.HasPrefix(out, []byte("kept")) {
 			t.Errorf("%d bytes, want %d, error %v", len(out), to, err)
 		}
 		if !bytes.Equal(base, before) {
 			t.Error("the base was changed")
+		}
+		if err != nil {
+			return
+		}
+		at, out := 0, out[len("kept"):]
+		for _, c := range append(changed, checks.Span{Start: len(out), End: len(out)}) {
+			same := out[at:c.Start]
+			if !bytes.Contains(base, same) || at == 0 && !bytes.HasPrefix(base, same) || c.Start == len(out) && len(changed) == 0 && !bytes.Equal(base, out) {
+				t.Errorf("%q, which is said to be in %q, between %v", same, base, changed)
+			}
+			at = c.End
 		}
 	})
 }

@@ -17,7 +17,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -54,25 +53,18 @@ func Open(ctx context.Context, dir string) (*Repository, error) {
 	case err == nil && !info.IsDir():
 		return nil, fmt.Errorf("open repository %s: it is a file; name the folder that it is in", dir)
 	}
-	gitDir, err := line(ctx, dir, "rev-parse", "--absolute-git-dir")
+	answer, err := line(ctx, dir, "rev-parse", "--path-format=absolute", "--show-object-format", "--absolute-git-dir", "--git-common-dir")
 	if failed := (*CommandError)(nil); errors.As(err, &failed) && strings.Contains(failed.Stderr, "not a git repository") {
 		return nil, fmt.Errorf("open %s: %w", dir, ErrNotRepository)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open repository %s: %w", dir, err)
 	}
-	common, err := line(ctx, gitDir, "rev-parse", "--git-common-dir")
-	if err != nil {
-		return nil, fmt.Errorf("open repository %s: %w", dir, err)
+	parts := strings.Split(answer, "\n")
+	if len(parts) != 3 {
+		return nil, fmt.Errorf("open repository %s: its path has an end of line in it: rename the folder", dir)
 	}
-	if !filepath.IsAbs(common) {
-		common = filepath.Join(gitDir, common)
-	}
-	format, err := line(ctx, gitDir, "rev-parse", "--show-object-format")
-	if err != nil {
-		return nil, fmt.Errorf("open repository %s: %w", dir, err)
-	}
-	return &Repository{dir: gitDir, common: common, format: format}, nil
+	return &Repository{format: parts[0], dir: parts[1], common: parts[2]}, nil
 }
 
 // Dir is the repository's git directory.

@@ -17,6 +17,8 @@ import (
 
 	"github.com/klauspost/compress/zlib"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/stanch-dev/stanch/checks"
 )
 
 // A store is all object folders of a repository, read without git: each object is
@@ -111,9 +113,11 @@ func (s *store) Close() error {
 
 // A visit is what is called for each object that may hold text: files, commits and
 // tags. data is nil where git must bring the object, because it is large or could
-// not be read here; else it is good until the visit returns. Visits come from
-// several goroutines.
-type visit func(id objectID, kind string, data []byte) error
+// not be read here; else it is good until the visit returns. It reports whether data
+// is quiet, as Scanner.Holds has it; changed is where data differs from an object that
+// was, and nil when it is stored as no such difference. Visits come from several
+// goroutines.
+type visit func(id objectID, kind string, data []byte, changed []checks.Span) (quiet bool, err error)
 
 // each visits every object once. said is told how many entries are dealt with.
 func (s *store) each(ctx context.Context, got visit, said func(done int)) error {
@@ -143,12 +147,12 @@ func (s *store) eachPacked(ctx context.Context, n int, p *pack, got visit, said 
 	group, ctx := errgroup.WithContext(ctx)
 	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() error {
-			w := &unpacker{pack: p, visit: func(entry int, kind byte, data []byte) error {
+			w := &unpacker{pack: p, visit: func(entry int, kind byte, data []byte, changed []checks.Span) (bool, error) {
 				id, err := p.name(entry)
 				if err != nil || n > 0 && s.elsewhere(n, id) {
-					return err
+					return false, err
 				}
-				return got(id, kindNames[kind], data)
+				return got(id, kindNames[kind], data, changed)
 			}}
 			for {
 				from := int(next.Add(batch)) - batch
@@ -184,15 +188,17 @@ func (s *store) eachPacked(ctx context.Context, n int, p *pack, got visit, said 
 // An unpacker unpacks entries of a pack with those that differ from them.
 type unpacker struct {
 	pack  *pack
-	visit func(entry int, kind byte, data []byte) error
+	visit func(entry int, kind byte, data []byte, changed []checks.Span) (quiet bool, err error)
 	dealt int // entries
 
 	packed  []byte
 	reader  io.ReadCloser // zlib
 	source  bytes.Reader
 	delta   []byte
-	objects [][]byte // by depth: the object there, whose memory is used again
-	held    int      // bytes of objects
+	changed []checks.Span // where the object that was made of delta differs
+	objects [][]byte      // by depth: the object there, whose memory is used again
+	quiet   []bool        // by depth: that object is
+	held    int           // bytes of objects
 }
 
 // A step is an entry that waits for what it differs from, which is at depth−1.
@@ -212,14 +218,7 @@ func (w *unpacker) unpack(entry int) error {
 		lost := at.lost
 		if kind != entryTree {
 			ok := !lost && w.bring(at)
-			var data []byte
-			if ok {
-				data = w.objects[at.depth]
-				if data == nil {
-					data = []byte{}
-				}
-			}
-			if err := w.visit(at.entry, kind, data); err != nil {
+			if err := w.show(at, kind, ok); err != nil {
 				return err
 			}
 			lost = !ok
@@ -231,11 +230,30 @@ func (w *unpacker) unpack(entry int) error {
 	return nil
 }
 
+// show visits an entry, with its object if that is at hand.
+func (w *unpacker) show(at step, kind byte, there bool) error {
+	if !there {
+		_, err := w.visit(at.entry, kind, nil, nil)
+		return err
+	}
+	data := w.objects[at.depth]
+	if data == nil {
+		data = []byte{}
+	}
+	var changed []checks.Span
+	if at.depth > 0 && w.quiet[at.depth-1] {
+		changed = w.changed
+	}
+	var err error
+	w.quiet[at.depth], err = w.visit(at.entry, kind, data, changed)
+	return err
+}
+
 // bring puts an entry's object into w.objects[depth]. It reports false when that
 // would take too much memory or the entry cannot be read.
 func (w *unpacker) bring(at step) bool {
 	for len(w.objects) <= at.depth {
-		w.objects = append(w.objects, nil)
+		w.objects, w.quiet = append(w.objects, nil), append(w.quiet, false)
 	}
 	if w.held > maxPath { // what is deeper is of another branch
 		for depth := at.depth; depth < len(w.objects); depth++ {
@@ -276,7 +294,11 @@ func (w *unpacker) object(at step) ([]byte, error) {
 	if cap(out) < int(to) {
 		out = make([]byte, 0, int(to)+int(to)/8)
 	}
-	return applyDelta(out, base, instructions, to)
+	if w.changed == nil {
+		w.changed = make([]checks.Span, 0, 64)
+	}
+	out, w.changed, err = applyDelta(out, base, instructions, to, w.changed[:0])
+	return out, err
 }
 
 // inflate appends to out what is compressed in an entry.
@@ -352,7 +374,7 @@ func (s *store) eachLoose(ctx context.Context, got visit) error {
 					if kind == "tree" {
 						continue
 					}
-					if err := got(id, kind, data); err != nil {
+					if _, err := got(id, kind, data, nil); err != nil {
 						return err
 					}
 				}
