@@ -54,13 +54,21 @@ func expand(t testing.TB, r *rules.Rule, text string, seed byte) (expanded, samp
 
 const seeds = 8
 
+// rounds is how often a test repeats itself with other values that wants to n times.
+func rounds(n int) int {
+	if raced {
+		return (n + 7) / 8
+	}
+	return n
+}
+
 // TestExamples holds the catalogue to its word: every example is found by its own
 // rule and no other, and no counterexample by any.
 func TestExamples(t *testing.T) {
 	s := scanner(t)
 	for _, r := range catalogue(t) {
 		t.Run(r.ID, func(t *testing.T) {
-			for seed := range byte(seeds) {
+			for seed := range byte(rounds(seeds)) {
 				for i, text := range r.Examples {
 					expanded, _ := expand(t, r, text, seed)
 					found := scan(s, "file", []byte(expanded))

@@ -39,7 +39,7 @@ func filled(unit string, size int) []byte {
 func TestHostileInput(t *testing.T) {
 	s := scanner(t)
 	for name, unit := range hostile(t) {
-		data := filled(unit, 16<<10)
+		data := filled(unit, rounds(32<<10))
 		found := scan(s, "file", data)
 		if len(found) > checks.MaxFindings {
 			t.Errorf("%s: %d findings", name, len(found))

@@ -76,7 +76,7 @@ func TestRecallThroughEncodings(t *testing.T) {
 		}
 		missed, tried := make(map[string]int), 0
 		random := seeded(7)
-		for range 5 {
+		for range rounds(5) {
 			_, value, err := r.Expand("", random)
 			if err != nil {
 				t.Fatal(err)
@@ -203,10 +203,11 @@ func TestBombs(t *testing.T) {
 	for range 2 { // a bomb of bombs: 64 MiB, 64 times, 64 times
 		bomb = zipped(t, zip.Deflate, slices.Concat(slices.Repeat([]string{"m.gz", string(bomb)}, 64))...)
 	}
-	for name, data := range map[string][]byte{
-		"bomb":      bomb,
-		"in base64": []byte(base64.StdEncoding.EncodeToString(zstandard(t, zeros))),
-	} {
+	all := map[string][]byte{"in base64": []byte(base64.StdEncoding.EncodeToString(zstandard(t, zeros)))}
+	if !raced { // a gibibyte
+		all["bomb"] = bomb
+	}
+	for name, data := range all {
 		_, err := s.Examine(name, data)
 		var incomplete *checks.Incomplete
 		if !errors.As(err, &incomplete) || incomplete.Sealed {

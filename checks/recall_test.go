@@ -94,7 +94,7 @@ func TestRecall(t *testing.T) {
 			t.Parallel()
 			random := seeded(9)
 			missed, tried := make(map[string]int), 0
-			for range recallValues {
+			for range rounds(recallValues) {
 				_, value, err := r.Expand("", random)
 				if err != nil {
 					t.Fatal(err)

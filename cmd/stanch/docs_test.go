@@ -69,6 +69,9 @@ func TestDocumentsTellWhatThereIs(t *testing.T) {
 			}
 		}
 		for _, f := range flagInText.FindAllString(text, -1) {
+			if name == "performance.md" { // other programs' flags
+				break
+			}
 			if !slices.Contains(all, f) {
 				t.Errorf("%s: no command has the flag %s", name, f)
 			}
