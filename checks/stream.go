@@ -353,7 +353,10 @@ func (t *stream) finding(c candidate, path string, hides []window) Finding {
 		Excerpt:     excerpt(t.buffer, c.start, c.end, stars, hides),
 		Encodings:   c.encodings,
 		Inside:      c.inside,
-		AllowedIn:   c.allowedIn,
+		AllowedIn:   c.leave.in,
+		Excused:     c.leave.excused,
+		ExcusedIn:   c.leave.excusedIn,
+		Marker:      AllowMarker(linesAround(t.buffer, c.start, c.end)),
 	}
 }
 
