@@ -168,8 +168,8 @@ paths: [{glob: 'test/**', conclusion: neutral}]
 	if err != nil {
 		t.Fatal(err)
 	}
-	organisation := PolicyFile{"acme/.github/.github/stanch.yml", []byte("comment: false\nconclusion: {medium: neutral}\npeople: {press: maintain, bypass: false}\nrules: {gitlab-pat: {conclusion: neutral}}")}
-	repository := PolicyFile{".github/stanch.yml", []byte(`
+	organisation := PolicyFile{Name: "acme/.github/.github/stanch.yml", Text: []byte("comment: false\nconclusion: {medium: neutral}\npeople: {press: maintain, bypass: false}\nrules: {gitlab-pat: {conclusion: neutral}}")}
+	repository := PolicyFile{Name: ".github/stanch.yml", Text: []byte(`
 comment: true
 people: {press: write, approvals: 1, bypass_for: 200h}
 remediation: automatic
@@ -215,7 +215,7 @@ repositories: {may: [remediation]}
 // TestPolicyMergeOfWhatIsAllowed: the operator decides what others may change.
 func TestPolicyMergeOfWhatIsAllowed(t *testing.T) {
 	all := catalogue(t)
-	file := PolicyFile{".github/stanch.yml", []byte("remediation: automatic\ncomment: false\npaths: [{glob: a, conclusion: neutral}]\nconclusion: {high: failure, low: neutral}")}
+	file := PolicyFile{Name: ".github/stanch.yml", Text: []byte("remediation: automatic\ncomment: false\npaths: [{glob: a, conclusion: neutral}]\nconclusion: {high: failure, low: neutral}")}
 	for may, want := range map[string]int{"[remediation]": 3, "[]": 4, "[remediation, comment, paths, conclusion]": 0} {
 		operator, err := ParsePolicy("server.yml", []byte("repositories: {may: "+may+"}"), all)
 		if err != nil {
@@ -231,7 +231,7 @@ func TestPolicyMergeOfWhatIsAllowed(t *testing.T) {
 // TestPolicyMergeOfAWrongFile: what cannot be read changes nothing.
 func TestPolicyMergeOfAWrongFile(t *testing.T) {
 	all := catalogue(t)
-	p, problems := DefaultPolicy().Merge(all, PolicyFile{"a.yml", []byte("comment: false\nremediaton: ask")}, PolicyFile{"b.yml", []byte("suggestions: true")})
+	p, problems := DefaultPolicy().Merge(all, PolicyFile{Name: "a.yml", Text: []byte("comment: false\nremediaton: ask")}, PolicyFile{Name: "b.yml", Text: []byte("suggestions: true")})
 	if len(problems) != 1 || problems[0].File != "a.yml" || problems[0].Line != 2 || !p.Comments() || !p.Suggestions {
 		t.Errorf("merged to %+v with %v; want one problem, no change by the wrong file, and the other's change", p, problems)
 	}
@@ -257,7 +257,7 @@ func FuzzParsePolicy(f *testing.F) {
 			}
 		}
 		// The same file as a repository's gives no more than it may.
-		merged, _ := DefaultPolicy().Merge(all, PolicyFile{"stanch.yml", text})
+		merged, _ := DefaultPolicy().Merge(all, PolicyFile{Name: "stanch.yml", Text: text})
 		if merged.Remedy != DefaultPolicy().Remedy || merged.Repositories.May != nil {
 			t.Errorf("a repository's file changed %+v, %v", merged.Remedy, merged.Repositories)
 		}

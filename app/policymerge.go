@@ -33,8 +33,9 @@ func (p Policy) Changeable() []string {
 
 // A PolicyFile is a policy as an organisation or a repository wrote it.
 type PolicyFile struct {
-	Name string
-	Text []byte
+	Name    string
+	Text    []byte
+	Refused string // why it could not be read, when there is something of the name
 }
 
 // Merge puts the policies of an organisation and of a repository, in this order,
@@ -44,6 +45,10 @@ type PolicyFile struct {
 func (p Policy) Merge(catalogue []*rules.Rule, files ...PolicyFile) (Policy, Problems) {
 	operator, all := p, Problems(nil)
 	for _, f := range files {
+		if f.Refused != "" {
+			all = append(all, Problem{f.Name, 0, f.Refused})
+			continue
+		}
 		l, problems := parseLayer(f.Name, f.Text, catalogue)
 		if len(problems) == 0 {
 			p, problems = p.under(l, operator.Changeable())
