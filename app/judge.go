@@ -122,6 +122,9 @@ func (j *Judge) lists(read ReadFile) error {
 	}
 	list, warnings := checks.ParseAllowlist(text)
 	j.allowed = list
+	if len(j.allowKey) == 0 && list.Len() > 0 {
+		j.Notes = append(j.Notes, Problem{name, 0, "its entries are not looked at: only the server's key tells what they name"})
+	}
 	for _, w := range warnings {
 		j.Problems = append(j.Problems, Problem{name, w.Line, "this entry does not count: " + w.Text})
 	}

@@ -97,7 +97,7 @@ func (a *App) judge(ctx context.Context, s scanArgs, mirror *github.Mirror) (*Ju
 	}
 	key := fmt.Sprintf("%d/%d %s %s", s.Installation, s.Repository.ID, commit, digest(organisation))
 	return recall(&a.memories.mu, &a.memories.judges, maxJudges, key, func() (*Judge, error) {
-		return NewJudge(JudgeConfig{Policy: a.cfg.Policy, Catalogue: a.cfg.Catalogue, Allow: a.cfg.Keys.Allow}, organisation, readAt(ctx, mirror, commit))
+		return NewJudge(JudgeConfig{Policy: a.cfg.Policy, Catalogue: a.cfg.Catalogue, Allow: a.cfg.Keys.Allow}, organisation, ReadCommit(ctx, mirror.Repository(), commit, mirror.FetchBlobs))
 	})
 }
 
@@ -110,23 +110,24 @@ func digest(files []PolicyFile) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// readAt reads files of a commit in a mirror.
-func readAt(ctx context.Context, mirror *github.Mirror, commit string) ReadFile {
+// ReadCommit reads files of a commit. Those that the repository has not got are fetched
+// first; no commit has no files.
+func ReadCommit(ctx context.Context, r *git.Repository, commit string, fetch git.Fetcher) ReadFile {
 	return func(path string, most int64) ([]byte, error) {
 		if commit == "" {
 			return nil, fs.ErrNotExist
 		}
-		f, err := mirror.Repository().File(ctx, commit, path)
+		f, err := r.File(ctx, commit, path)
 		if odd := (*git.NotRegular)(nil); errors.As(err, &odd) {
 			return nil, &RefusedFile{"it does not count, because it is " + odd.Kind + ": put a regular file there"}
+		}
+		if err == nil && fetch != nil {
+			err = fetch(ctx, []string{f.Object})
 		}
 		if err != nil {
 			return nil, err
 		}
-		if err := mirror.FetchBlobs(ctx, []string{f.Object}); err != nil {
-			return nil, err
-		}
-		text, err := mirror.Repository().Read(ctx, f, most)
+		text, err := r.Read(ctx, f, most)
 		if errors.Is(err, git.ErrTooLarge) {
 			return nil, &RefusedFile{fmt.Sprintf("it does not count, because it is larger than %d bytes: shorten it", most)}
 		}

@@ -114,6 +114,9 @@ func ParseAllowlist(text []byte) (*Allowlist, []ListWarning) {
 	return all, warnings
 }
 
+// Len is the number of credentials that are listed.
+func (all *Allowlist) Len() int { return len(all.entries) }
+
 // Find returns the entry for a credential that counts for longest, if there is any;
 // it may be over.
 func (all *Allowlist) Find(id AllowID) (e AllowEntry, found bool) {
