@@ -143,6 +143,8 @@ func TestAllowlist(t *testing.T) {
 	w.says(w.leak(g, "allowed", "a.env", env(allowed)), "success", "1 not shown, allowed by .github/stanch-allow.txt:2, by @dana until 2999-12-31: a key of the test server")
 	w.says(w.leak(g, "elsewhere", "b/c.yml", env(allowed)+env(other)), "failure", "1 credential found")
 	w.says(w.leak(g, "over", "a.env", env(over)), "failure", "Nobody could tell")
+	// The check run shows the line to write.
+	w.says(w.leak(g, "line", "d.env", env(other)), "failure", id(other)+" YYYY-MM-DD @owner reason")
 
 	w.judged(g, "a wrong entry", map[string]string{".github/stanch-allow.txt": id(allowed) + " 2999-12-31 dana\n"})
 	w.says(w.leak(g, "wrong", "a.txt", "b\n"), "neutral", ".github/stanch-allow.txt:1: this entry does not count")

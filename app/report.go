@@ -153,6 +153,7 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		return s, done, err
 	}
 	s.Public, s.NoComment = judgement.Policy.ForEverybody(check.Repository.Private), !judgement.Policy.Comments()
+	s.AllowFile = judgement.Policy.AllowFile()
 	s.PolicyProblems, s.Notes = judgement.Problems, judgement.Notes
 	var problems []string
 	for _, scan := range scans {
@@ -218,6 +219,7 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 	can := a.providers.Can(i.Rule)
 	leak := report.Leak{
 		Finding:  checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Validity: i.Validity},
+		AllowID:  i.Fingerprint.AllowID(a.cfg.Keys.Allow),
 		Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
 		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
 	}

@@ -87,6 +87,14 @@ func isAllowed(l *Leak) {
 	isUnknown(l)
 	l.Conclusion, l.Why = Success, ".github/stanch-allow.txt:3, by @dana until 2030-12-31: a key of the test server"
 }
+func isAllowable(l *Leak) {
+	isUnknown(l)
+	l.AllowID = "allow1-0123456789abcdef0123456789abcdef"
+}
+func liveWithID(l *Leak) {
+	isAllowable(l)
+	isLive(l)
+}
 func isMarked(l *Leak) {
 	isUnknown(l)
 	l.Conclusion, l.Why = Neutral, "the comment gitleaks:allow beside it"
@@ -130,6 +138,10 @@ var scans = []struct {
 		"1 credential revoked, proof of death pending", true},
 	{"allowed", Scan{Coverage: whole(), Leaks: []Leak{leak(isAllowed), leak(isGone)}, Notes: []string{"2 not shown, allowed by .gitleaksignore"}}, Success,
 		"1 finding, allowed by the policy", true},
+	{"allowable", Scan{Coverage: whole(), AllowFile: ".github/stanch-allow.txt", Leaks: []Leak{leak(isAllowable), leak(isAllowable)}}, Failure,
+		"2 credentials found, validity unknown", false},
+	{"live-is-not-allowable", Scan{Coverage: whole(), AllowFile: ".github/stanch-allow.txt", Leaks: []Leak{leak(liveWithID)}}, Failure,
+		"1 live credential, being rotated", true},
 	{"marked", Scan{Coverage: whole(), Leaks: []Leak{leak(isMarked)}}, Neutral, "1 finding, allowed by the policy", false},
 	{"marked-in-a-hole", Scan{Coverage: holed(), Leaks: []Leak{leak(isMarked)}}, ActionRequired, "Could not scan everything", false},
 	{"marked-and-not-live", Scan{Coverage: whole(), Leaks: []Leak{leak(inactiveAndMarked)}}, Success, "1 credential found, not live", false},
@@ -197,13 +209,14 @@ func golden(t *testing.T, name, got string) {
 
 // In public, leaks that work and leaks that nobody could test look the same.
 func TestPublicHidesLiveness(t *testing.T) {
-	unknown := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isUnknown)}}
+	unknown := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isAllowable)}}
 	want := NewCheckRun(unknown)
 	for name, change := range map[string]func(*Leak){
 		"live": isLive, "contained": inContained, "stuck": isStuck, "waiting": waiting,
 	} {
 		s := unknown
 		s.Leaks = []Leak{leak(change)}
+		s.Leaks[0].AllowID = unknown.Leaks[0].AllowID
 		got := NewCheckRun(s)
 		got.Actions = want.Actions // only those who may write see buttons
 		if diff := cmp.Diff(want, got); diff != "" {

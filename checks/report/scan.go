@@ -24,6 +24,7 @@ type Scan struct {
 	PolicyProblems []string
 	Notes          []string // what is worth knowing besides, and how much is not shown
 	NoComment      bool     // the policy wants none
+	AllowFile      string   // the repository's allowlist
 }
 
 // A Leak is one finding with its incident as far as it has come.
@@ -48,6 +49,8 @@ type Leak struct {
 	// says who decided that.
 	Conclusion Conclusion
 	Why        string
+	// AllowID names it in the repository's allowlist.
+	AllowID checks.AllowID
 }
 
 // LeakState is how far the incident of a leak has come.
