@@ -197,3 +197,29 @@ func TestPolicySchemaAgreesWithTheParser(t *testing.T) {
 		}
 	}
 }
+
+// TestDocumentedPolicies: the examples of the documentation are policies.
+func TestDocumentedPolicies(t *testing.T) {
+	all := catalogue(t)
+	for _, name := range []string{"../docs/policy.md", "../README.md"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocks := strings.Split(string(text), "```yaml\n")[1:]
+		policies := 0
+		for _, b := range blocks {
+			b, _, _ = strings.Cut(b, "```")
+			if !strings.Contains(b, "remediation:") && !strings.Contains(b, "repositories:") {
+				continue
+			}
+			policies++
+			if _, err := ParsePolicy(name, []byte(b), all); err != nil {
+				t.Error(err)
+			}
+		}
+		if policies == 0 {
+			t.Errorf("%s shows no policy", name)
+		}
+	}
+}
