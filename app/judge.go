@@ -29,8 +29,14 @@ var (
 // allowlist of ten thousand entries has less.
 const maxListSize = 2 << 20
 
-// maxOwnRules bounds the rules that a repository brings. Each is tried on every file.
-const maxOwnRules = 500
+const (
+	// maxOwnRules bounds the rules that a repository brings. Each is tried on every file.
+	maxOwnRules = 500
+	// maxExcuses bounds the expressions of its lists for all rules: each rule has them.
+	maxExcuses = 500
+	// maxProblems bounds what is told of its files.
+	maxProblems = 1000
+)
 
 // A ReadFile reads a file of a repository at the commit that judges. The error is
 // fs.ErrNotExist when there is none, and a refusedFile when there is no reading it.
@@ -94,7 +100,10 @@ func NewJudge(cfg JudgeConfig, organisation []PolicyFile, read ReadFile) (*Judge
 	if foreign != nil {
 		j.excuse(cfg.Catalogue, *foreign)
 	}
-	return j, j.lists(read)
+	err = j.lists(read)
+	j.Problems = slices.Clone(j.Problems[:min(len(j.Problems), maxProblems)])
+	j.Notes = slices.Clone(j.Notes[:min(len(j.Notes), maxProblems)])
+	return j, err
 }
 
 // file reads a file. One that is refused is a problem, and as if it were not there.
@@ -128,8 +137,9 @@ func (j *Judge) lists(read ReadFile) error {
 	for _, w := range warnings {
 		j.Problems = append(j.Problems, Problem{name, w.Line, "this entry does not count: " + w.Text})
 	}
-	known := func(id string) bool {
-		return slices.ContainsFunc(j.Rules, func(r *rules.Rule) bool { return r.ID == id })
+	known := map[string]bool{}
+	for _, r := range j.Rules {
+		known[r.ID] = true
 	}
 	for _, name := range ignoreFiles {
 		text, found, err := j.file(read, name, maxListSize)
@@ -139,7 +149,7 @@ func (j *Judge) lists(read ReadFile) error {
 		if !found {
 			continue
 		}
-		list, warnings := checks.ParseIgnores(text, known)
+		list, warnings := checks.ParseIgnores(text, func(id string) bool { return known[id] })
 		j.ignored = append(j.ignored, ignoreList{name, list})
 		for _, w := range warnings {
 			j.Notes = append(j.Notes, Problem{name, w.Line, w.Text})
@@ -265,6 +275,11 @@ func (j *Judge) excuse(catalogue []*rules.Rule, f foreign) {
 	for _, r := range f.Rules {
 		said[r.ID] = r
 	}
+	forAll := excused(f.Allow, f.file)
+	if n := expressions(forAll); n > maxExcuses {
+		j.Problems = append(j.Problems, Problem{f.file, 0, fmt.Sprintf("its allowlists for all rules have %d expressions, and do not count with more than %d: shorten them", n, maxExcuses)})
+		forAll = nil
+	}
 	extends := slices.ContainsFunc(f.Rules, (*rules.Rule).Builtin) // it says useDefault
 	for i, r := range j.Rules {
 		changed := said[r.ID]
@@ -274,8 +289,16 @@ func (j *Judge) excuse(catalogue []*rules.Rule, f foreign) {
 		case builtin && changed != nil && changed != r:
 			r = r.Allowing(excused(changed.Detect.Allow, f.file))
 		}
-		j.Rules[i] = r.Allowing(excused(f.Allow, f.file))
+		j.Rules[i] = r.Allowing(forAll)
 	}
+}
+
+// expressions counts what must be compiled for a rule.
+func expressions(all []rules.Allow) (n int) {
+	for _, a := range all {
+		n += len(a.Paths) + len(a.Regexes) + len(a.Expression)/64
+	}
+	return n
 }
 
 // excused makes excuses of exceptions.

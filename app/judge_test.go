@@ -2,13 +2,16 @@ package app
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // files reads what a test says is in the repository.
@@ -146,6 +149,31 @@ func TestJudgeSaysWhatIsWrong(t *testing.T) {
 	}
 	if len(j.Notes) != 1 || j.Notes[0].File != ".gitleaksignore" {
 		t.Errorf("the notes are %v", j.Notes)
+	}
+}
+
+// TestJudgeIsBounded: a repository's files cost no more than they may.
+func TestJudgeIsBounded(t *testing.T) {
+	var paths, own strings.Builder
+	for i := range maxExcuses + 1 {
+		fmt.Fprintf(&paths, "'^fixtures/%d/',", i)
+		fmt.Fprintf(&own, "[[rules]]\nid = 'own-%d'\nregex = 'own%d-([0-9]{12})'\n", i, i)
+	}
+	j := judgeOf(t, map[string]string{
+		".gitleaks.toml":  "[allowlist]\npaths = [" + paths.String() + "]\n" + own.String(),
+		".gitleaksignore": strings.Repeat("nothing\n", 2*maxProblems),
+	})
+	said := j.Problems.Error()
+	if !strings.Contains(said, "its allowlists for all rules have 501 expressions") || !strings.Contains(said, "it has 501 rules of its own, of which 500 count") {
+		t.Errorf("the problems are %s", said)
+	}
+	if all := len(j.Rules) - len(catalogue(t)); all != maxOwnRules || len(j.Notes) != maxProblems {
+		t.Errorf("there are %d rules of the repository's own, and %d notes", all, len(j.Notes))
+	}
+	for _, r := range j.Rules {
+		if slices.ContainsFunc(r.Detect.Allow, func(a rules.Allow) bool { return a.Excuse != "" }) {
+			t.Fatalf("%s has the lists that are too long", r.ID)
+		}
 	}
 }
 
