@@ -27,20 +27,6 @@ func AllowMarker(line []byte) string {
 	return ""
 }
 
-// maxMarkerDistance is how far from a finding, in bytes on its line, a marker counts.
-const maxMarkerDistance = 1024
-
-// linesAround returns the lines that data[start:end] stands on, as far as markers
-// count.
-func linesAround(data []byte, start, end int) []byte {
-	from, to := max(0, start-maxMarkerDistance), min(len(data), end+maxMarkerDistance)
-	from += bytes.LastIndexByte(data[from:start], '\n') + 1
-	if n := bytes.IndexByte(data[end:to], '\n'); n >= 0 {
-		to = end + n
-	}
-	return data[from:to]
-}
-
 // An allowance is a rules.Allow that is ready to be asked.
 type allowance struct {
 	rules.Allow

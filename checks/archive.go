@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -11,7 +12,8 @@ import (
 	"github.com/stanch-dev/stanch/checks/decode"
 )
 
-// unpackLimits bound what unpacking one file may cost: a gibibyte takes some
+// unpackLimits bound what unpacking may cost that one file asks for, with all that is
+// packed or encoded in it: a gibibyte takes some
 // seconds. DEFLATE packs at most 1032 to 1 (zlib's technical details), so that no
 // honest gzip or zip is refused for its ratio.
 func unpackLimits() decode.Limits {
@@ -26,11 +28,12 @@ type unpacker struct {
 	formats []string // of the archives that are open, outermost first
 	names   []string // of the members that are open
 	partial error    // why a member was not scanned to its end
-	sealed  bool     // something cannot be opened, by nobody who has no more than the file
+	sealed  error    // why an archive, or one in it, cannot be opened by who has no more than the file
 }
 
 // unpack scans the members of an archive. Findings are told with the place inside
-// and without one outside. name is what the archive is called.
+// and without one outside. name is what the archive is called. Only what ends the
+// scan is an error: what stands behind an archive that cannot be opened is scanned.
 func (u *unpacker) unpack(format, name string, r io.Reader) error {
 	u.formats = append(u.formats, format)
 	defer func() { u.formats = u.formats[:len(u.formats)-1] }()
@@ -45,12 +48,19 @@ func (u *unpacker) unpack(format, name string, r io.Reader) error {
 	var limit *decode.LimitError
 	switch {
 	case errors.Is(err, errStopped), errors.As(err, &limit):
+		return err
 	case err != nil:
-		u.sealed = true
-	case u.partial != nil:
-		err = u.partial
+		u.seal(err)
 	}
-	return err
+	return nil
+}
+
+// seal notes why an archive, the innermost of those that are open, cannot be opened.
+func (u *unpacker) seal(err error) {
+	if within := strings.Join(u.names, "!"); within != "" {
+		err = fmt.Errorf("%s: %w", within, err)
+	}
+	u.sealed = cmp.Or(u.sealed, err)
 }
 
 // headSize is how much of a member is looked at to know what it is.
@@ -60,11 +70,16 @@ const headSize = 512
 func (u *unpacker) member(name string, content io.Reader) error {
 	r := bufio.NewReaderSize(content, headSize)
 	head, _ := r.Peek(headSize) // an error comes again
-	if format := decode.Format(head); decode.Known(format) {
+	format := decode.Format(head)
+	if decode.Known(format) {
 		return u.unpack(format, name, r)
+	}
+	if format != "" {
+		u.seal(fmt.Errorf("format %q: %w", format, decode.ErrUnsupported))
 	}
 	x := u.x.borrow()
 	defer u.x.giveBack(x)
+	x.limits = u.limits
 	err := x.text(name, r, func(f Finding, _ error) bool {
 		place := fmt.Sprintf("%s:%d", strings.Join(u.names, "!"), f.Line)
 		f.Inside = strings.TrimPrefix(x.Hide(place), ":")
@@ -73,7 +88,7 @@ func (u *unpacker) member(name string, content io.Reader) error {
 	})
 	var incomplete *Incomplete
 	if errors.As(err, &incomplete) {
-		u.partial = incomplete
+		u.partial = cmp.Or(u.partial, error(incomplete))
 		return nil
 	}
 	return err
@@ -83,24 +98,23 @@ func (u *unpacker) member(name string, content io.Reader) error {
 // beginning. What is found there is not reported again where it stands unpacked in
 // the file's bytes.
 func (t *stream) archive(format string, r io.Reader) error {
-	limits := unpackLimits()
 	t.inside = make(map[Fingerprint]bool)
 	var stopped error
-	u := &unpacker{x: t.x.Scanner, limits: &limits, yield: func(f Finding) bool {
+	u := &unpacker{x: t.x.Scanner, limits: t.x.limits, yield: func(f Finding) bool {
 		t.inside[f.Fingerprint] = true
 		f.Path = t.path
 		f.Line, f.Column, f.EndLine, f.EndColumn, f.CharColumn, f.EndCharColumn = 1, 1, 1, 1, 1, 1
 		stopped = t.tell(f)
 		return stopped == nil
 	}}
-	err := u.unpack(format, t.path, r)
+	err := cmp.Or(u.unpack(format, t.path, r), u.partial)
 	switch {
 	case stopped != nil:
 		return stopped
-	case err != nil && u.sealed:
-		return &Incomplete{Reason: "the archive cannot be opened, or not all of it: " + t.x.Hide(err.Error()), Sealed: true}
 	case err != nil:
 		return &Incomplete{Reason: "the archive was not scanned to its end: " + t.x.Hide(err.Error())}
+	case u.sealed != nil:
+		return &Incomplete{Reason: "the archive cannot be opened, or not all of it: " + t.x.Hide(u.sealed.Error()), Sealed: true}
 	}
 	return nil
 }

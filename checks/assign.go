@@ -1,6 +1,9 @@
 package checks
 
-import "bytes"
+import (
+	"bytes"
+	"slices"
+)
 
 // An assigned is a value that a text gives to a name.
 type assigned struct {
@@ -142,6 +145,9 @@ func given(data []byte, end int) (value window, ok bool) {
 	return r.value()
 }
 
+// spokenOf are the words for a secret that a name in prose ends with.
+var spokenOf = [][]byte{[]byte("key"), []byte("token"), []byte("secret")}
+
 // spaced passes more words of a name in prose: "API key: …".
 func (r *reader) spaced() {
 	mark := r.at
@@ -160,7 +166,7 @@ func (r *reader) spaced() {
 		if b := r.peek(); b == ':' || b == '=' || b == ' ' && r.at+1 < len(r.data) && (r.data[r.at+1] == '=' || r.data[r.at+1] == ':') {
 			return
 		}
-		if b := bytes.ToLower(r.data[from:r.at]); r.peek() == ' ' && (string(b) == "key" || string(b) == "token" || string(b) == "secret") {
+		if r.peek() == ' ' && slices.ContainsFunc(spokenOf, func(word []byte) bool { return bytes.EqualFold(r.data[from:r.at], word) }) {
 			return
 		}
 	}

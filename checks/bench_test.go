@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strings"
 	"testing"
 )
 
@@ -61,5 +63,34 @@ func BenchmarkScanProse(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		scan(s, "file", data)
+	}
+}
+
+// TestCleanTextCostsNoAllocation scans code in which keywords stand and nothing that
+// may be a credential: once all rules that it asks are ready, nothing is left to be
+// made.
+func TestCleanTextCostsNoAllocation(t *testing.T) {
+	names, err := filepath.Glob(filepath.Join(build.Default.GOROOT, "src/strings/*.go"))
+	if err != nil || len(names) == 0 {
+		t.Skip("the standard library's source is not installed")
+	}
+	s := scanner(t)
+	defer debug.SetGCPercent(debug.SetGCPercent(-1)) // a collection takes away what is kept
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue // values that are made up are judged, which takes memory
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examine := func() {
+			if found, err := s.Examine("push.diff", data); len(found) > 0 || err != nil {
+				t.Errorf("%s is not clean: %v, %v", name, ids(found), err)
+			}
+		}
+		if n := testing.AllocsPerRun(200, examine); n > 0 {
+			t.Errorf("%s: %v allocations", filepath.Base(name), n)
+		}
 	}
 }

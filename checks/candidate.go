@@ -113,6 +113,7 @@ func (c *compiled) subject(path string, data []byte, m match, value string) *con
 	}
 	return &condition.Subject{
 		Path: path, Secret: value, Match: string(data[m.start:m.end]), Line: string(data[bol:eol]),
+		Text: data, Start: m.start, End: m.end, LineStart: bol, LineEnd: eol,
 		Rule: c.ID, Description: c.Title,
 	}
 }
@@ -155,8 +156,8 @@ func (c *compiled) groups(pattern *regexp.Regexp, parts map[string]Secret, data 
 			parts[name] = NewSecret(string(data[m.groups[2*i]:m.groups[2*i+1]]))
 		}
 	}
-	if i := c.expressions().group; i > 0 {
-		w := window{m.groups[2*i], m.groups[2*i+1]}
+	if i := c.expressions().group; i != 0 {
+		w := m.group(i)
 		if w.start >= 0 {
 			parts[PartSecret] = NewSecret(string(data[w.start:w.end]))
 		}
@@ -164,6 +165,20 @@ func (c *compiled) groups(pattern *regexp.Regexp, parts map[string]Secret, data 
 	}
 	if !c.secretBeside() {
 		parts[PartSecret] = NewSecret(string(data[m.start:m.end]))
+	}
+	return m.window
+}
+
+// group returns where a group of the match stands: without a number the first that
+// is not empty, or else the whole.
+func (m match) group(i int) window {
+	if i != rules.FirstGroup {
+		return window{m.groups[2*i], m.groups[2*i+1]}
+	}
+	for g := 2; g < len(m.groups); g += 2 {
+		if m.groups[g] < m.groups[g+1] {
+			return window{m.groups[g], m.groups[g+1]}
+		}
 	}
 	return m.window
 }

@@ -31,6 +31,11 @@ type Finding struct {
 	// location's file is one. The location is then its beginning.
 	Inside string
 
+	// Marker is the word on its lines that says that this is no leak, "stanch:allow"
+	// or another scanner's, if there is one. Whether it counts is up to who reports:
+	// it was written by whoever wrote the secret.
+	Marker string
+
 	// AllowedIn lists the commits, by their full ids, in which a rule's list of
 	// exceptions says that this is no leak.
 	AllowedIn []string
@@ -38,9 +43,6 @@ type Finding struct {
 	// those of the lists that say it of one commit, by its full id in lower case.
 	Excused   string
 	ExcusedIn map[string]string
-	// Marker is the comment on the line that says that this is no leak: see
-	// AllowMarker.
-	Marker string
 
 	Validity Validity // what the provider said; Unverified until somebody asked
 }

@@ -14,7 +14,8 @@ type matcher struct {
 	shift uint       // log2 of the number of columns
 	next  []uint16   // state<<shift | column → state
 	first uint16     // states from here on end a keyword
-	ends  [][]uint16 // state − first → the keywords that end there
+	last  uint16     // the highest state
+	ends  [][]uint16 // last − state → the keywords that end there
 	sizes []int      // keyword → its length
 	most  int        // the length of the longest keyword
 }
@@ -126,21 +127,22 @@ func (m *matcher) tail(hits []hit, data []byte, from, to int, state uint16) []hi
 }
 
 // keywords returns the keywords that end in a state.
-func (m *matcher) keywords(state uint16) []uint16 { return m.ends[state-m.first] }
+func (m *matcher) keywords(state uint16) []uint16 { return m.ends[m.last-state] }
 
 // A trie is the keywords' prefixes as a tree, with the failure links of the
 // automaton.
 type trie struct{ nodes []trieNode }
 
 type trieNode struct {
-	byte           byte // on the way from the parent
-	child, sibling int  // the first child, the parent's next child; 0 is none
-	fail           int
-	ends           []uint16
+	byte           byte   // on the way from the parent
+	ends           bool   // a keyword ends here
+	keyword        uint16 // that one
+	fail           uint16 // the state of the longest end of this prefix that is one too
+	child, sibling int32  // the first child, the parent's next child; 0 is none
 }
 
 // child returns the child of a node by b, or 0.
-func (t *trie) child(at int, b byte) int {
+func (t *trie) child(at int32, b byte) int32 {
 	c := t.nodes[at].child
 	for c != 0 && t.nodes[c].byte != b {
 		c = t.nodes[c].sibling
@@ -150,67 +152,62 @@ func (t *trie) child(at int, b byte) int {
 
 // add inserts a keyword.
 func (t *trie) add(keyword string, id uint16) {
-	at := 0
+	at := int32(0)
 	for i := range len(keyword) {
 		next := t.child(at, keyword[i])
 		if next == 0 {
-			next = len(t.nodes)
+			next = int32(len(t.nodes))
 			t.nodes = append(t.nodes, trieNode{byte: keyword[i], sibling: t.nodes[at].child})
 			t.nodes[at].child = next
 		}
 		at = next
 	}
-	t.nodes[at].ends = append(t.nodes[at].ends, id)
+	t.nodes[at].ends, t.nodes[at].keyword = true, id
 }
 
-// fill writes the table. A node's row is that of its failure link, but for its
-// own children. States that end a keyword get the highest numbers, so that one
-// comparison tells them.
+// fill writes the table, breadth first. A node's row is that of its failure link, but
+// for its own children. States that end a keyword get the highest numbers, from the
+// top down, so that one comparison tells them.
 func (m *matcher) fill(t *trie) {
-	rows := make([]uint16, len(t.nodes)<<m.shift) // by node
-	order := make([]int, 1, len(t.nodes))         // breadth first
+	n := len(t.nodes)
+	m.next = make([]uint16, n<<m.shift)
+	m.first, m.last = uint16(n), uint16(n-1)
+	state := make([]uint16, n) // of the nodes that were met
+	order := make([]int32, 1, n)
+	quiet := uint16(1) // the root is 0
 	for i := 0; i < len(order); i++ {
 		at := order[i]
-		row := rows[at<<m.shift : (at+1)<<m.shift]
-		fail := t.nodes[at].fail
+		row := m.next[int(state[at])<<m.shift:][:1<<m.shift]
 		if at != 0 {
-			copy(row, rows[fail<<m.shift:])
-			if own := t.nodes[at].ends; len(t.nodes[fail].ends) > 0 {
-				t.nodes[at].ends = append(own[:len(own):len(own)], t.nodes[fail].ends...)
-			}
+			copy(row, m.next[int(t.nodes[at].fail)<<m.shift:])
 		}
 		for c := t.nodes[at].child; c != 0; c = t.nodes[c].sibling {
-			column := m.class[t.nodes[c].byte]
-			t.nodes[c].fail = int(row[column])
-			row[column] = uint16(c)
+			child := &t.nodes[c]
+			column := m.class[child.byte]
+			child.fail = row[column]
+			if ends := m.endingAt(child); len(ends) > 0 {
+				m.first--
+				state[c] = m.first
+				m.ends = append(m.ends, ends)
+			} else {
+				state[c] = quiet
+				quiet++
+			}
+			row[column] = state[c]
 			order = append(order, c)
 		}
 	}
-	m.number(t, rows, order)
 }
 
-// number gives the nodes their states and copies their rows.
-func (m *matcher) number(t *trie, rows []uint16, order []int) {
-	state := make([]uint16, len(t.nodes))
-	quiet := 0
-	for _, at := range order {
-		if len(t.nodes[at].ends) == 0 {
-			state[at] = uint16(quiet)
-			quiet++
-		}
+// endingAt returns the keywords that end at a node: its own, and those that are an end
+// of it.
+func (m *matcher) endingAt(n *trieNode) []uint16 {
+	var shorter []uint16
+	if n.fail >= m.first {
+		shorter = m.keywords(n.fail)
 	}
-	m.first = uint16(quiet)
-	for _, at := range order {
-		if ends := t.nodes[at].ends; len(ends) > 0 {
-			state[at] = m.first + uint16(len(m.ends))
-			m.ends = append(m.ends, ends)
-		}
+	if !n.ends {
+		return shorter
 	}
-	m.next = make([]uint16, len(rows))
-	for at := range t.nodes {
-		row := m.next[int(state[at])<<m.shift:]
-		for column, to := range rows[at<<m.shift : (at+1)<<m.shift] {
-			row[column] = state[to]
-		}
-	}
+	return append([]uint16{n.keyword}, shorter...)
 }

@@ -15,10 +15,7 @@ func (x *search) wrapped(data []byte, depth int) {
 	if depth == 0 {
 		return
 	}
-	seen := x.decoder.Layers(data, func(l *decode.Layer) bool {
-		x.layer(l, depth)
-		return !x.spent()
-	})
+	seen := x.decoder.Layers(data, x.layers[depth-1])
 	x.dropped = x.dropped || !seen
 }
 
@@ -27,7 +24,8 @@ func (x *search) wrapped(data []byte, depth int) {
 func (x *search) layer(l *decode.Layer, depth int) {
 	inner := x.borrow()
 	defer x.giveBack(inner)
-	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort, false
+	inner.path, inner.foreign, inner.effort, inner.dropped = x.path, x.foreign, x.effort-len(l.Text), false
+	inner.limits = x.limits
 	inner.plain(l.Text)
 	inner.wrapped(l.Text, depth-1)
 	if format := decode.Format(l.Text); decode.Known(format) {
@@ -43,8 +41,7 @@ func (x *search) layer(l *decode.Layer, depth int) {
 
 // packed looks at the archive that a stretch of text was decoded to.
 func (x *search) packed(format string, data []byte) {
-	limits := unpackLimits()
-	u := &unpacker{x: x.Scanner, limits: &limits, yield: func(f Finding) bool {
+	u := &unpacker{x: x.Scanner, limits: x.limits, yield: func(f Finding) bool {
 		x.found = append(x.found, candidate{
 			rule:      &x.rules[slices.IndexFunc(x.rules, func(c compiled) bool { return c.Rule == f.Rule })],
 			end:       len(data),
@@ -54,7 +51,7 @@ func (x *search) packed(format string, data []byte) {
 		})
 		return len(x.found) <= maxCandidates
 	}}
-	if u.unpack(format, "", bytes.NewReader(data)) != nil && !u.sealed {
+	if err := u.unpack(format, "", bytes.NewReader(data)); err != nil || u.partial != nil {
 		x.dropped = true
 	}
 }

@@ -213,9 +213,74 @@ func TestBombs(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	sealed := append([]byte("7z\xbc\xaf\x27\x1c\x00\x04"), make([]byte, 100)...)
+}
+
+// TestBombsTogether: what a file may cost is not asked for again by each of its
+// encoded values.
+func TestBombsTogether(t *testing.T) {
+	s := scanner(t)
+	s64 := base64.StdEncoding.EncodeToString(zipped(t, zip.Deflate, slices.Repeat([]string{"empty", ""}, 30_000)...))
+	if _, err := s.Examine("one", []byte(s64)); err != nil {
+		t.Errorf("one: %v", err)
+	}
 	var incomplete *checks.Incomplete
-	if _, err := s.Examine("a.7z", sealed); !errors.As(err, &incomplete) || !incomplete.Sealed {
-		t.Errorf("7z: %v", err)
+	if _, err := s.Examine("four", []byte(strings.Repeat(s64+"\n\n", 4))); !errors.As(err, &incomplete) || incomplete.Sealed {
+		t.Errorf("four: %v", err)
+	}
+}
+
+// TestSealedArchives are told from those that were not scanned to their end, and
+// hide nothing that stands beside them.
+func TestSealedArchives(t *testing.T) {
+	s := scanner(t)
+	key := token(t, githubPAT, 1)
+	const broken = "\x1f\x8b\x08\x00broken"
+	foreign := "7z\xbc\xaf\x27\x1c\x00\x04" + strings.Repeat("\x00", 100)
+	bomb := string(gzipped(strings.Repeat("\x00", 4<<20)))
+	for name, test := range map[string]struct {
+		data   []byte
+		found  int
+		sealed bool
+	}{
+		"foreign":              {[]byte(foreign), 0, true},
+		"foreign inside":       {gzipped(string(tarball(t, "a.7z", foreign, "b", key))), 1, true},
+		"broken":               {[]byte(broken + key), 1, true},
+		"broken inside":        {gzipped(string(tarball(t, "a.gz", broken, "b", key))), 1, true},
+		"broken deep inside":   {gzipped(string(tarball(t, "a.zip", string(zipped(t, zip.Store, "a.gz", broken)), "b", key))), 1, true},
+		"broken, and too deep": {gzipped(string(tarball(t, "a.gz", broken, "b", nested(bomb, 6)))), 0, false},
+	} {
+		found, err := s.Examine("file", test.data)
+		var incomplete *checks.Incomplete
+		if !errors.As(err, &incomplete) || incomplete.Sealed != test.sealed || len(found) != test.found {
+			t.Errorf("%s: %d findings, %v", name, len(found), err)
+		}
+	}
+}
+
+// nested packs a text so many times.
+func nested(s string, times int) string {
+	for range times {
+		s = string(gzipped(s))
+	}
+	return s
+}
+
+// TestScanFromWhereAFileIs begins where the reader stands, archives too.
+func TestScanFromWhereAFileIs(t *testing.T) {
+	s := scanner(t)
+	packed := gzipped("\n" + token(t, githubPAT, 1))
+	r := bytes.NewReader(append([]byte("before"), packed...))
+	if _, err := r.Seek(6, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	n := 0
+	for f, err := range s.Scan("file", r) {
+		if err != nil || f.Inside != "file:2" {
+			t.Errorf("%s, error %v", f.Inside, err)
+		}
+		n++
+	}
+	if n != 1 {
+		t.Errorf("%d findings", n)
 	}
 }

@@ -92,6 +92,21 @@ func excerpt(data []byte, start, end int, stars string, hides []window) string {
 	return strings.TrimRightFunc(strings.ToValidUTF8(shown.String(), "\uFFFD"), unicode.IsSpace)
 }
 
+// maxMarker is how far from a secret, in bytes, a marker on its line may be.
+const maxMarker = 4096
+
+// linesOf returns the lines that data[start:end] is on, as far as they are near.
+func linesOf(data []byte, start, end int) []byte {
+	from, to := max(0, start-maxMarker), min(len(data), end+maxMarker)
+	if bol := bytes.LastIndexByte(data[from:start], '\n'); bol >= 0 {
+		from += bol + 1
+	}
+	if eol := bytes.IndexByte(data[end:to], '\n'); eol >= 0 {
+		to = end + eol
+	}
+	return data[from:to]
+}
+
 // spans returns where candidates stand, in order, overlapping ones as one.
 func spans(all []candidate) []window {
 	var merged []window

@@ -293,5 +293,10 @@ func echoes(name, value string) bool {
 
 // plain is s in lower case without separators.
 func plain(s string) string {
-	return strings.NewReplacer("_", "", "-", "", ".", "", " ", "").Replace(strings.ToLower(s))
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r == '.' || r == ' ' {
+			return -1
+		}
+		return r
+	}, strings.ToLower(s))
 }

@@ -100,7 +100,7 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 		}
 		s.together = s.together || len(r.Detect.Required) > 0 || r.Detect.SkipReport
 		switch {
-		case r.Detect.Pattern == "" && r.Detect.Value == "":
+		case r.Detect.ByPath():
 			s.files = append(s.files, uint16(i))
 		case len(r.Detect.Keywords) == 0:
 			s.roaming = append(s.roaming, uint16(i))
@@ -153,11 +153,19 @@ func spellings(d *rules.Detect) []string {
 		}
 		add(strings.ReplaceAll(k, "_", "-"))
 		add(strings.ReplaceAll(k, "-", "_"))
-		if joined := strings.NewReplacer("_", "", "-", "").Replace(k); len(joined) >= leastSpelling {
+		if joined := strings.Map(joins, k); len(joined) >= leastSpelling {
 			add(joined)
 		}
 	}
 	return all
+}
+
+// joins drops what separates the words of a name.
+func joins(r rune) rune {
+	if r == '_' || r == '-' {
+		return -1
+	}
+	return r
 }
 
 // prepare makes c ready to match the rule r.
@@ -170,6 +178,9 @@ func (c *compiled) prepare(r *rules.Rule) error {
 	}
 	if r.Detect.Pattern == "" && r.Detect.Value == "" && r.Detect.Path == "" {
 		return errors.New("a rule needs a pattern, a value or a path: nothing would be found")
+	}
+	if r.Detect.Group < rules.FirstGroup {
+		return fmt.Errorf("group %d is none: number them from 1, or say %d for the first that is not empty", r.Detect.Group, rules.FirstGroup)
 	}
 	if r.Detect.Reach < 0 {
 		return fmt.Errorf("reach %d is negative: nothing would be found", r.Detect.Reach)
@@ -245,7 +256,7 @@ const escapes = `(?:\b|\\[nrtbf]|%[0-9A-Fa-f]{2}|\\u[0-9A-Fa-f]{4}|\\x[0-9A-Fa-f
 // with.
 func bounded(d *rules.Detect) string {
 	pattern := d.Pattern
-	if d.Group > 0 { // counts the groups as they are
+	if d.Group != 0 { // counts the groups as they are
 		return pattern
 	}
 	rest, found := strings.CutPrefix(pattern, `\b`)
@@ -267,6 +278,7 @@ func bounded(d *rules.Detect) string {
 func (s *Scanner) Hide(text string) string {
 	x := s.borrow()
 	defer s.giveBack(x)
+	x.limits.NoTurns = true // it may be the name of a file that is being unpacked
 	x.look("", []byte(text))
 	if len(x.found) == 0 && !x.spent() {
 		return text

@@ -40,21 +40,38 @@ type search struct {
 	one     []match
 	found   []candidate
 	decoder decode.Decoder
-	path    string // of the text, or empty when it is not known
-	effort  int    // what is left to spend
+	layers  [maxLayers]func(*decode.Layer) bool // what is done with one, by how many more may be in it
+	chunk   []byte                              // of a text that goes by
+	piece   []byte                              // of it, as it comes
+	path    string                              // of the text, or empty when it is not known
+	effort  int                                 // what is left to spend
 	dropped bool
-	foreign bool // generic rules have no say about the text
+	foreign bool           // generic rules have no say about the text
+	limits  *decode.Limits // of the file that the text is of, or in
+	own     decode.Limits  // what limits is when the text is in no other
 }
 
 // A window is a part of the data that a rule's pattern is tried on.
 type window struct{ start, end int }
 
 func newSearch(s *Scanner) *search {
-	return &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][]match, len(s.rules))}
+	x := &search{Scanner: s, open: make([]window, len(s.rules)), matches: make([][]match, len(s.rules))}
+	for n := range x.layers {
+		x.layers[n] = func(l *decode.Layer) bool {
+			x.layer(l, n+1)
+			return !x.spent()
+		}
+	}
+	return x
 }
 
 // borrow returns a search that nobody else uses until it is given back.
-func (s *Scanner) borrow() *search { return s.searches.Get().(*search) }
+func (s *Scanner) borrow() *search {
+	x := s.searches.Get().(*search)
+	x.own = unpackLimits()
+	x.limits = &x.own
+	return x
+}
 
 func (s *Scanner) giveBack(x *search) {
 	clear(x.found) // no secret stays behind

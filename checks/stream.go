@@ -19,10 +19,13 @@ import (
 const (
 	chunkSize = 1 << 20
 	overlap   = 64 << 10
+	pieceSize = 64 << 10 // what is read at a time
 )
 
 // Scan returns the credentials in what r gives, in order of position: one for each
 // secret at each place, MaxFindings at most. Any size will do; memory is bounded.
+// An archive is read in place where r is an io.ReaderAt that has Seek or Size, and
+// is copied where it is not.
 // Locations name path, with any secret in it hidden, and are those of Text.
 //
 // The last pair may hold an error instead of a finding: an *Incomplete when the
@@ -98,6 +101,7 @@ type stream struct {
 	inside map[Fingerprint]bool // what was found in the file as an archive
 	wide   bool                 // the file is UTF-16, and its text is scanned as such
 	buffer []byte
+	filled int    // the most that was in the buffer
 	from   int    // where in the buffer that begins which was not reported yet
 	at     cursor // not after buffer[from]
 }
@@ -116,24 +120,23 @@ const maxCopy = 64 << 20
 // read scans all that r gives: what is packed in it, if it is an archive, and the
 // text.
 func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool) error {
+	source := inPlace(r)
 	buffered := bufio.NewReaderSize(r, headSize)
 	head, _ := buffered.Peek(headSize) // an error comes again
 	format := decode.Format(head)
 	if format == "" {
 		return x.text(path, buffered, yield)
 	}
-	source, whole := twice(r, buffered)
+	rest := io.Reader(buffered)
+	if source == nil {
+		data, _ := io.ReadAll(io.LimitReader(buffered, maxCopy)) // an error comes again
+		source = io.NewSectionReader(bytes.NewReader(data), 0, int64(len(data)))
+		rest = io.MultiReader(bytes.NewReader(data), buffered)
+	}
 	t := x.stream(path, yield)
 	sealed := t.archive(format, source)
 	if errors.Is(sealed, errStopped) {
 		return sealed
-	}
-	if _, err := source.Seek(0, io.SeekStart); err != nil {
-		return err
-	}
-	rest := io.Reader(source)
-	if !whole {
-		rest = io.MultiReader(source, buffered)
 	}
 	again := func(f Finding, err error) bool {
 		return err == nil && t.inside[f.Fingerprint] || yield(f, err)
@@ -141,29 +144,42 @@ func (x *search) read(path string, r io.Reader, yield func(Finding, error) bool)
 	return cmp.Or(x.text(path, rest, again), sealed)
 }
 
-// twice returns what r gives, of which buffered has the beginning, as something to
-// be read more than once: r itself if it is a file, else a copy. whole is false when
-// that is not all, and the rest is still in buffered.
-func twice(r io.Reader, buffered io.Reader) (source io.ReadSeeker, whole bool) {
-	if file, ok := r.(interface {
-		io.ReadSeeker
-		io.ReaderAt
-	}); ok {
-		if end, err := file.Seek(0, io.SeekEnd); err == nil {
-			return io.NewSectionReader(file, 0, end), true
-		}
+// inPlace returns what r has yet to give as something to be read at any place,
+// beside r, or nil.
+func inPlace(r io.Reader) *io.SectionReader {
+	at, ok := r.(io.ReaderAt)
+	if !ok {
+		return nil
 	}
-	data, _ := io.ReadAll(io.LimitReader(buffered, maxCopy)) // an error comes again
-	return bytes.NewReader(data), len(data) < maxCopy
+	switch r := r.(type) {
+	case io.Seeker:
+		from, err := r.Seek(0, io.SeekCurrent)
+		end, fault := r.Seek(0, io.SeekEnd)
+		_, back := r.Seek(from, io.SeekStart)
+		if errors.Join(err, fault, back) == nil {
+			return io.NewSectionReader(at, from, end-from)
+		}
+	case interface{ Size() int64 }:
+		return io.NewSectionReader(at, 0, r.Size())
+	}
+	return nil
 }
 
 // text scans all that r gives, in the way of Text.
 func (x *search) text(path string, r io.Reader, yield func(Finding, error) bool) error {
-	piece := make([]byte, 64<<10)
 	text := x.stream(path, yield)
 	if err := text.file(); err != nil {
 		return err
 	}
+	if x.piece == nil {
+		x.piece = make([]byte, pieceSize)
+	}
+	piece := x.piece
+	text.buffer = x.chunk[:0]
+	defer func() {
+		clear(text.buffer[:text.filled]) // no secret stays behind
+		x.chunk = text.buffer
+	}()
 	var raw *stream // of UTF-16, the bytes as they are, which follow the text
 	var late []Finding
 	var wide *utf16Decoder
@@ -235,13 +251,12 @@ func (t *stream) file() error {
 // write takes more of the text and reports what then has all its context.
 func (t *stream) write(data []byte) error {
 	for len(data) > 0 {
-		if t.buffer == nil {
-			t.buffer = make([]byte, 0, overlap+chunkSize+overlap)
-		}
+		t.grow(len(data))
 		n := copy(t.buffer[len(t.buffer):cap(t.buffer)], data)
 		t.buffer, data = t.buffer[:len(t.buffer)+n], data[n:]
-		if len(t.buffer) < cap(t.buffer) {
-			return nil
+		t.filled = max(t.filled, len(t.buffer))
+		if len(t.buffer) < overlap+chunkSize+overlap {
+			continue
 		}
 		to := len(t.buffer) - overlap
 		if err := t.scan(t.from, to); err != nil {
@@ -250,6 +265,18 @@ func (t *stream) write(data []byte) error {
 		t.slide(to)
 	}
 	return nil
+}
+
+// grow makes room for n more bytes, up to the most that is looked at in one go:
+// most texts are short.
+func (t *stream) grow(n int) {
+	const most = overlap + chunkSize + overlap
+	if room := cap(t.buffer) - len(t.buffer); room >= n || cap(t.buffer) == most {
+		return
+	}
+	larger := make([]byte, len(t.buffer), min(most, 4*cap(t.buffer)+n))
+	copy(larger, t.buffer)
+	t.buffer = larger
 }
 
 // close reports what is left when the text has ended, and leaves the cursor there.
@@ -353,10 +380,10 @@ func (t *stream) finding(c candidate, path string, hides []window) Finding {
 		Excerpt:     excerpt(t.buffer, c.start, c.end, stars, hides),
 		Encodings:   c.encodings,
 		Inside:      c.inside,
+		Marker:      AllowMarker(linesOf(t.buffer, c.start, c.end)),
 		AllowedIn:   c.leave.in,
 		Excused:     c.leave.excused,
 		ExcusedIn:   c.leave.excusedIn,
-		Marker:      AllowMarker(linesAround(t.buffer, c.start, c.end)),
 	}
 }
 

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -38,11 +37,30 @@ var (
 	part   = regexp.MustCompile(`\{([^{}]*)\}`)
 )
 
+// A Fault is something that is wrong with a provider's file.
+type Fault struct {
+	File string // its name
+	Line int    // where the rule begins, if that is known; see Lines
+	Rule string // the rule's id, or "" when it is about the provider
+	Text string
+}
+
+func (f *Fault) Error() string {
+	where := f.File
+	if f.Line > 0 {
+		where += fmt.Sprintf(":%d", f.Line)
+	}
+	if f.Rule != "" {
+		where += ": " + f.Rule
+	}
+	return where + ": " + f.Text
+}
+
 // Lint returns everything that is wrong with a provider's file. It says more
 // than Load: that the rules will find what their examples show, that no pattern
 // can run away, and that no answer or action is left to guessing.
-func Lint(p *Provider) []error {
-	l := linter{where: p.Name + ".yaml"}
+func Lint(p *Provider) []*Fault {
+	l := linter{file: p.Name + ".yaml"}
 	l.must(ruleID.MatchString(p.Name), "provider %q: use lower-case words joined by hyphens", p.Name)
 	l.must(p.Title != "", "title is missing")
 	l.must(isHTTPS(p.Website), "website %q is no https URL", p.Website)
@@ -56,7 +74,7 @@ func Lint(p *Provider) []error {
 		l.must(own && ruleID.MatchString(r.ID), "rule %q: its id must be %s or begin with %s-", r.ID, p.Name, p.Name)
 		l.rule(r)
 	}
-	return l.errs
+	return l.faults
 }
 
 // isHTTPS reports whether text is an absolute https URL without credentials.
@@ -67,22 +85,22 @@ func isHTTPS(text string) bool {
 
 // A linter collects what is wrong.
 type linter struct {
-	where string // the file, and the rule within it
-	errs  []error
+	file   string
+	id     string // the rule's that is looked at
+	faults []*Fault
 }
 
 // must records a complaint unless ok.
 func (l *linter) must(ok bool, format string, args ...any) {
 	if !ok {
-		l.errs = append(l.errs, errors.New(l.where+": "+fmt.Sprintf(format, args...)))
+		l.faults = append(l.faults, &Fault{File: l.file, Rule: l.id, Text: fmt.Sprintf(format, args...)})
 	}
 }
 
 // rule checks one rule.
 func (l *linter) rule(r *Rule) {
-	file := l.where
-	defer func() { l.where = file }()
-	l.where += ": " + r.ID
+	l.id = r.ID
+	defer func() { l.id = "" }()
 	l.must(r.Title != "", "title is missing")
 	l.must(slices.Contains([]Severity{Critical, High, Medium, Low}, r.Severity), "severity %q is none of critical, high, medium, low", r.Severity)
 	l.must(strings.Contains(r.Runbook, "https://"), "runbook must say what a person does, with a link")

@@ -113,7 +113,8 @@ type Detect struct {
 	Exact bool `yaml:"exact"`
 
 	// Group, when positive, is the number of the group of Pattern that is the
-	// credential, in place of the one named "secret".
+	// credential, in place of the one named "secret"; FirstGroup is the first group
+	// that is not empty, whichever that is in a match.
 	Group int `yaml:"group"`
 	// Path is an RE2 expression of the paths that the rule is for, all when empty.
 	// A rule that has neither Pattern nor Value reports the files themselves.
@@ -127,6 +128,13 @@ type Detect struct {
 	// rules as what these require.
 	SkipReport bool `yaml:"skip_report"`
 }
+
+// ByPath reports whether the rule reports files by their paths alone: what it finds
+// is a name and no secret.
+func (d *Detect) ByPath() bool { return d.Path != "" && d.Pattern == "" && d.Value == "" }
+
+// FirstGroup is the Detect.Group for the first group that is not empty.
+const FirstGroup = -1
 
 // An Allow says which findings are no leak. One of its criteria suffices, unless
 // All is set.

@@ -121,11 +121,11 @@ func TestLoad(t *testing.T) {
 
 func TestLoadNamesFileAndLine(t *testing.T) {
 	for name, test := range map[string]struct{ old, new, want string }{
-		"unknown field":     {"    title: Acme token", "    titel: Acme token", `^acme\.yaml:7: field titel not found`},
-		"unknown deep":      {"{status: 200,", "{statis: 200,", `^acme\.yaml:15: field statis not found`},
-		"wrong type":        {"status: 401", "status: four", `^acme\.yaml:16: cannot unmarshal`},
+		"unknown field":     {"    title: Acme token", "    titel: Acme token", `^acme\.yaml:7: there is no field “titel”`},
+		"unknown deep":      {"{status: 200,", "{statis: 200,", `^acme\.yaml:15: there is no field “statis”`},
+		"wrong type":        {"status: 401", "status: four", "^acme\\.yaml:16: `four` stands where a number belongs"},
 		"broken YAML":       {"    severity: high", "    severity: [high", `^acme\.yaml:\d+: `},
-		"duplicate key":     {"    severity: high", "    severity: high\n    severity: low", `^acme\.yaml:9: .*already defined`},
+		"duplicate key":     {"    severity: high", "    severity: high\n    severity: low", `^acme\.yaml:9: "severity" is there already on line 8`},
 		"another name":      {"provider: acme", "provider: other", `^acme\.yaml: provider is "other"`},
 		"two documents":     {"provider: acme", "provider: acme\n---\nprovider: acme", `^acme\.yaml: more than one`},
 		"empty rule":        {"rules:\n", "rules:\n  -\n", `^acme\.yaml: rule 1 is empty`},

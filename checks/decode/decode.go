@@ -77,8 +77,12 @@ type Decoder struct {
 }
 
 // growth bounds the text of all layers together, as a multiple of the source:
-// what is encoded in many ways at once was made to be slow to look at.
-const growth = 2
+// what is encoded in many ways at once was made to be slow to look at. A few words
+// that are escaped twice are not, so that there is a least bound.
+const (
+	growth      = 2
+	leastGrowth = 4 << 10
+)
 
 // maxKept is how much memory a Decoder keeps for the next text.
 const maxKept = 4 << 20
@@ -89,9 +93,9 @@ const maxKept = 4 << 20
 // false to end the search.
 //
 // It reports whether all was seen: not when yield wanted no more, nor when the
-// layers together are more than twice as long as data.
+// layers together are more than twice as long as data, and more than some kilobytes.
 func (d *Decoder) Layers(data []byte, yield func(*Layer) bool) bool {
-	d.left = growth * len(data)
+	d.left = max(leastGrowth, growth*len(data))
 	all := d.runs(data, yield) &&
 		d.escapes(&backslash, data, yield) &&
 		d.escapes(&percent, data, yield) &&

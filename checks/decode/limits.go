@@ -15,9 +15,15 @@ type Limits struct {
 	MaxMembers int   // of all archives together
 	MaxDepth   int   // archives in archives; 1 means that none may be nested
 
+	// NoTurns is for who unpacks something while it reads what Unpack gave with other
+	// Limits: streams that need much memory, which are unpacked in turns, do not wait
+	// but are refused.
+	NoTurns bool
+
 	bytes   int64
 	members int
 	depth   int
+	windows int // that are open
 }
 
 // ratioSlack is how many bytes come out of a member before the ratio counts: small

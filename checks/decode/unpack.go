@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/klauspost/compress/zlib"
@@ -15,8 +16,30 @@ import (
 )
 
 // maxWindow is how much memory a stream may ask for to look back at. xz -9 needs 64
-// MiB; zstd's documentation asks decoders for 8 MiB, and zstd --ultra -22 needs 128.
-const maxWindow = 128 << 20
+// MiB; zstd's documentation asks decoders for 8 MiB.
+const maxWindow = 64 << 20
+
+// smallWindow is what a stream in another may ask for: what xz asks for by default.
+const smallWindow = 8 << 20
+
+// largeWindows makes streams with windows take turns, so that only one at a time
+// has much memory.
+var largeWindows sync.Mutex
+
+// window returns how much memory a stream may look back at, and what is to be
+// called when it is closed.
+func (l *Limits) window() (most int, done func()) {
+	if l.NoTurns || l.windows > 0 {
+		l.windows++
+		return smallWindow, func() { l.windows-- }
+	}
+	largeWindows.Lock()
+	l.windows++
+	return maxWindow, func() {
+		l.windows--
+		largeWindows.Unlock()
+	}
+}
 
 // Sized is a source that can be read anywhere, such as bytes.Reader and
 // io.SectionReader. A zip archive is read from one without a copy.
@@ -99,7 +122,7 @@ func (u *unpacker) give(name string, r io.Reader, taken func() int64) error {
 // stream reads the formats that hold one stream.
 func (u *unpacker) stream(format string, source io.Reader) error {
 	in := &counter{r: source}
-	r, name, err := open(format, in)
+	r, name, err := open(format, in, u.limits)
 	if err != nil {
 		return err
 	}
@@ -109,7 +132,7 @@ func (u *unpacker) stream(format string, source io.Reader) error {
 }
 
 // open returns what a stream holds, and its name if it has one.
-func open(format string, source io.Reader) (r io.ReadCloser, name string, err error) {
+func open(format string, source io.Reader, limits *Limits) (r io.ReadCloser, name string, err error) {
 	switch format {
 	case "gzip":
 		z, err := gzip.NewReader(source)
@@ -125,29 +148,42 @@ func open(format string, source io.Reader) (r io.ReadCloser, name string, err er
 		return z, "", nil
 	case "bzip2":
 		return io.NopCloser(bzip2.NewReader(source)), "", nil
-	case "xz":
-		z, err := xz.NewReader(source, maxWindow)
-		if err != nil {
-			return nil, "", fmt.Errorf("read xz: %w", err)
-		}
-		return io.NopCloser(windowed{z}), "", nil
-	case "zstd":
-		z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		if err != nil {
-			return nil, "", fmt.Errorf("read zstd: %w", err)
-		}
-		return closer{windowed{z}, z.Close}, "", nil
+	case "xz", "zstd":
+		r, err := openWindowed(format, source, limits)
+		return r, "", err
 	}
 	return nil, "", fmt.Errorf("format %q: %w", format, ErrUnsupported)
 }
 
+// openWindowed opens a stream of which much must be kept to look back at.
+func openWindowed(format string, source io.Reader, limits *Limits) (io.ReadCloser, error) {
+	most, done := limits.window()
+	if format == "xz" {
+		z, err := xz.NewReader(source, uint32(most))
+		if err != nil {
+			done()
+			return nil, fmt.Errorf("read xz: %w", err)
+		}
+		return closer{windowed{z, most}, done}, nil
+	}
+	z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(uint64(most)))
+	if err != nil {
+		done()
+		return nil, fmt.Errorf("read zstd: %w", err)
+	}
+	return closer{windowed{z, most}, func() { z.Close(); done() }}, nil
+}
+
 // windowed turns the complaint about a window that is too large into a LimitError.
-type windowed struct{ io.Reader }
+type windowed struct {
+	io.Reader
+	most int
+}
 
 func (w windowed) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
 	if errors.Is(err, zstd.ErrWindowSizeExceeded) || errors.Is(err, zstd.ErrDecoderSizeExceeded) || errors.Is(err, xz.ErrMemlimit) {
-		err = &LimitError{"memory", maxWindow}
+		err = &LimitError{"memory", int64(w.most)}
 	}
 	return n, err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 
 	"github.com/klauspost/compress/flate"
 	"github.com/klauspost/compress/zstd"
@@ -15,10 +16,12 @@ import (
 const (
 	// maxZipCopy is how large a zip archive may be that cannot be read in place.
 	maxZipCopy = 64 << 20
-	// directoryEntry bounds what the central directory may hold for each member
-	// that is allowed, on average, and directoryEnd what follows it.
-	directoryEntry = 256
-	directoryEnd   = 128 << 10
+	// maxDirectory bounds the central directory: names of 300 bytes for as many
+	// members as any limit allows.
+	maxDirectory = 32 << 20
+	// seenTwice is how many members may be counted again, since where the directory
+	// ends is looked for in the last 65 KiB.
+	seenTwice = 2 << 10
 )
 
 // Methods of compression, APPNOTE.TXT 4.4.5, and the flags of members, 4.4.4.
@@ -39,19 +42,21 @@ func (u *unpacker) zip(source io.Reader) error {
 	if err != nil {
 		return err
 	}
-	budget := &frugal{at: at, left: 1 << 62}
-	if most := int64(u.limits.MaxMembers); most > 0 {
-		budget.left = most*directoryEntry + directoryEnd
+	budget := &frugal{at: at, left: maxDirectory, members: math.MaxInt}
+	if u.limits.MaxMembers > 0 {
+		budget.members = u.limits.MaxMembers - u.limits.members + seenTwice
 	}
 	archive, err := zip.NewReader(budget, at.Size())
 	switch {
-	case budget.left < 0:
+	case budget.members < 0:
 		return &LimitError{"members", int64(u.limits.MaxMembers)}
+	case budget.left < 0:
+		return &LimitError{"memory", maxDirectory}
 	case err != nil && !errors.Is(err, zip.ErrInsecurePath): // names are only shown
 		fault := fmt.Errorf("read zip: %w", err)
 		return errors.Join(u.salvage(at), fault)
 	}
-	budget.left = 1 << 62
+	budget.left, budget.members = math.MaxInt64, math.MaxInt
 	if err := overlapping(archive, at.Size()); err != nil {
 		return err
 	}
@@ -91,7 +96,7 @@ func (u *unpacker) zipMember(f *zip.File) error {
 		return u.limits.member()
 	}
 	in := &counter{r: raw}
-	r, err := inflate(f.Method, in)
+	r, err := inflate(f.Method, in, u.limits)
 	if err != nil {
 		u.fault(f.Name, err)
 		return u.limits.member()
@@ -102,21 +107,19 @@ func (u *unpacker) zipMember(f *zip.File) error {
 }
 
 // inflate returns what a member's bytes hold.
-func inflate(method uint16, source io.Reader) (io.ReadCloser, error) {
+func inflate(method uint16, source io.Reader, limits *Limits) (io.ReadCloser, error) {
 	switch method {
 	case zipStored:
 		return io.NopCloser(source), nil
 	case zipDeflated:
 		return flate.NewReader(source), nil
 	case zipBzip2:
-		r, _, err := open("bzip2", source)
+		r, _, err := open("bzip2", source, limits)
 		return r, err
 	case zipZstd, zstd.ZipMethodPKWare:
-		r, _, err := open("zstd", source)
-		return r, err
+		return openWindowed("zstd", source, limits)
 	case zipXz:
-		r, _, err := open("xz", source)
-		return r, err
+		return openWindowed("xz", source, limits)
 	}
 	return nil, fmt.Errorf("compression method %d: %w", method, ErrUnsupported)
 }
@@ -159,7 +162,7 @@ func (u *unpacker) salvageMember(at Sized, name string, flags, method uint16, st
 	}
 	in := &counter{r: body}
 	bytewise := buffered(in) // deflate reads no further than its end
-	r, err := inflate(method, bytewise)
+	r, err := inflate(method, bytewise, u.limits)
 	if err != nil {
 		u.fault(name, err)
 		return start + size, u.limits.member()
@@ -202,10 +205,11 @@ func sized(source io.Reader) (Sized, error) {
 	return bytes.NewReader(data), nil
 }
 
-// frugal reads so many bytes, and then no more.
+// frugal reads so many bytes, and names of so many members, and then no more.
 type frugal struct {
-	at   io.ReaderAt
-	left int64
+	at      io.ReaderAt
+	left    int64
+	members int
 }
 
 func (f *frugal) ReadAt(p []byte, offset int64) (int, error) {
@@ -213,5 +217,10 @@ func (f *frugal) ReadAt(p []byte, offset int64) (int, error) {
 	if f.left < 0 {
 		return 0, io.ErrUnexpectedEOF
 	}
-	return f.at.ReadAt(p, offset)
+	n, err := f.at.ReadAt(p, offset)
+	f.members -= bytes.Count(p[:n], []byte("PK\x01\x02")) // APPNOTE.TXT 4.3.12
+	if f.members < 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	return n, err
 }

@@ -190,6 +190,12 @@ func TestHostileRepository(t *testing.T) {
 	if err != nil || len(result.Findings) != 1 || len(result.Coverage.Skipped) != 1 {
 		t.Errorf("%d findings, coverage %+v, error %v", len(result.Findings), result.Coverage, err)
 	}
+	for _, unreachable := range []bool{false, true} {
+		result, err := repository.History(t.Context(), newScanner(t), git.HistoryOptions{Unreachable: unreachable})
+		if err != nil || len(result.Findings) != 1 {
+			t.Errorf("history: %d findings, coverage %+v, error %v", len(result.Findings), result.Coverage, err)
+		}
+	}
 	if programs := ran(); programs != "" {
 		t.Errorf("the repository ran:\n%s", programs)
 	}
@@ -256,6 +262,10 @@ func TestHistoryCannotBeHidden(t *testing.T) {
 	result, err := opened.Scan(t.Context(), git.Range{Tip: tip}, newScanner(t), nil)
 	if err != nil || len(result.Findings) != 1 || result.Findings[0].Commit != bad || result.Coverage.Commits != 3 {
 		t.Errorf("%d findings, coverage %+v, error %v", len(result.Findings), result.Coverage, err)
+	}
+	result, err = opened.History(t.Context(), newScanner(t), git.HistoryOptions{})
+	if err != nil || len(result.Findings) != 1 || result.Findings[0].Commit != bad {
+		t.Errorf("history: %d findings, coverage %+v, error %v", len(result.Findings), result.Coverage, err)
 	}
 }
 

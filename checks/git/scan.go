@@ -20,8 +20,9 @@ const (
 	// MaxBlob is the size of the biggest file that is scanned: the biggest that
 	// GitHub takes (docs.github.com, "Repository limits": 100 MB, enforced).
 	MaxBlob = 100 << 20
-	// maxInFlight is how many bytes of file contents are in memory at a time.
-	maxInFlight = 256 << 20
+	// maxInFlight is how many bytes of file contents are in memory at a time, unless
+	// one file alone has more.
+	maxInFlight = 32 << 20
 	// maxPending is how many changed paths are collected before they are scanned.
 	// It bounds the memory that a long history takes.
 	maxPending = 1 << 17
@@ -96,8 +97,9 @@ type scan struct {
 	blobs    map[objectID]*blob // the looked-at blobs that hold secrets
 	counted  map[objectID]bool  // all looked-at blobs; true when the coverage counts them
 	leaks    []Leak
-	held     int  // findings in blobs
-	more     bool // there is more than is listed
+	held     int    // findings in blobs
+	large    []byte // for files that are alone in memory
+	more     bool   // there is more than is listed
 	coverage checks.Coverage
 	fetchErr error // the Fetcher's first
 }
@@ -331,7 +333,7 @@ func (s *scan) examine(ctx context.Context, places []place, count bool) error {
 			s.coverage.Bytes += o.size
 		}
 	}
-	if err := s.readAll(ctx, readable); err != nil || !count {
+	if err := s.readAll(ctx, readable, objects); err != nil || !count {
 		return err
 	}
 	for _, p := range readable {
@@ -386,8 +388,12 @@ func (s *scan) bring(ctx context.Context, ids []objectID) (map[objectID]object, 
 }
 
 // readAll scans blobs on all processors, with at most maxInFlight bytes of them
-// in memory.
-func (s *scan) readAll(ctx context.Context, places []place) error {
+// in memory, or one that is larger.
+func (s *scan) readAll(ctx context.Context, places []place, objects map[objectID]object) error {
+	places, err := s.withoutCleanLarge(ctx, places, objects)
+	if err != nil {
+		return err
+	}
 	var (
 		group  errgroup.Group
 		mu     sync.Mutex // of s.blobs, s.held and s.more
@@ -399,18 +405,19 @@ func (s *scan) readAll(ctx context.Context, places []place) error {
 		ids[i] = p.blob
 	}
 	group.SetLimit(runtime.GOMAXPROCS(0))
-	err := s.view.read(ctx, ids, func(id objectID, size int64, r io.Reader) error {
+	err = s.view.read(ctx, ids, func(id objectID, size int64, r io.Reader) error {
 		path := places[next].path
 		next++
-		if err := memory.Acquire(ctx, size); err != nil {
+		share := min(size, maxInFlight)
+		if err := memory.Acquire(ctx, share); err != nil {
 			return err
 		}
-		data := make([]byte, size)
+		data := s.room(size)
 		if _, err := io.ReadFull(r, data); err != nil {
 			return unexpected(err)
 		}
 		group.Go(func() error {
-			defer memory.Release(size)
+			defer memory.Release(share)
 			b := s.inspect(path, data)
 			mu.Lock()
 			defer mu.Unlock()

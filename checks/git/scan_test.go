@@ -404,21 +404,6 @@ func TestSecretInFileName(t *testing.T) {
 	}
 }
 
-func TestSHA256(t *testing.T) {
-	r := newRepo(t, "--object-format=sha256")
-	base := r.file("one", "a.txt", "a\n")
-	if len(base) != 64 {
-		t.Fatalf("commit %s is not SHA-256", base)
-	}
-	r.file("two", "a.txt", token(t, 1)+"\n")
-	r.git("mv", "a.txt", "b.txt")
-	r.commit("three")
-	result := r.scan(base + "..HEAD")
-	if diff := cmp.Diff([]string{`two "a.txt":1 tip`}, r.brief(result.Findings)); diff != "" {
-		t.Errorf("findings (-want +got):\n%s", diff)
-	}
-}
-
 func TestEmptyRange(t *testing.T) {
 	r := newRepo(t)
 	tip := r.file("one", "a.txt", token(t, 1)+"\n")

@@ -27,6 +27,9 @@ type mask struct {
 func newMask(findings []checks.Finding) mask {
 	m := mask{secrets: map[int]map[checks.Secret]bool{}, clean: map[string]string{}}
 	for _, f := range findings {
+		if f.Rule != nil && f.Rule.Detect.ByPath() {
+			continue
+		}
 		for name, part := range f.Credential.Parts {
 			n := part.Len()
 			if n == 0 || name != checks.PartSecret && n < minPart {

@@ -437,3 +437,15 @@ func everything(t *testing.T, s Scan) map[string]string {
 		"check run": string(run), "comment": Comment(s),
 	}
 }
+
+func TestFilesFoundByTheirPathsAreNamed(t *testing.T) {
+	f := checks.Finding{
+		Rule:       &rules.Rule{ID: "key-file", Title: "Key file", Detect: rules.Detect{Path: `id_rsa$`}},
+		Credential: checks.Credential{Parts: map[string]checks.Secret{checks.PartSecret: checks.NewSecret("deploy/id_rsa")}},
+		Location:   checks.Location{Path: "deploy/id_rsa", Line: 1, Column: 1},
+	}
+	var out bytes.Buffer
+	if err := Text(&out, []checks.Finding{f}, false); err != nil || !strings.HasPrefix(out.String(), "deploy/id_rsa:1:1: Key file\n") {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}

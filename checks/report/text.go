@@ -62,7 +62,8 @@ type detail struct{ name, text string }
 // details are the lines below a finding; what is not known has none.
 func details(f checks.Finding) []detail {
 	all := []detail{
-		{"found", Printable(f.Redacted)},
+		{"rule", Printable(ruleID(f))},
+		{"found", unseen(f)},
 		{"inside", Printable(f.Inside)},
 		{"encoded", Printable(strings.Join(f.Encodings, ", then "))},
 		{"severity", Printable(string(severity(f)))},
@@ -82,6 +83,14 @@ func details(f checks.Finding) []detail {
 		}
 	}
 	return known
+}
+
+// unseen is what was found if the line above does not show it.
+func unseen(f checks.Finding) string {
+	if strings.Contains(f.Excerpt, f.Redacted) {
+		return ""
+	}
+	return Printable(f.Redacted)
 }
 
 // sentence is the first sentence of a text: up to a full stop before a capital,

@@ -164,3 +164,13 @@ func TestParseOutputs(t *testing.T) {
 		t.Errorf("coverage %s, %v", data, err)
 	}
 }
+
+// Whoever leaks a key may not excuse it in the same change.
+func TestActionBelievesNoMarker(t *testing.T) {
+	h := newHistory(t)
+	tip := h.commit("new.env", strings.TrimSpace(h.leak("gitlab-pat"))+" # stanch:allow\n")
+	s := newStep(t, "push", pushEvent(t, "refs/heads/main", h.old, tip), h.checkout("refs/heads/main", "0").dir).run(nil).found("new.env:1")
+	if want := "that counts before a commit, not for a change's judge"; !strings.Contains(s.log, want) {
+		t.Errorf("the log does not say %q:\n%s", want, s.log)
+	}
+}

@@ -92,13 +92,13 @@ func readBaseline(path string) (*baseline, error) {
 		return nil, fmt.Errorf("baseline %s: there is no such file: “stanch baseline create” makes one", path)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read baseline: %w", err)
+		return nil, errors.New("baseline " + unread(path, err))
 	}
 	defer f.Close()
 	data, err := io.ReadAll(io.LimitReader(f, maxBaseline+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("read baseline: %w", err)
+		return nil, fmt.Errorf("baseline %s: name a file that “stanch baseline create” made", unread(path, err))
 	case len(data) > maxBaseline:
 		return nil, fmt.Errorf("baseline %s: it is bigger than %d MiB", path, maxBaseline>>20)
 	}

@@ -103,6 +103,7 @@ func (env *environment) changeBaseline(ctx context.Context, verb string, o scanO
 		return errors.New(s.hide(err.Error()))
 	}
 	found.hide(s.scanner)
+	found.pardon(nil)
 	for _, problem := range found.problems {
 		fmt.Fprintf(env.stderr, "stanch: not scanned: %s\n", report.Printable(problem))
 	}
@@ -167,13 +168,21 @@ func entries(n int) string {
 	return fmt.Sprintf("%d entries", n)
 }
 
-// judge asks the providers, if that was asked for, and takes out what the baseline
-// knows.
-func (env *environment) judge(ctx context.Context, o scanOptions, s *scanned) error {
+// judge asks the providers, if that was asked for, and takes out what is known to be
+// no leak, or to be one.
+func (env *environment) judge(ctx context.Context, o scanOptions, s *scanned, ses *session) error {
 	if o.verify {
 		if err := env.verify(ctx, s.findings); err != nil {
 			return err
 		}
+	}
+	lists, err := env.ignoreLists(o.ignore, ses.catalogue)
+	if err != nil {
+		return err
+	}
+	s.pardon(lists)
+	if o.verify {
+		s.notes = append(s.notes, undecided(s.findings)...)
 	}
 	if o.baseline == "" {
 		return nil
@@ -192,12 +201,4 @@ func (env *environment) judge(ctx context.Context, o scanOptions, s *scanned) er
 		s.notes = append(s.notes, fmt.Sprintf("not found by this scan: %s of the baseline; “stanch baseline update --prune” takes out what is gone", entries(n)))
 	}
 	return nil
-}
-
-// inBaseline says how many findings the baseline knows.
-func (s scanned) inBaseline() string {
-	if s.known == 0 {
-		return ""
-	}
-	return fmt.Sprintf(", %d more in the baseline", s.known)
 }

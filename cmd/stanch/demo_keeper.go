@@ -129,12 +129,8 @@ func (v *vaultServer) start(ctx context.Context, listen string) error {
 		return fmt.Errorf("start %s: %w", v.binary, err)
 	}
 	for range 150 {
-		resp, err := http.Get(v.addr + "/v1/sys/health")
-		if err == nil {
-			resp.Body.Close()
-			if resp.StatusCode == http.StatusOK {
-				return nil
-			}
+		if v.ready(ctx) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -145,6 +141,22 @@ func (v *vaultServer) start(ctx context.Context, listen string) error {
 	}
 	v.stop()
 	return fmt.Errorf("%s did not become ready in 15 s: %s", v.binary, strings.TrimSpace(said.String()))
+}
+
+// ready reports whether the server keeps secrets: it answers before the store with
+// versions is made, which refuses everything until then.
+func (v *vaultServer) ready(ctx context.Context) bool {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.addr+"/v1/secret/metadata/?list=true", nil)
+	if err != nil {
+		return false
+	}
+	req.Header.Set("X-Vault-Token", v.root)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return false
+	}
+	resp.Body.Close()
+	return resp.StatusCode == http.StatusNotFound // empty
 }
 
 func (v *vaultServer) stop() {

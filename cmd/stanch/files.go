@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"runtime"
@@ -37,17 +38,17 @@ type batch struct {
 // scanPaths scans files and folders, all processors at work. Findings come in the
 // order of their paths, and memory does not grow with the number of files.
 func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Scanner, told *progress) (scanned, error) {
-	group, ctx := errgroup.WithContext(ctx)
+	group, working := errgroup.WithContext(ctx)
 	work := make(chan *batch)
 	order := make(chan *batch, batchesAhead)
-	w := &walker{ctx: ctx, exclude: exclude}
+	w := &walker{ctx: working, exclude: exclude}
 	group.Go(func() error {
 		defer close(work)
 		defer close(order)
-		return feed(ctx, w, paths, work, order)
+		return feed(working, w, paths, work, order)
 	})
 	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() error { return scanBatches(ctx, work, newFileReader(scanner)) })
+		group.Go(func() error { return scanBatches(working, work, newFileReader(scanner)) })
 	}
 	var c collector
 	defer told.end()
@@ -55,11 +56,13 @@ func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Sca
 		select {
 		case <-b.done:
 			c.add(b)
-		case <-ctx.Done():
+		case <-working.Done():
 		}
 		told.tell("%s, %s", amount(c.files, "file"), report.Size(c.bytes))
 	}
-	if err := group.Wait(); err != nil {
+	// The last files of a scan that was interrupted may be missing without an error.
+	if err := group.Wait(); err != nil || ctx.Err() != nil {
+		err = cmp.Or(context.Cause(ctx), err)
 		return c.scanned, fmt.Errorf("scan: %w", err)
 	}
 	c.finish(w, paths)
@@ -114,17 +117,14 @@ func scanBatches(ctx context.Context, work <-chan *batch, r *fileReader) error {
 // A collector puts together what the files held.
 type collector struct {
 	scanned
-	files, archives int
-	unlisted        int // files whose findings there is no room for
+	files    int
+	unlisted int // files whose findings there is no room for
 }
 
 func (c *collector) add(b *batch) {
 	for _, r := range b.results {
 		if r.problem == nil || r.bytes > 0 {
 			c.files++
-		}
-		if r.packed {
-			c.archives++
 		}
 		if len(c.findings)+len(r.findings) > maxListed {
 			c.unlisted++
@@ -140,9 +140,6 @@ func (c *collector) finish(w *walker, paths []string) {
 	c.problems = append(w.problems, c.problems...)
 	if c.unlisted > 0 {
 		c.problems = append(c.problems, fmt.Sprintf("the secrets of %s: more than %d would be too many to list", amount(c.unlisted, "file"), maxListed))
-	}
-	if c.archives > 0 {
-		c.notes = append(c.notes, amount(c.archives, "archive")+" not unpacked: scan what is packed in a folder of its own")
 	}
 	if w.links > 0 {
 		c.notes = append(c.notes, amount(w.links, "symbolic link")+" not followed")

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"archive/zip"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -151,6 +153,60 @@ func (c *atFirst) Err() error {
 		c.do = nil
 	}
 	return c.Context.Err()
+}
+
+// TestScanInterrupted is never a result: the last files may be missing.
+func TestScanInterrupted(t *testing.T) {
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "file"), "nothing")
+	ctx, cancel := context.WithCancel(t.Context())
+	if _, err := scanPaths(ctx, []string{dir}, nil, widgets(t), &progress{w: writerFunc(cancel)}); !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want the context's", err)
+	}
+}
+
+type writerFunc func()
+
+func (f writerFunc) Write(p []byte) (int, error) { f(); return len(p), nil }
+
+// TestScanEndlessFile stops where a file gives much more than its size says.
+func TestScanEndlessFile(t *testing.T) {
+	if _, err := os.Stat("/proc/self/pagemap"); err != nil {
+		t.Skip(err)
+	}
+	result := newFileReader(widgets(t)).scanFile(t.Context(), place{path: "/proc/self/pagemap"})
+	if !errors.Is(result.problem, errEndless) || result.bytes > endless+2*wholeFile {
+		t.Errorf("after %d bytes: %v", result.bytes, result.problem)
+	}
+}
+
+// TestScanLongArchive reads a zip archive that is a file here and there.
+func TestScanLongArchive(t *testing.T) {
+	var data bytes.Buffer
+	archive := zip.NewWriter(&data)
+	for _, member := range []struct{ name, text string }{{"filler", random(2 * wholeFile)}, {"secret", "\n" + widget()}} {
+		w, err := archive.Create(member.name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.WriteString(w, member.text)
+	}
+	if err := archive.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(t.TempDir(), "a.zip")
+	write(t, path, data.String())
+	result := newFileReader(widgets(t)).scanFile(t.Context(), place{path: path})
+	if len(result.findings) != 1 || result.findings[0].Inside != "secret:2" || result.problem != nil || result.bytes != int64(data.Len()) {
+		t.Errorf("%d findings in %d of %d bytes, %v", len(result.findings), result.bytes, data.Len(), result.problem)
+	}
+}
+
+// random is text that cannot be packed.
+func random(size int) string {
+	text := make([]byte, size)
+	rand.NewChaCha8([32]byte{}).Read(text)
+	return string(text)
 }
 
 func TestScanVanishingFile(t *testing.T) {

@@ -36,7 +36,7 @@ func scannedGit(result git.Result) scanned {
 // scanHistory scans all that the refs of a repository lead to, and with unreachable
 // what none leads to any more.
 func scanHistory(ctx context.Context, dir string, unreachable bool, scanner *checks.Scanner, told *progress) (scanned, error) {
-	repository, err := git.Open(ctx, dir)
+	repository, err := openRepository(ctx, dir)
 	if err != nil {
 		return scanned{}, err
 	}

@@ -183,6 +183,7 @@ func (h *hookRun) span(ctx context.Context, ref pushedRef, known []string) (git.
 // conclude tells what was found and what to do about it.
 func (h *hookRun) conclude(ctx context.Context, found scanned) int {
 	found.hide(h.session.scanner)
+	found.pardon(nil)
 	if err := h.forgive(ctx, &found); err != nil {
 		return h.env.fail(err)
 	}
@@ -243,7 +244,8 @@ func (h *hookRun) advice(n int) string {
 		return fmt.Sprintf(`stanch: the commit was stopped, and nothing is lost: it would record %s for ever. Now:
   - take %[2]s out of the file, read %[2]s from the environment or a secret store, “git add” the file and commit again;
   - if anybody else may have seen %[2]s, replace %[2]s: “next” above says how;
-  - if it is no secret: stanch baseline %[4]s --staged && git add %[3]s, and commit again.
+  - if it is no secret: write “stanch:allow” in a comment on its line, or
+    stanch baseline %[4]s --staged && git add %[3]s, and commit again.
 If all else fails: git commit --no-verify
 `, those, them, baselineDefault, write)
 	}

@@ -110,38 +110,58 @@ func (env *environment) fail(err error) int {
 
 // unknown is the error for a word that is none of known, with the likeliest one.
 func unknown(what, word string, known []string, help string) error {
-	const near = 3 // more letters than this apart is another word
-	best, distance := "", near
+	if likely := nearest(word, known); likely != "" {
+		return fmt.Errorf("unknown %s %q: did you mean %q? “%s” lists them", what, word, likely, help)
+	}
+	return fmt.Errorf("unknown %s %q: “%s” lists them", what, word, help)
+}
+
+// nearest is the word among known that another one is likely meant for: a slip of
+// the fingers away, or else the shortest that it is a part of; or "".
+func nearest(word string, known []string) (best string) {
+	const least = 3 // letters that say something
+	distance := min(3, 1+len(word)/least)
 	for _, k := range known {
 		if d := editDistance(word, k); d < distance {
 			best, distance = k, d
 		}
 	}
-	if best != "" {
-		return fmt.Errorf("unknown %s %q: did you mean %q? “%s” lists them", what, word, best, help)
+	if best != "" || len(word) < least {
+		return best
 	}
-	return fmt.Errorf("unknown %s %q: “%s” lists them", what, word, help)
-}
-
-// editDistance counts the letters to insert, remove or change to make b of a.
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			change := diagonal
-			if a[i] != b[j] {
-				change++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(change, row[j]+1, diagonal+1)
+	for _, k := range known {
+		if strings.Contains(k, word) && (best == "" || len(k) < len(best)) {
+			best = k
 		}
 	}
-	return row[len(b)]
+	return best
+}
+
+// editDistance counts the letters to insert, remove, change or swap with their
+// neighbours to make b of a.
+func editDistance(a, b string) int {
+	rows := make([][]int, len(a)+1)
+	for i := range rows {
+		rows[i] = make([]int, len(b)+1)
+		rows[i][0] = i
+	}
+	for j := range rows[0] {
+		rows[0][j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		for j := 1; j <= len(b); j++ {
+			change := rows[i-1][j-1]
+			if a[i-1] != b[j-1] {
+				change++
+			}
+			best := min(change, rows[i-1][j]+1, rows[i][j-1]+1)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				best = min(best, rows[i-2][j-2]+1)
+			}
+			rows[i][j] = best
+		}
+	}
+	return rows[len(a)][len(b)]
 }
 
 // errHelp says that the help was asked for and given.

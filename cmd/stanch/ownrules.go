@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stanch-dev/stanch/rules"
@@ -16,7 +18,7 @@ import (
 // withOwnRules returns the rules to scan with, sorted by id: the catalogue and the
 // rules in the user's files and folders. A gitleaks file says itself whether the
 // catalogue is meant (useDefault), so with nothing but such files it is not added.
-func withOwnRules(paths []string) (all []*rules.Rule, warnings []string, err error) {
+func withOwnRules(paths []string) (all []*rules.Rule, warnings []gitleaks.Warning, err error) {
 	catalogue, err := rules.Catalogue()
 	if err != nil || len(paths) == 0 {
 		return catalogue, nil, err
@@ -39,6 +41,9 @@ func withOwnRules(paths []string) (all []*rules.Rule, warnings []string, err err
 			return nil, nil, err
 		}
 	}
+	if len(set.rules) == 0 {
+		return nil, nil, fmt.Errorf("%s: there is no rule to scan with: write one, or “[extend] useDefault = true” for the built-in ones", strings.Join(paths, ", "))
+	}
 	slices.SortFunc(set.rules, func(a, b *rules.Rule) int { return strings.Compare(a.ID, b.ID) })
 	return set.rules, set.warnings, nil
 }
@@ -47,7 +52,7 @@ func withOwnRules(paths []string) (all []*rules.Rule, warnings []string, err err
 type ruleSet struct {
 	rules    []*rules.Rule
 	where    map[string]string // the file of each rule, by id
-	warnings []string
+	warnings []gitleaks.Warning
 }
 
 // put adds rules; one whose id is taken takes the other's place.
@@ -64,14 +69,14 @@ func (s *ruleSet) put(where string, all []*rules.Rule) {
 // addYAML adds the rules of a file of ours. They need less than the built-in ones,
 // which also prove themselves by examples: “stanch rules lint” asks for all.
 func (s *ruleSet) addYAML(path string) error {
-	providers, err := loadRules(path)
+	providers, lines, err := loadRules(path)
 	if err != nil {
 		return err
 	}
 	own := rules.Flatten(providers)
 	for _, r := range own {
 		if err := usable(r); err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return fmt.Errorf("%s:%d: %w", path, max(lines[r.ID], 1), err)
 		}
 		if where, taken := s.where[r.ID]; taken {
 			return fmt.Errorf("%s: rule id %q is in %s already: choose another", path, r.ID, where)
@@ -88,9 +93,7 @@ func (s *ruleSet) addTOML(path string, catalogue []*rules.Rule) error {
 	if err != nil {
 		return err
 	}
-	for _, w := range config.Warnings {
-		s.warnings = append(s.warnings, w.String())
-	}
+	s.warnings = append(s.warnings, config.Warnings...)
 	var changed []*rules.Rule
 	for _, r := range config.Rules {
 		if r = r.Allowing(config.Allow); !r.Builtin() || s.where[r.ID] == "" {
@@ -99,6 +102,46 @@ func (s *ruleSet) addTOML(path string, catalogue []*rules.Rule) error {
 	}
 	s.put(path, changed)
 	return nil
+}
+
+// ofRule is how warnings begin that are about one rule.
+var ofRule = regexp.MustCompile(`^rule \S+: `)
+
+// grouped writes warnings, those that say the same of several rules as one, with the
+// lines.
+func grouped(all []gitleaks.Warning) (texts []string) {
+	type about struct{ file, text string }
+	groups := map[about][]gitleaks.Warning{}
+	var order []about
+	for _, w := range all {
+		key := about{w.File, ofRule.ReplaceAllString(w.Text, "")}
+		if groups[key] == nil {
+			order = append(order, key)
+		}
+		groups[key] = append(groups[key], w)
+	}
+	for _, key := range order {
+		if same := groups[key]; len(same) == 1 {
+			texts = append(texts, same[0].String())
+		} else {
+			texts = append(texts, fmt.Sprintf("%s:%s: %s", key.file, linesOf(same), key.text))
+		}
+	}
+	return texts
+}
+
+// linesOf names the lines of warnings, the first few one by one.
+func linesOf(all []gitleaks.Warning) string {
+	const few = 3
+	var lines []string
+	for _, w := range all[:min(few, len(all))] {
+		lines = append(lines, strconv.Itoa(w.Line))
+	}
+	text := strings.Join(lines, ", ")
+	if more := len(all) - few; more > 0 {
+		text += fmt.Sprintf(" and %d more, which “stanch rules lint” lists", more)
+	}
+	return text
 }
 
 // loadTOML reads a gitleaks file. What it extends is looked for beside it.
@@ -168,30 +211,23 @@ func isYAML(path string) bool { return filepath.Ext(path) == ".yaml" }
 // maxRules is the size of the biggest rule file that is read.
 const maxRules = 8 << 20
 
-// loadRules reads a rule file of ours.
-func loadRules(path string) ([]*rules.Provider, error) {
+// loadRules reads a rule file of ours. Lines says where its rules are, by id.
+func loadRules(path string) (all []*rules.Provider, lines map[string]int, err error) {
 	data, err := readRules(path)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	p, err := rules.Decode(path, data)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return []*rules.Provider{p}, nil
+	return []*rules.Provider{p}, rules.Lines(data), nil
 }
 
 func readRules(path string) ([]byte, error) {
-	info, err := os.Stat(path)
+	data, err := readSmall(path, maxRules)
 	if err != nil {
-		return nil, errors.New("read rules: " + unread(path, err))
-	}
-	if info.Size() > maxRules {
-		return nil, fmt.Errorf("read rules: %s has %d MB: a rule file has %d at most", path, info.Size()>>20, maxRules>>20)
-	}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		return nil, errors.New("read rules: " + unread(path, err))
+		return nil, fmt.Errorf("read rules: %w", err)
 	}
 	return data, nil
 }

@@ -6,9 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/decode"
 )
 
 // wholeFile is the size up to which a file is scanned at once, in a buffer that is
@@ -20,7 +22,6 @@ type fileResult struct {
 	path     string
 	findings []checks.Finding
 	problem  error // why not all of it was scanned
-	packed   bool  // what it holds is packed
 	bytes    int64
 }
 
@@ -55,7 +56,7 @@ func (r *fileReader) scanFile(ctx context.Context, p place) fileResult {
 
 // scanWhole scans a text that is in memory.
 func (r *fileReader) scanWhole(path string, data []byte) fileResult {
-	result := fileResult{path: path, bytes: int64(len(data)), packed: packed(data)}
+	result := fileResult{path: path, bytes: int64(len(data))}
 	result.findings, result.problem = r.scanner.Examine(filepath.ToSlash(path), data)
 	return result
 }
@@ -66,8 +67,8 @@ func (r *fileReader) scanLong(ctx context.Context, path string, f file) fileResu
 	if err != nil {
 		return fileResult{path: path, problem: err}
 	}
-	rest := &counter{ctx: ctx, r: f.skipHoles()}
-	result := r.scanStream(path, io.MultiReader(bytes.NewReader(r.buffer), rest))
+	rest := &counter{ctx: ctx, r: f.skipHoles(), left: max(before.size, endless)}
+	result := r.scanStream(path, r.source(f, before.size, rest))
 	result.bytes = int64(len(r.buffer)) + rest.n
 	if after, err := f.state(); result.problem == nil && (err != nil || after != before) {
 		result.problem = errors.Join(errChanged, err)
@@ -75,9 +76,38 @@ func (r *fileReader) scanLong(ctx context.Context, path string, f file) fileResu
 	return result
 }
 
+// source is the whole file: what is in the buffer, and the rest. What is packed is
+// also read here and there.
+func (r *fileReader) source(f file, size int64, rest *counter) io.Reader {
+	all := io.MultiReader(bytes.NewReader(r.buffer), rest)
+	if decode.Format(r.buffer) == "" {
+		return all
+	}
+	return packed{all, rest.ctx, f, size}
+}
+
+// A packed is a file that holds others. It is read through, and at any place.
+type packed struct {
+	io.Reader
+	ctx  context.Context
+	file file
+	size int64
+}
+
+// Size returns the file's size.
+func (p packed) Size() int64 { return p.size }
+
+// ReadAt implements io.ReaderAt, until ctx ends.
+func (p packed) ReadAt(data []byte, offset int64) (int, error) {
+	if err := p.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return p.file.ReadAt(data, offset)
+}
+
 // scanStream scans what comes.
 func (r *fileReader) scanStream(path string, stream io.Reader) fileResult {
-	result := fileResult{path: path, packed: packed(r.buffer)}
+	result := fileResult{path: path}
 	for f, err := range r.scanner.Scan(filepath.ToSlash(path), stream) {
 		if err != nil {
 			result.problem = err
@@ -88,7 +118,14 @@ func (r *fileReader) scanStream(path string, stream io.Reader) fileResult {
 	return result
 }
 
-var errChanged = errors.New("it changed while it was read: scan it again when nobody writes to it")
+var (
+	errChanged = errors.New("it changed while it was read: scan it again when nobody writes to it")
+	errEndless = errors.New("it gives more than its size says: pipe its content to --stdin")
+)
+
+// endless is how much is read of a file that is said to be smaller. The system's
+// own, below /proc, are said to be empty, and some of them have no end.
+const endless = 64 << 20
 
 // scanStdin scans standard input. It does not wait for the rest of it when ctx
 // ends: a terminal may have none.
@@ -98,7 +135,7 @@ func scanStdin(ctx context.Context, stdin io.Reader, scanner *checks.Scanner) (s
 	go func() { done <- newFileReader(scanner).scanInput(stdin) }()
 	select {
 	case <-ctx.Done():
-		return s, fmt.Errorf("scan standard input: %w", ctx.Err())
+		return s, fmt.Errorf("scan standard input: %w", context.Cause(ctx))
 	case r := <-done:
 		s.add(r)
 		if r.problem == nil && r.bytes == 0 {
@@ -118,7 +155,7 @@ func (r *fileReader) scanInput(stdin io.Reader) fileResult {
 		}
 		return result
 	}
-	rest := &counter{ctx: context.Background(), r: stdin}
+	rest := &counter{ctx: context.Background(), r: stdin, left: math.MaxInt64}
 	result := r.scanStream(stdinName, io.MultiReader(bytes.NewReader(r.buffer), rest))
 	result.bytes = int64(n) + rest.n
 	return result
@@ -134,11 +171,13 @@ func fill(r io.Reader, buffer []byte) (n int, err error) {
 	return n, err
 }
 
-// A counter counts what is read through it, until ctx ends.
+// A counter counts what is read through it, until ctx ends or nothing is left of
+// what may be read.
 type counter struct {
-	ctx context.Context
-	r   io.Reader
-	n   int64
+	ctx  context.Context
+	r    io.Reader
+	left int64
+	n    int64
 }
 
 // Read implements io.Reader.
@@ -146,19 +185,10 @@ func (c *counter) Read(p []byte) (int, error) {
 	if err := c.ctx.Err(); err != nil {
 		return 0, err
 	}
+	if c.n > c.left {
+		return 0, errEndless
+	}
 	n, err := c.r.Read(p)
 	c.n += int64(n)
 	return n, err
-}
-
-// packed reports whether data begins as an archive or another packed file does:
-// gzip, zip, bzip2, xz, Zstandard, 7-Zip, tar.
-func packed(data []byte) bool {
-	for _, magic := range []string{"\x1f\x8b", "PK\x03\x04", "BZh", "\xfd7zXZ\x00", "\x28\xb5\x2f\xfd", "7z\xbc\xaf\x27\x1c"} {
-		if bytes.HasPrefix(data, []byte(magic)) {
-			return true
-		}
-	}
-	const tar = 257 // where POSIX.1's header has its magic
-	return len(data) > tar && bytes.HasPrefix(data[tar:], []byte("ustar"))
 }

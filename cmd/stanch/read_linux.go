@@ -61,6 +61,23 @@ func (f file) Read(p []byte) (int, error) {
 	}
 }
 
+// ReadAt implements io.ReaderAt.
+func (f file) ReadAt(p []byte, offset int64) (n int, err error) {
+	for n < len(p) {
+		more, err := syscall.Pread(f.fd, p[n:], offset+int64(n))
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case err != nil:
+			return n, err
+		case more == 0:
+			return n, io.EOF
+		default:
+			n += more
+		}
+	}
+	return n, nil
+}
+
 // Close closes the file. Nothing was written, so there is nothing to lose.
 func (f file) Close() { syscall.Close(f.fd) }
 

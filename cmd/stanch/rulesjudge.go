@@ -42,7 +42,7 @@ func lintFile(path string) (faults []error) {
 	if !isYAML(path) {
 		return lintTOML(path)
 	}
-	providers, err := loadRules(path)
+	providers, lines, err := loadRules(path)
 	if err != nil {
 		for _, line := range strings.Split(err.Error(), "\n") {
 			faults = append(faults, errors.New(line))
@@ -50,7 +50,10 @@ func lintFile(path string) (faults []error) {
 		return faults
 	}
 	for _, p := range providers {
-		faults = append(faults, rules.Lint(p)...)
+		for _, fault := range rules.Lint(p) {
+			fault.File, fault.Line = path, lines[fault.Rule]
+			faults = append(faults, fault)
+		}
 	}
 	if len(faults) == 0 {
 		// What a scan would say.
@@ -68,7 +71,7 @@ func lintTOML(path string) (faults []error) {
 		return []error{err}
 	}
 	for _, w := range warnings {
-		faults = append(faults, errors.New(w))
+		faults = append(faults, errors.New(w.String()))
 	}
 	if _, err := checks.New(all...); err != nil {
 		faults = append(faults, fmt.Errorf("%s: %w", path, err))

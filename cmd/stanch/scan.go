@@ -32,6 +32,9 @@ only what is below a .git folder is left out. --exclude leaves out more: a patte
 without a slash is for names at any depth (node_modules, *.min.js), one with a slash
 for the path as it is reported, where ** stands for any number of folders.
 
+A secret on a line that says stanch:allow (or gitleaks:allow, betterleaks:allow,
+trufflehog:ignore) is counted and not reported, unless --verify finds it live.
+
 --verify sends each secret to its provider, and to no host that neither the
 catalogue nor your environment (STANCH_PROVIDER_URLS, VAULT_ADDR) names.
 
@@ -43,9 +46,12 @@ Exit status: 0 no secrets, 1 secrets found, 2 not everything could be scanned, 3
 secret is live (with --verify).
 `
 
-// memoryGoal is how much memory a scan of files may take before garbage is collected
-// more often. The program itself comes on top.
-const memoryGoal = 80 << 20
+// How much memory a scan of files, and one of commits, may take before garbage is
+// collected more often. The program itself comes on top.
+const (
+	memoryGoal    = 100 << 20
+	gitMemoryGoal = 120 << 20
+)
 
 // scanOptions are the flags of stanch scan.
 type scanOptions struct {
@@ -60,6 +66,7 @@ type scanOptions struct {
 
 	rules   []string // files and folders with rules of the user's
 	exclude []string // patterns of paths that are left out
+	ignore  []string // lists of ignored findings
 	reports []reportFile
 
 	branch      bool // --git without a range
@@ -76,6 +83,8 @@ type scanned struct {
 	what     string // "12 files", "3 commits, 7 files"
 	bytes    int64
 	known    int      // more findings, which the baseline has
+	marked   int      // more, which their lines allow
+	ignored  int      // more, which a list of ignored findings has
 	notes    []string // what was left out on purpose
 	problems []string // what should have been scanned and was not
 }
@@ -95,6 +104,9 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 	if err != nil {
 		return env.exit(err)
 	}
+	if o.ofFiles() { // memoryGoal bounds the garbage, and until then it is not worth a look
+		defer debug.SetGCPercent(debug.SetGCPercent(startGCPercent))
+	}
 	session, err := env.newSession(o.rules)
 	if err != nil {
 		return env.fail(err)
@@ -104,7 +116,7 @@ func runScan(ctx context.Context, env *environment, args []string) int {
 		return env.fail(errors.New(session.hide(err.Error())))
 	}
 	result.hide(session.scanner)
-	if err := env.judge(ctx, o, &result); err != nil {
+	if err := env.judge(ctx, o, &result, session); err != nil {
 		return env.fail(errors.New(session.hide(err.Error())))
 	}
 	if err := env.report(o, result, session); err != nil {
@@ -123,10 +135,20 @@ func (env *environment) scanOptions(args []string) (scanOptions, error) {
 	f.StringVar(&o.color, "color", "auto", "use colours `WHEN`: auto, always or never")
 	f.Func("rules", "look for what the rules in `FILE`, or in a folder, describe too; may be repeated", listOf(&o.rules))
 	f.BoolVar(&o.quiet, "quiet", false, "print findings and errors only")
-	f.Bool("redact", true, "hide the secrets; this is always on")
+	f.BoolFunc("redact", "hide the secrets; this is always on", alwaysOn)
 	f.BoolVar(&o.verify, "verify", false, "ask the providers which secrets are live")
 	f.StringVar(&o.baseline, "baseline", "", "count and do not report what `FILE` knows; see stanch baseline")
+	f.Func("ignore", "count and do not report what `FILE` lists, as .gitleaksignore does; may be repeated", listOf(&o.ignore))
 	return o, env.parseScan(f, &o, scanUsage, args)
+}
+
+// alwaysOn takes the values of --redact, which other scanners have too: a percentage,
+// or nothing.
+func alwaysOn(value string) error {
+	if value == "false" || value == "0" {
+		return errors.New("no secret is ever shown: leave the flag out")
+	}
+	return nil
 }
 
 // sourceFlags are the flags that say what to scan.
@@ -203,7 +225,16 @@ func (o *scanOptions) sources() (names []string) {
 	return names
 }
 
+// ofFiles reports whether files are scanned or standard input, and not git.
+func (o *scanOptions) ofFiles() bool { return o.stdin || len(o.sources()) == 0 }
+
 func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks.Scanner) (scanned, error) {
+	// What is read at a time is bounded; this keeps the garbage of it in bounds too.
+	goal := int64(gitMemoryGoal)
+	if o.ofFiles() {
+		goal = memoryGoal
+	}
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(goal))
 	switch {
 	case o.isGit, o.branch:
 		return scanGit(ctx, o.paths[0], o.git, scanner)
@@ -214,14 +245,12 @@ func (env *environment) scan(ctx context.Context, o scanOptions, scanner *checks
 	case o.stdin:
 		return scanStdin(ctx, env.stdin, scanner)
 	}
-	// What is read at a time is bounded; this keeps the garbage of it in bounds too.
-	defer debug.SetMemoryLimit(debug.SetMemoryLimit(memoryGoal))
 	return scanPaths(ctx, o.paths, o.exclude, scanner, env.progress(o.quiet))
 }
 
 // scanGit scans a range, or with none the whole history of HEAD.
 func scanGit(ctx context.Context, dir, spec string, scanner *checks.Scanner) (scanned, error) {
-	repository, err := git.Open(ctx, dir)
+	repository, err := openRepository(ctx, dir)
 	if err != nil {
 		return scanned{}, noRange(spec, err)
 	}
@@ -238,11 +267,24 @@ func scanGit(ctx context.Context, dir, spec string, scanner *checks.Scanner) (sc
 	return scannedGit(result), nil
 }
 
+// openRepository opens the repository of a folder, or says what to do where there is
+// none.
+func openRepository(ctx context.Context, dir string) (*git.Repository, error) {
+	repository, err := git.Open(ctx, dir)
+	if errors.Is(err, git.ErrNotRepository) {
+		return nil, fmt.Errorf("%w: name a folder of one, or scan the files with “stanch scan %s”", err, dir)
+	}
+	return repository, err
+}
+
 // noRange adds to an error what is likely meant where a folder is named in place of
 // a range.
 func noRange(spec string, err error) error {
 	if info, statErr := os.Stat(spec); statErr == nil && info.IsDir() {
 		return fmt.Errorf("%w; to scan all commits of the repository in a folder write “--git -- %s”, or “--history %[2]s”", err, spec)
+	}
+	if errors.Is(err, git.ErrNoCommit) && !strings.Contains(err.Error(), ": write ") {
+		return fmt.Errorf("%w here: “git log” shows those that there are; a shallow clone gets the others by “git fetch --unshallow”", err)
 	}
 	return err
 }
@@ -259,7 +301,7 @@ func (env *environment) conclude(o scanOptions, s scanned) int {
 		fmt.Fprintf(env.stderr, "stanch: not scanned: %s\n", report.Printable(problem))
 	}
 	if !o.quiet {
-		fmt.Fprintf(env.stderr, "scanned %s, %s: %s found%s\n", s.what, report.Size(s.bytes), amount(len(s.findings), "secret"), s.inBaseline())
+		fmt.Fprintf(env.stderr, "scanned %s, %s: %s found%s\n", s.what, report.Size(s.bytes), amount(len(s.findings), "secret"), s.spared())
 	}
 	switch {
 	case len(s.problems) > 0:

@@ -29,7 +29,7 @@ func (env *environment) newSession(files []string) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	for _, w := range warnings {
+	for _, w := range grouped(warnings) {
 		fmt.Fprintf(env.stderr, "stanch: %s\n", report.Printable(w))
 	}
 	key, err := env.fingerprintKey()

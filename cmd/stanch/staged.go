@@ -18,7 +18,7 @@ import (
 // the commit is made, but for nobody to see: no ref names it, and git's
 // housekeeping removes it.
 func scanStaged(ctx context.Context, dir string, scanner *checks.Scanner) (scanned, error) {
-	repository, err := git.Open(ctx, dir)
+	repository, err := openRepository(ctx, dir)
 	if err != nil {
 		return scanned{}, err
 	}

@@ -109,6 +109,18 @@ func meant(v provider.Verdict) checks.Validity {
 	return v.Validity
 }
 
+// undecided says of how many findings it is not known whether they are live, and why.
+func undecided(findings []checks.Finding) (notes []string) {
+	unknown := count(findings, func(f checks.Finding) bool { return f.Validity == checks.Unknown })
+	if unknown > 0 {
+		notes = append(notes, amount(unknown, "secret")+" neither live nor dead for certain: the provider could not be reached, or gave no clear answer")
+	}
+	if never := count(findings, func(f checks.Finding) bool { return f.Validity == checks.Unverified }); never > 0 {
+		notes = append(notes, amount(never, "secret")+" not verified: nobody can be asked about credentials of that kind (“stanch rules list” shows which can)")
+	}
+	return notes
+}
+
 // distinct is the first finding of each secret.
 func distinct(findings []checks.Finding) []checks.Finding {
 	seen := map[checks.Fingerprint]bool{}

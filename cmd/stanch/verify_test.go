@@ -73,7 +73,7 @@ func TestScanVerify(t *testing.T) {
 	}
 	// An installation of ours refused it; gitlab.com was not asked.
 	code, text := scan("--verify", ".")
-	if code != exitFound || !strings.Contains(text, "validity    unknown") {
+	if code != exitFound || !strings.Contains(text, "validity    unknown") || !strings.Contains(text, "1 secret neither live nor dead for certain") {
 		t.Errorf("a dead one: status %d\n%s", code, text)
 	}
 	write("live.env", live+"\n")
@@ -87,6 +87,16 @@ func TestScanVerify(t *testing.T) {
 		t.Errorf("the provider was asked %d times about one secret", got)
 	}
 	// Nothing excuses what is live.
+	write("live.env", live+" # stanch:allow\n")
+	write("again.env", "")
+	if code, text = scan("live.env"); code != exitDone {
+		t.Errorf("a marker: status %d\n%s", code, text)
+	}
+	if code, text = scan("--verify", "live.env"); code != exitLive {
+		t.Errorf("a live one with a marker: status %d\n%s", code, text)
+	}
+	write("live.env", live+"\n")
+	write("again.env", live+"\n")
 	if code, _, errs := runHere(t, "baseline", "create"); code != exitDone {
 		t.Fatal(errs)
 	}

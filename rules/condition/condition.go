@@ -5,8 +5,15 @@
 //
 //	finding.secret, finding["secret"]        also match, line, rule_id, description
 //	attributes["path"], attributes.path      also attributes[?"path"].orValue("")
+//	get(attributes, "path", "")              what would be for a missing one is not read
+//	finding["fragment_raw"]                  all that is looked at with the match; also the
+//	                                         offsets match_start_idx, match_end_idx,
+//	                                         match_line_start_idx and match_line_end_idx in it
 //	== != < <= > >= in  && || !  and or not  + joins texts, ?? is for what is missing
+//	+ - of numbers, min(1, 2), max(1, 2)     text[from:to] in bytes
+//	let name = value; …                      a name for a value, in front of a condition
 //	matchesAny(text, [expressions])          RE2; containsAny(text, [texts])
+//	findMatch(text, expression)              the first text that matches, or ""
 //	entropy(text)                            in bits a character; len(text), size(text)
 //	text.contains(t), .startsWith, .endsWith, .matches, .lowerAscii(), .trim()
 //	text contains t, startsWith, endsWith, matches; lower(text), hasPrefix(text, t)
@@ -24,6 +31,10 @@ type Subject struct {
 	Secret      string
 	Match       string // all that the rule's pattern matched
 	Line        string // the line, or lines, that the match is on
+	Text        []byte // all that is looked at with the match
+	Start, End  int    // where in Text the match stands
+	LineStart   int    // where in Text Line stands
+	LineEnd     int
 	Rule        string // the rule's id
 	Description string // the rule's title
 }
@@ -62,7 +73,7 @@ func Parse(source string) (c *Condition, err error) {
 		}
 	}()
 	p.advance()
-	result := p.either()
+	result := p.bound()
 	if p.kind != tokenEnd {
 		p.fail("%q is not expected here", p.text)
 	}

@@ -31,6 +31,17 @@ func (p *parser) call(name string, start int) value {
 			wrong()
 		}
 		return p.any(name, text(0), args[1].texts)
+	case "findMatch":
+		if of := text(0); len(args) == 2 && args[1].fixed != nil {
+			e := p.expressions([]string{*args[1].fixed})[0]
+			return value{text: func(s *Subject) string { return e.FindString(of(s)) }}
+		}
+		wrong()
+	case "min", "max":
+		if n := extreme(name, args); n.num != nil {
+			return n
+		}
+		wrong()
 	case "entropy":
 		of := text(0)
 		return value{num: func(s *Subject) float64 { return entropy(of(s)) }}
@@ -52,15 +63,39 @@ func (p *parser) call(name string, start int) value {
 	return value{}
 }
 
+// extreme returns the least or the greatest of some numbers, or nothing if they are
+// none.
+func extreme(name string, args []value) value {
+	if len(args) == 0 || slices.ContainsFunc(args, func(v value) bool { return v.num == nil }) {
+		return value{}
+	}
+	choose := slices.Min[[]float64]
+	if name == "max" {
+		choose = slices.Max[[]float64]
+	}
+	return value{num: func(s *Subject) float64 {
+		all := make([]float64, len(args))
+		for i, arg := range args {
+			all[i] = arg.num(s)
+		}
+		return choose(all)
+	}}
+}
+
 // efficiency stands in for a question that needs the vocabulary of a language
 // model. No is the answer that hides nothing, unless it is turned round.
 func (p *parser) efficiency(start int) value {
+	p.refuseDenial(start)
+	p.notes = append(p.notes, Note{start, "failsTokenEfficiency cannot be answered and is taken to be false: more is reported, not less"})
+	return value{yes: func(*Subject) bool { return false }}
+}
+
+// refuseDenial fails where the answer that hides nothing would hide something.
+func (p *parser) refuseDenial(start int) {
 	if p.denied > 0 {
 		p.start = start
 		p.fail("failsTokenEfficiency cannot be answered, so that nothing can depend on its being false")
 	}
-	p.notes = append(p.notes, Note{start, "failsTokenEfficiency cannot be answered and is taken to be false: more is reported, not less"})
-	return value{yes: func(*Subject) bool { return false }}
 }
 
 // any returns whether a text has one of some others in it, or what they match.

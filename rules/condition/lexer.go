@@ -26,7 +26,7 @@ type lexer struct {
 }
 
 // signs are those of two characters, which come first.
-var signs = []string{"&&", "||", "==", "!=", "<=", ">=", "??", "?.", "(", ")", "[", "]", ",", ".", "!", "<", ">", "+", "?"}
+var signs = []string{"&&", "||", "==", "!=", "<=", ">=", "??", "?.", "(", ")", "[", "]", ",", ".", "!", "<", ">", "+", "-", "?", "=", ";", ":"}
 
 // advance reads the next token.
 func (l *lexer) advance() {

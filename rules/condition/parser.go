@@ -2,6 +2,7 @@ package condition
 
 import (
 	"cmp"
+	"math"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,8 +14,16 @@ type value struct {
 	text  func(*Subject) string
 	num   func(*Subject) float64
 	yes   func(*Subject) bool
-	texts []string // a list, of what is written down only
-	fixed *string  // the text, if it is written down
+	texts []string              // a list, of what is written down only
+	fixed *string               // the text, if it is written down
+	bytes func(*Subject) []byte // the text, where it may be long: most want a part only
+}
+
+// A binding is a value that has a name.
+type binding struct {
+	value
+	size    int  // how many values it is made of
+	assumed bool // it depends on what cannot be answered
 }
 
 // A parser reads a condition by recursive descent: a method for each level of
@@ -24,7 +33,13 @@ type parser struct {
 	notes  []Note
 	denied int // how many negations we are in
 	deep   int
+	names  map[string]binding
+	size   int // how many values were read, those with names as often as they are used
 }
+
+// maxSize is how many values a condition may be made of: names for names for values
+// make long texts out of short ones.
+const maxSize = 10_000
 
 // deepest is how deep parentheses may be nested.
 const deepest = 100
@@ -42,6 +57,23 @@ func (p *parser) expect(text string) {
 	if !p.accept(text) {
 		p.fail("there is %q in the place of %q", p.text, text)
 	}
+}
+
+// bound reads a value, and before it the names that it uses.
+func (p *parser) bound() value {
+	for p.kind == tokenName && p.text == "let" {
+		p.advance()
+		name := p.name()
+		p.expect("=")
+		size, notes := p.size, len(p.notes)
+		v := p.either()
+		if p.names == nil {
+			p.names = make(map[string]binding)
+		}
+		p.names[name] = binding{v, p.size - size, len(p.notes) > notes}
+		p.expect(";")
+	}
+	return p.either()
 }
 
 func (p *parser) either() value {
@@ -148,19 +180,20 @@ func (p *parser) compare(operator string, left, right value) value {
 	return value{yes: func(s *Subject) bool { return order(s) >= 0 }}
 }
 
-// sum joins texts by +, and passes over what stands in for what is missing:
+// sum joins texts by +, adds and subtracts numbers, and passes over what stands in for what is missing:
 // nothing that a condition can name is.
 func (p *parser) sum() value {
 	left := p.postfix()
 	for {
 		switch {
 		case p.accept("+"):
-			right := p.postfix()
-			if left.text == nil || right.text == nil {
-				p.fail("+ joins texts only")
+			left = p.plus(left, p.postfix())
+		case p.accept("-"):
+			a, b := left.num, p.postfix().num
+			if a == nil || b == nil {
+				p.fail("- is for two numbers")
 			}
-			a, b := left.text, right.text
-			left = value{text: func(s *Subject) string { return a(s) + b(s) }}
+			left = value{num: func(s *Subject) float64 { return a(s) - b(s) }}
 		case p.accept("??"):
 			p.postfix()
 		default:
@@ -169,18 +202,63 @@ func (p *parser) sum() value {
 	}
 }
 
-// postfix reads a value and the methods that are called of it.
+func (p *parser) plus(left, right value) value {
+	switch {
+	case left.text != nil && right.text != nil:
+		return value{text: func(s *Subject) string { return left.text(s) + right.text(s) }}
+	case left.num != nil && right.num != nil:
+		return value{num: func(s *Subject) float64 { return left.num(s) + right.num(s) }}
+	}
+	p.fail("+ joins texts only, or adds numbers")
+	return value{}
+}
+
+// postfix reads a value, and the methods that are called and the parts that are
+// taken of it.
 func (p *parser) postfix() value {
 	v := p.primary()
-	for p.accept(".") {
-		name := p.name()
-		if name == "orValue" {
-			p.arguments()
-			continue
+	for {
+		switch {
+		case p.accept("["):
+			v = p.part(v)
+		case !p.accept("."):
+			return v
+		default:
+			name := p.name()
+			args := p.arguments()
+			if name != "orValue" {
+				v = p.method(name, v, args)
+			}
 		}
-		v = p.method(name, v, p.arguments())
 	}
-	return v
+}
+
+// part reads which bytes of a text are meant: from the first to before the last.
+func (p *parser) part(of value) value {
+	if of.text == nil {
+		p.fail("only parts of texts can be taken")
+	}
+	from, to := value{num: func(*Subject) float64 { return 0 }}, value{num: func(*Subject) float64 { return math.MaxInt32 }}
+	if !p.accept(":") {
+		from = p.sum()
+		p.expect(":")
+	}
+	if !p.accept("]") {
+		to = p.sum()
+		p.expect("]")
+	}
+	if from.num == nil || to.num == nil {
+		p.fail("a part of a text is from one number to another")
+	}
+	whole := of.bytes
+	if whole == nil {
+		whole = func(s *Subject) []byte { return []byte(of.text(s)) }
+	}
+	return value{text: func(s *Subject) string {
+		all := whole(s)
+		last := min(max(int(to.num(s)), 0), len(all))
+		return string(all[min(max(int(from.num(s)), 0), last):last])
+	}}
 }
 
 func (p *parser) name() string {
@@ -205,6 +283,9 @@ func (p *parser) arguments() (all []value) {
 }
 
 func (p *parser) primary() value {
+	if p.size++; p.size > maxSize {
+		p.fail("it is too large")
+	}
 	switch {
 	case p.kind == tokenText:
 		text := p.text
@@ -218,7 +299,7 @@ func (p *parser) primary() value {
 		p.advance()
 		return value{num: func(*Subject) float64 { return n }}
 	case p.accept("("):
-		v := p.either()
+		v := p.bound()
 		p.expect(")")
 		return v
 	case p.accept("["):
@@ -256,6 +337,15 @@ func (p *parser) list() value {
 // named reads what begins with a name.
 func (p *parser) named() value {
 	start, name := p.start, p.name()
+	if b, ok := p.names[name]; ok {
+		if b.assumed {
+			p.refuseDenial(start)
+		}
+		if p.size += b.size; p.size > maxSize {
+			p.fail("it is too large")
+		}
+		return b.value
+	}
 	switch name {
 	case "true", "false":
 		return value{yes: func(*Subject) bool { return name == "true" }}
@@ -263,6 +353,8 @@ func (p *parser) named() value {
 		return p.field(name)
 	case "secret":
 		return p.known("finding", "secret", start)
+	case "get":
+		return p.get()
 	case "filter":
 		p.expect(".")
 		name = p.name()
@@ -289,8 +381,40 @@ func (p *parser) field(of string) value {
 	return p.known(of, key, start)
 }
 
+// get reads which field of a map is meant, in the form of a function whose last
+// argument is for a missing one.
+func (p *parser) get() value {
+	p.expect("(")
+	start, of := p.start, p.name()
+	p.expect(",")
+	if p.kind != tokenText {
+		p.fail("the name of a field of %s is expected, quoted", of)
+	}
+	key := p.text
+	p.advance()
+	if p.accept(",") {
+		p.either()
+	}
+	p.expect(")")
+	return p.known(of, key, start)
+}
+
+// offsets are the fields of a finding that are numbers.
+var offsets = map[string]func(*Subject) int{
+	"match_start_idx":      func(s *Subject) int { return s.Start },
+	"match_end_idx":        func(s *Subject) int { return s.End },
+	"match_line_start_idx": func(s *Subject) int { return s.LineStart },
+	"match_line_end_idx":   func(s *Subject) int { return s.LineEnd },
+}
+
 // known returns the field of a map.
 func (p *parser) known(of, key string, start int) value {
+	if offset := offsets[key]; offset != nil && of == "finding" {
+		return value{num: func(s *Subject) float64 { return float64(offset(s)) }}
+	}
+	if of == "finding" && key == "fragment_raw" {
+		return value{text: func(s *Subject) string { return string(s.Text) }, bytes: func(s *Subject) []byte { return s.Text }}
+	}
 	fields := map[string]func(*Subject) string{
 		"finding.secret":      func(s *Subject) string { return s.Secret },
 		"finding.match":       func(s *Subject) string { return s.Match },

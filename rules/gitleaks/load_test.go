@@ -137,9 +137,9 @@ regexes = ["^x"]
 				{Stopwords: []string{"sample"}, Commits: []string{strings.Repeat("a", 40)}},
 			},
 		}},
-		{ID: "shop-pair", Title: "shop-pair", Detect: rules.Detect{Keywords: []string{"shop_id"}, Pattern: `shop_id=(\d{12})`, Group: 1, Reach: reach, SkipReport: true}},
+		{ID: "shop-pair", Title: "shop-pair", Detect: rules.Detect{Keywords: []string{"shop_id"}, Pattern: `shop_id=(\d{12})`, Group: rules.FirstGroup, Reach: reach, SkipReport: true}},
 		{ID: "shop-secret", Title: "shop-secret", Detect: rules.Detect{
-			Keywords: []string{"shop_secret"}, Pattern: `shop_secret=(\w{12})`, Group: 1, Reach: reach,
+			Keywords: []string{"shop_secret"}, Pattern: `shop_secret=(\w{12})`, Group: rules.FirstGroup, Reach: reach,
 			Required: []rules.Requirement{{ID: "shop-pair", WithinLines: number(5)}, {ID: "shop-key", WithinLines: number(1), WithinColumns: number(80)}},
 		}},
 	}
@@ -191,7 +191,7 @@ func TestAnotherRegexReplacesHowItWasFound(t *testing.T) {
 	}
 	noWarnings(t, c)
 	d := ruleOf(t, c, "acme-token").Detect
-	want := rules.Detect{Keywords: []string{"acme_"}, Pattern: "acme_(beta_[a-z]{9})", Group: 1, Reach: reach}
+	want := rules.Detect{Keywords: []string{"acme_"}, Pattern: "acme_(beta_[a-z]{9})", Group: rules.FirstGroup, Reach: reach}
 	if diff := cmp.Diff(want, d); diff != "" {
 		t.Error(diff)
 	}
@@ -200,13 +200,14 @@ func TestAnotherRegexReplacesHowItWasFound(t *testing.T) {
 	}
 }
 
-func TestGroupsKeepTheirNumbers(t *testing.T) {
-	c := load(t, "[[rules]]\nid = 'a'\nregex = '\\bshop_key=([0-9a-f]{8})'\nkeywords = ['shop_key']\n", nil)
+func TestTheFirstGroupIsTheSecret(t *testing.T) {
+	c := load(t, "[[rules]]\nid = 'a'\nregex = '\\bshop_key=(?:([0-9a-f]{8})|(none))'\nkeywords = ['shop']\nspecificity = 0\n[[rules]]\nid = 'b'\nregex = 'b'\nsecretGroup = 0\n", nil)
 	noWarnings(t, c)
-	d := c.Rules[0].Detect
-	m := regexp.MustCompile(d.Pattern).FindStringSubmatch("x shop_key=0a1b2c3d")
-	if d.Group != 1 || strings.HasPrefix(d.Pattern, `\b`) || len(m) != 2 || m[1] != "0a1b2c3d" {
-		t.Errorf("group %d of %s: %q", d.Group, d.Pattern, m)
+	if d := c.Rules[0].Detect; d.Group != rules.FirstGroup || !d.Fallback {
+		t.Errorf("rule a is %+v", d)
+	}
+	if d := c.Rules[1].Detect; d.Group != 0 || d.Fallback {
+		t.Errorf("rule b is %+v", d)
 	}
 }
 
@@ -272,13 +273,9 @@ func TestNothingIsIgnoredInSilence(t *testing.T) {
 			"[[rules]]\nid = \"a\"\nregex = 'abc'\nkeywords = ['abc']\ntags = ['x']\ntokenEfficiency = true\nvalidate = 'http.get()'\nseverity = 'dire'\nentropy = 9\n",
 			[]string{".gitleaks.toml:5: rule a: reports", ".gitleaks.toml:6: rule a: tokenEfficiency", ".gitleaks.toml:7: rule a: validate", ".gitleaks.toml:8: rule a: severity", ".gitleaks.toml:9: rule a: entropy"}, 1,
 		},
-		"keywords": {
-			"[[rules]]\nid = \"a\"\nregex = '[0-9]{9}'\nkeywords = ['number']\n",
-			[]string{".gitleaks.toml:4: rule a: not all that the regex matches has a keyword"}, 1,
-		},
 		"groups": {
-			"[[rules]]\nid = \"a\"\nregex = 'a(b)'\nsecretGroup = 2\n[[rules]]\nid = \"b\"\nregex = 'a(b)|c(d)'\n",
-			[]string{".gitleaks.toml:4: rule a: secretGroup is 2", ".gitleaks.toml:5: rule b: the first group may be missing"}, 1,
+			"[[rules]]\nid = \"a\"\nregex = 'a(b)'\nsecretGroup = 2\n[[rules]]\nid = \"b\"\nregex = 'a(b)|c(d)'\nspecificity = 200\n",
+			[]string{".gitleaks.toml:4: rule a: secretGroup is 2", ".gitleaks.toml:8: rule b: specificity 200 is more"}, 1,
 		},
 		"allowlists": {
 			"[[allowlists]]\ndescription = 'empty'\n[[allowlists]]\ncondition = 'XOR'\npaths = ['a']\n[[allowlists]]\nregexTarget = 'file'\nregexes = ['a']\n[[allowlists]]\ncondition = '&&'\npaths = ['a']\nregexes = ['(']\n",
@@ -340,32 +337,6 @@ containsAny(finding["line"], ["example"])
 	own := c.Rules[0].Detect.Allow[0]
 	if !holds(own, condition.Subject{Secret: "aaaa"}) || holds(own, condition.Subject{Secret: "qwertyuiop"}) || !holds(own, condition.Subject{Secret: "qwertyuiop", Line: "an example"}) {
 		t.Error("the filter does not tell what is to be left out")
-	}
-}
-
-func TestHoldsAny(t *testing.T) {
-	for expression, want := range map[string]bool{
-		`acme_[a-z]{9}`:     true,
-		`(?i)ACME_[a-z]{9}`: true,
-		`(?i)[\w.-]{0,50}?(?:acme|apex)(?:[ \t]{9})`: true,
-		`(?:acme|apex|apac)_\d`:                      true,
-		`(?:acme|other)_\d`:                          false,
-		`(?:acme)?_\d`:                               false,
-		`(?:acme)+\d`:                                true,
-		`ac[mM]e\d`:                                  true,
-		`a[a-z]me\d`:                                 false,
-		`ac(?:me|ne)\d`:                              false,
-		`(ac)(me)`:                                   true,
-		`\bacme\b`:                                   true,
-		`[0-9]+`:                                     false,
-		`(`:                                          false,
-		`a.{0,5}cme|x*acme`:                          false,
-		`x{2}acme|apex`:                              true,
-		``:                                           false,
-	} {
-		if got := holdsAny(expression, []string{"acme", "apex", "apac"}); got != want {
-			t.Errorf("%s holds a keyword: %t", expression, got)
-		}
 	}
 }
 

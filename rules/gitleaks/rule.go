@@ -107,17 +107,6 @@ func (f *file) patterns(t *table, r *rules.Rule, where string) (ok bool) {
 			}
 		}
 	}
-	if d.Pattern == "" || regex.string == "" && given == nil {
-		return f.group(t, r, where, regex.string != "")
-	}
-	if len(d.Keywords) > 0 && !holdsAny(d.Pattern, d.Keywords) {
-		line := t.line
-		if given != nil {
-			line = given.line
-		}
-		f.warn(line, "%snot all that the regex matches has a keyword in it: the rule is tried on all of every text, which is slow, also where no keyword is", where)
-		d.Keywords = nil
-	}
 	return f.group(t, r, where, regex.string != "")
 }
 
@@ -141,15 +130,7 @@ func (f *file) group(t *table, r *rules.Rule, where string, fresh bool) (ok bool
 	case n != nil && *n > 0:
 		r.Detect.Group = *n
 	case groups > 0:
-		r.Detect.Group = 1
-		if groups > 1 && !alwaysTaken(tree, 1) {
-			f.warn(t.line, "%sthe first group may be missing from a match, and then no other is taken for the secret: name one by secretGroup", where)
-		}
-	}
-	if r.Detect.Group > 0 && strings.HasPrefix(r.Detect.Pattern, `\b`) {
-		// A scanner puts more in the place of a leading \b, and the groups would
-		// have other numbers.
-		r.Detect.Pattern = "(?:)" + r.Detect.Pattern
+		r.Detect.Group = rules.FirstGroup
 	}
 	return true
 }
@@ -163,6 +144,9 @@ func (f *file) judgement(t *table, r *rules.Rule, where string) {
 			r.Detect.Entropy = *entropy
 		}
 	}
+	if n := t.keys["specificity"]; n != nil {
+		f.specificity(r, f.integer(t, "specificity"), n.line, where)
+	}
 	if f.boolean(t, "tokenEfficiency") {
 		f.warn(t.keys["tokenEfficiency"].line, "%stokenEfficiency is not judged: more is reported, not less", where)
 	}
@@ -170,6 +154,21 @@ func (f *file) judgement(t *table, r *rules.Rule, where string) {
 		if e := t.take(key); e != nil {
 			f.warn(e.line, "%s%s is not applied: Stanch asks providers only as its own catalogue says", where, key)
 		}
+	}
+}
+
+// defaultSpecificity is what betterleaks takes a rule to have that says nothing.
+const defaultSpecificity = 100
+
+// specificity takes in whose find of the same text wins: a rule that is less
+// specific than others gives way to them.
+func (f *file) specificity(r *rules.Rule, n *int, line int, where string) {
+	switch {
+	case n == nil:
+	case *n > defaultSpecificity:
+		f.warn(line, "%sspecificity %d is more than that of other rules, %d: of finds of the same text the longest wins all the same", where, *n, defaultSpecificity)
+	default:
+		r.Detect.Fallback = *n < defaultSpecificity
 	}
 }
 
