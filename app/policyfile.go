@@ -151,14 +151,19 @@ func (a *App) organisation(ctx context.Context, s scanArgs) ([]PolicyFile, error
 	repo := github.Repository{Owner: s.Repository.Owner, Name: organisationRepository}
 	name := repo.FullName() + "/" + policyPath
 	text, err := a.github.Installation(s.Installation).File(ctx, repo, policyPath)
+	last := known
 	known = remembered{at: a.now()}
 	switch {
 	case err == nil:
 		known.file = []PolicyFile{{Name: name, Text: text}}
 	case errors.Is(err, github.ErrNoFile):
 		known.file = []PolicyFile{{Name: name, Refused: "it does not count, because it is no regular file of less than a megabyte: put one there"}}
-	case !errors.Is(err, github.ErrNotFound) && !errors.Is(err, github.ErrForbidden):
+	case errors.Is(err, github.ErrNotFound), errors.Is(err, github.ErrForbidden):
+	case last.at.IsZero():
 		return nil, fmt.Errorf("read %s: %w", name, err)
+	default: // scans do not wait for that
+		a.log.WarnContext(ctx, "an organisation's policy cannot be read; the last one that was read holds", "file", name, "error", err)
+		return last.file, nil
 	}
 	a.memories.mu.Lock()
 	defer a.memories.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,6 +127,38 @@ func TestPolicyOfTheOrganisation(t *testing.T) {
 	w.says(w.leak(g, "two", "prod/a.env", env(w.token("b"))), "failure", "Nobody could tell")
 	w.judged(g, "own policy", map[string]string{".github/stanch.yml": "conclusion: {critical: success, high: success}\n"})
 	w.says(w.leak(g, "three", "a.env", env(w.token("c"))), "success", "Allowed: .github/stanch.yml:1")
+}
+
+// TestOrganisationIsSilent: while the organisation's policy cannot be read the last one
+// holds, and nothing is judged without one that there may be.
+func TestOrganisationIsSilent(t *testing.T) {
+	var later atomic.Int64
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), tamper: func(_ *world, c *app.Config) {
+		c.Now = func() time.Time { return time.Now().Add(time.Duration(later.Load())) }
+	}})
+	var broken atomic.Bool
+	w.github.Limit(func(r *http.Request) *githubtest.LimitAnswer {
+		if strings.HasSuffix(r.URL.Path, "/user") || broken.Load() && strings.Contains(r.URL.Path, "/acme/.github/contents/") {
+			return githubtest.BadGateway()
+		}
+		return nil
+	})
+	_, err := w.github.CreateRepository("acme", ".github", githubtest.RepoOptions{Private: true})
+	w.must(err)
+	own := w.clone()
+	own.commit("policy", map[string]string{".github/stanch.yml": "conclusion: {critical: neutral, high: neutral}\n"})
+	own.git("push", "--quiet", w.github.CloneURL("acme/.github"), "main")
+	g := w.seeded()
+	broken.Store(true)
+	later.Store(int64(time.Hour))
+	w.says(w.leak(g, "one", "a.env", env(w.token("a"))), "neutral", "Allowed: acme/.github/.github/stanch.yml:1")
+
+	// After a start nothing is known: the scan waits until it can be read.
+	w.restart(worldOptions{policy: app.DefaultPolicy()})
+	head := w.leak(g, "two", "a.env", env(w.token("b")))
+	w.eventually("the scan waits", func() bool { return strings.Contains(w.logs.String(), "read acme/.github/.github/stanch.yml") })
+	broken.Store(false)
+	w.says(head, "neutral", "Allowed: acme/.github/.github/stanch.yml:1")
 }
 
 // TestAllowlist: entries count by content, until their day, wherever the secret stands.
