@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/bmatcuk/doublestar/v4"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/rules"
@@ -23,6 +24,11 @@ type checker struct {
 // check says which values are none.
 func (l layer) check(catalogue []*rules.Rule) Problems {
 	c, p := checker{layer: l}, l.policy
+	for _, s := range l.settings {
+		if s.value.Kind == yaml.ScalarNode && s.value.Value == "" {
+			c.wrong(s.name(), "is empty: give it a value, or leave it out")
+		}
+	}
 	c.remedy("", p.Remedy)
 	c.wrong("public", among(p.Public, PublicAuto, PublicAlways))
 	for severity, conclusion := range p.Conclusion {

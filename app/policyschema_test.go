@@ -176,6 +176,7 @@ func TestPolicySchemaAgreesWithTheParser(t *testing.T) {
 		"conclusion: {worst: neutral}", "conclusion: {low: skipped}", "people: {press: read}", "people: {approvals: 2}", "people: {bypass_for: a week}",
 		"people: {who: all}", "rules: {github-pat: {severity: dire}}", "rules: {github-pat: {on: true}}", "rules: [github-pat]",
 		"paths: [{conclusion: neutral}]", "paths: [{glob: docs}]", "paths: {glob: docs}", "repositories: {may: [everything]}", "suggestions: 3",
+		`remediation: ""`, "allowlist: ''", `people: {press: ""}`, `rules: {github-pat: {conclusion: ""}}`, "conclusion: {low: ''}",
 	} {
 		var document any
 		if err := yaml.Unmarshal([]byte(text), &document); err != nil {
