@@ -68,6 +68,14 @@ func TestPolicyOfTheBase(t *testing.T) {
 	w.must(err)
 	w.settled(head)
 	w.says(head, "failure", "Nobody could tell")
+
+	// Nor does it help to force the default branch.
+	g.git("checkout", "--quiet", "main")
+	g.git("reset", "--quiet", "--hard", "HEAD~1")
+	forced := g.commit("another history", map[string]string{".github/stanch.yml": "conclusion: {critical: success, high: success}\n", "src/f.env": unknown("f")})
+	g.push("--force", "main")
+	w.settled(forced)
+	w.says(forced, "failure", "Nobody could tell")
 }
 
 // TestLiveOverrulesThePolicy: nothing that a repository says makes a live key pass, or
