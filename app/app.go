@@ -80,6 +80,7 @@ type App struct {
 	checks    keyedMutex // by check: one write to its check run at a time
 	pulls     keyedMutex // by pull request: one write to its comment at a time
 	now       func() time.Time
+	memories  memories
 
 	background sync.WaitGroup
 	cancel     context.CancelFunc // of the background

@@ -37,6 +37,10 @@ func (w approveWorker) Work(ctx context.Context, job *river.Job[approveArgs]) er
 	if err != nil {
 		return err
 	}
+	policy, err := a.policyOf(ctx, check.ID)
+	if err != nil {
+		return err
+	}
 	permission, err := a.github.Installation(check.Installation).Permission(ctx, check.Repository, press.Sender)
 	if err != nil {
 		return a.postpone(err)
@@ -56,7 +60,7 @@ func (w approveWorker) Work(ctx context.Context, job *river.Job[approveArgs]) er
 			return err
 		}
 		for _, i := range incidents {
-			if err := a.press(ctx, tx, i, check, press); err != nil {
+			if err := a.press(ctx, tx, i, check, press, policy); err != nil {
 				return err
 			}
 		}
@@ -65,11 +69,11 @@ func (w approveWorker) Work(ctx context.Context, job *river.Job[approveArgs]) er
 }
 
 // press applies a button to one incident.
-func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, press approveArgs) error {
+func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, press approveArgs, p Policy) error {
 	actor := "github:" + press.Sender
 	switch press.Button {
 	case report.ButtonRotate, report.ButtonRevoke:
-		if !a.actionable(i) {
+		if !a.actionable(i, p) {
 			return nil
 		}
 		// A person has looked: an unknown outcome is settled.
@@ -80,7 +84,7 @@ func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, check s
 		if press.Button == report.ButtonRevoke {
 			verb = incident.Revoke
 		}
-		if err := a.approve(ctx, tx, &i, verb, actor); err != nil {
+		if err := a.approve(ctx, tx, &i, verb, actor, p); err != nil {
 			return err
 		}
 	case report.ButtonNotASecret:
@@ -106,8 +110,8 @@ func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, check s
 }
 
 // actionable reports whether a person may start a remediation of the incident.
-func (a *App) actionable(i store.Incident) bool {
-	return i.Verb == "" && i.Validity != checks.Inactive && a.cfg.Policy.For(i.Rule).Remediation != Observe &&
+func (a *App) actionable(i store.Incident, p Policy) bool {
+	return i.Verb == "" && i.Validity != checks.Inactive && p.For(i.Rule).Remediation != Observe &&
 		i.State() != incident.Resolved && a.providers.Can(i.Rule).Revoke && !a.isOwn(i)
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // reportArgs is the job of telling GitHub what is known about a commit.
@@ -141,12 +142,19 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Public: !check.Repository.Private}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA}
 	done := settled{true, true}
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {
 		return s, done, err
 	}
+	judgement, err := a.judgementFor(scans)
+	if err != nil {
+		return s, done, err
+	}
+	s.Public, s.NoComment = judgement.Policy.ForEverybody(check.Repository.Private), !judgement.Policy.Comments()
+	s.AllowFile = judgement.Policy.AllowFile()
+	s.PolicyProblems, s.Notes = judgement.Problems, judgement.Notes
 	var problems []string
 	for _, scan := range scans {
 		switch {
@@ -165,7 +173,7 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	}
 	leaks := map[string]report.Leak{} // by incident, without a place
 	for _, i := range incidents {
-		if leaks[i.ID], err = a.leak(ctx, i); err != nil {
+		if leaks[i.ID], err = a.leak(ctx, i, judgement); err != nil {
 			return s, done, err
 		}
 		if i.Verb != "" && i.State() != incident.Resolved {
@@ -176,25 +184,44 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	if err != nil {
 		return s, done, err
 	}
+	allowances, err := a.store.Allowances(ctx, check.Installation, check.Repository.ID)
+	if err != nil {
+		return s, done, err
+	}
 	for _, o := range occurrences {
 		leak := leaks[o.Incident]
 		leak.Location, leak.InTip = o.Location, o.InTip
+		leak.Conclusion, leak.Why = report.Conclusion(o.Conclusion), o.Why
+		if allowed, ok := allowances[leak.Fingerprint]; ok {
+			a.allow(&leak, allowed)
+		}
 		s.Leaks = append(s.Leaks, leak)
 	}
 	return s, done, nil
 }
 
+// allow shows a leak as what people of the repository said of it.
+func (a *App) allow(l *report.Leak, said store.Allowance) {
+	until := said.Expires.Format(time.DateOnly)
+	if !a.now().Before(said.Expires) {
+		l.Why = fmt.Sprintf("what %s allowed ended on %s", said.Owner, until)
+		return
+	}
+	l.Conclusion, l.Why = report.Success, fmt.Sprintf("%s, until %s: %s", said.Owner, until, said.Reason)
+}
+
 // leak is an incident as reports show it at each of its places.
-func (a *App) leak(ctx context.Context, i store.Incident) (report.Leak, error) {
-	rule, ok := a.rules[i.Rule]
-	if !ok {
-		return report.Leak{}, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
+func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.Leak, error) {
+	rule, err := a.ruleOf(i, j)
+	if err != nil {
+		return report.Leak{}, err
 	}
 	can := a.providers.Can(i.Rule)
 	leak := report.Leak{
 		Finding:  checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Validity: i.Validity},
+		AllowID:  i.Fingerprint.AllowID(a.cfg.Keys.Allow),
 		Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
-		Stuck: i.Stuck, Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
+		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
 	}
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
@@ -211,6 +238,21 @@ func (a *App) leak(ctx context.Context, i store.Incident) (report.Leak, error) {
 		leak.DeadAfter = max(i.Dead.Sub(i.Received)+time.Second-1, time.Second).Truncate(time.Second)
 	}
 	return leak, nil
+}
+
+// ruleOf is the rule of an incident, as severe as the policy says: one of the catalogue,
+// or of the repository's own.
+func (a *App) ruleOf(i store.Incident, j judgement) (*rules.Rule, error) {
+	rule := &rules.Rule{ID: i.Rule}
+	if known := a.rules[i.Rule]; known != nil {
+		*rule = *known
+	} else if own, ok := j.Rules[i.Rule]; ok {
+		rule.Title, rule.Severity = own.Title, own.Severity
+	} else {
+		return nil, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
+	}
+	rule.Severity = j.Policy.SeverityOf(rule)
+	return rule, nil
 }
 
 // proof is how the provider refused the leaked credential.

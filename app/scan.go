@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,23 +96,76 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 // scan scans the lines that the commits of a range add, verifies what it finds,
 // and records all of it together with the jobs that report it and act on it.
 func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) error {
-	found, err := a.examine(ctx, s)
+	found, judge, err := a.examine(ctx, s)
 	if err != nil {
 		return err
 	}
-	if more := len(found.Findings) - maxFindings; more > 0 {
-		found.Findings = found.Findings[:maxFindings]
+	shown, allowed := a.sift(judge, &found, s)
+	a.observeLeaks(Detected, s, shown, nil)
+	verdicts, err := a.verify(ctx, slices.Concat(shown, allowed))
+	if err != nil {
+		return err
+	}
+	live, counts := overrule(allowed, verdicts)
+	shown = append(shown, live...)
+	a.observeLeaks(Verified, s, shown, verdicts)
+	return a.recordScan(ctx, s, check, outcome{
+		coverage: found.Coverage, leaks: shown, verdicts: verdicts, judge: judge, kept: a.judgementOf(judge, shown, counts),
+	})
+}
+
+// An outcome is what a scan found and what is thought of it.
+type outcome struct {
+	coverage checks.Coverage
+	leaks    []judged
+	verdicts map[checks.Fingerprint]provider.Verdict
+	judge    *Judge
+	kept     judgement
+}
+
+// A judged leak is one with what it does to the check unless it is live.
+type judged struct {
+	git.Leak
+	Verdict
+}
+
+// sift judges the findings, and tells apart those that are allowed. Of either it
+// leaves no more than one scan records.
+func (a *App) sift(j *Judge, found *git.Result, s scanArgs) (shown, allowed []judged) {
+	for _, leak := range found.Findings {
+		l := judged{leak, j.Of(&leak.Finding, a.now())}
+		if l.Allowed {
+			allowed = append(allowed, l)
+		} else {
+			shown = append(shown, l)
+		}
+	}
+	cut := func(all []judged, what string) []judged {
+		more := len(all) - maxFindings
+		if more <= 0 {
+			return all
+		}
 		found.Coverage.Skipped = append(found.Coverage.Skipped, checks.Skip{
-			Commit: s.Head, Reason: fmt.Sprintf("%d more findings than the %d that one scan records", more, maxFindings),
+			Commit: s.Head, Reason: fmt.Sprintf("%d more %s than the %d that one scan records", more, what, maxFindings),
 		})
+		return all[:maxFindings]
 	}
-	a.observeLeaks(Detected, s, found.Findings, nil)
-	verdicts, err := a.verify(ctx, found.Findings)
-	if err != nil {
-		return err
+	return cut(shown, "findings"), cut(allowed, "allowed findings")
+}
+
+// overrule returns what is live of what is allowed: then nothing allows it. The rest is
+// counted, by who allows it.
+func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[string]int) {
+	counts = map[string]int{}
+	for _, l := range allowed {
+		if verdicts[l.Fingerprint].Validity != checks.Active {
+			counts[l.Why]++
+			continue
+		}
+		l.Why = "it is live, which overrules " + l.Why
+		live = append(live, l)
 	}
-	a.observeLeaks(Verified, s, found.Findings, verdicts)
-	return a.recordScan(ctx, s, check, found, verdicts)
+	return live, counts
 }
 
 // beginScan makes, or finds again, the rows of the check and the scan.
@@ -166,7 +220,7 @@ func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
 
 // examine fetches the range into a directory of its own, which it removes, and
 // scans it.
-func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error) {
+func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, _ *Judge, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, scanTimeout, errScanTime)
 	defer cancel()
 	defer func() {
@@ -176,40 +230,54 @@ func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error)
 	}()
 	token, err := a.github.Installation(s.Installation).GitToken(ctx, s.Repository)
 	if err != nil {
-		return git.Result{}, fmt.Errorf("get a token to fetch with: %w", err)
+		return git.Result{}, nil, fmt.Errorf("get a token to fetch with: %w", err)
 	}
 	dir, err := os.MkdirTemp(a.cfg.Scratch, "scan-")
 	if err != nil {
-		return git.Result{}, err
+		return git.Result{}, nil, err
 	}
 	defer os.RemoveAll(dir)
 
 	mirror, err := a.fetch(ctx, s, github.Remote{URL: a.github.CloneURL(s.Repository), Token: token}, dir)
 	if err != nil {
-		return git.Result{}, err
+		return git.Result{}, nil, err
 	}
-	return mirror.Repository().Scan(ctx, mirror.Range(), a.scanner, mirror.FetchBlobs)
+	judge, err := a.judge(ctx, s, mirror)
+	if err != nil {
+		return git.Result{}, nil, err
+	}
+	scanner, err := a.scannerFor(judge)
+	if err != nil {
+		return git.Result{}, nil, err
+	}
+	found, err := mirror.Repository().Scan(ctx, mirror.Range(), scanner, mirror.FetchBlobs)
+	return found, judge, err
 }
 
 // recordScan records in one transaction what was found, what is to be done about
 // it, and the jobs that do and report it.
-func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, found git.Result, verdicts map[checks.Fingerprint]provider.Verdict) error {
-	s.Pinned, s.Bases = true, strings.FieldsFunc(found.Coverage.Base, func(r rune) bool { return r == ',' })
+func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o outcome) error {
+	coverage := o.coverage
+	s.Pinned, s.Bases = true, strings.FieldsFunc(coverage.Base, func(r rune) bool { return r == ',' })
 	args, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
+	kept, err := json.Marshal(o.kept)
+	if err != nil {
+		return err
+	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
-		if err := a.recordLeaks(ctx, tx, s, found.Findings, verdicts); err != nil {
+		if err := a.recordLeaks(ctx, tx, s, o); err != nil {
 			return err
 		}
-		if err := tx.FinishScan(ctx, store.Scan{Delivery: s.Delivery, Job: args, Coverage: found.Coverage, Finished: a.now()}); err != nil {
+		if err := tx.FinishScan(ctx, store.Scan{Delivery: s.Delivery, Job: args, Coverage: coverage, Judgement: kept, Finished: a.now()}); err != nil {
 			return err
 		}
 		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "scan", Subject: s.Delivery, Detail: map[string]string{
-			"repository": s.Repository.FullName(), "tip": found.Coverage.Tip, "base": found.Coverage.Base,
-			"commits": fmt.Sprint(found.Coverage.Commits), "blobs": fmt.Sprint(found.Coverage.Blobs),
-			"bytes": fmt.Sprint(found.Coverage.Bytes), "skipped": fmt.Sprint(len(found.Coverage.Skipped)), "findings": fmt.Sprint(len(found.Findings)),
+			"repository": s.Repository.FullName(), "tip": coverage.Tip, "base": coverage.Base,
+			"commits": fmt.Sprint(coverage.Commits), "blobs": fmt.Sprint(coverage.Blobs),
+			"bytes": fmt.Sprint(coverage.Bytes), "skipped": fmt.Sprint(len(coverage.Skipped)), "findings": fmt.Sprint(len(o.leaks)),
 		}}); err != nil {
 			return err
 		}
@@ -219,20 +287,21 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, fou
 
 // recordLeaks replaces what an earlier scan of the range found by what this one
 // did. Incidents go on.
-func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, leaks []git.Leak, verdicts map[checks.Fingerprint]provider.Verdict) error {
-	incidents := make([]store.Incident, len(leaks))
-	for n, leak := range leaks {
+func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outcome) error {
+	incidents := make([]store.Incident, len(o.leaks))
+	for n, leak := range o.leaks {
 		var err error
-		if incidents[n], err = a.openIncident(ctx, tx, s, leak, verdicts[leak.Fingerprint]); err != nil {
+		if incidents[n], err = a.openIncident(ctx, tx, s, leak.Leak, o.verdicts[leak.Fingerprint], o.judge.Policy); err != nil {
 			return err
 		}
 	}
 	if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
 		return err
 	}
-	for n, leak := range leaks {
+	for n, leak := range o.leaks {
 		if err := tx.AddOccurrence(ctx, store.Occurrence{
 			Incident: incidents[n].ID, Delivery: s.Delivery, Location: leak.Location, InTip: leak.InTip,
+			Conclusion: string(leak.Conclusion), Why: leak.Why,
 		}); err != nil {
 			return err
 		}
@@ -268,7 +337,7 @@ func (a *App) rescan(ctx context.Context, tx *store.Tx, s store.Scan) error {
 	return tx.Enqueue(ctx, args)
 }
 
-func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []git.Leak, verdicts map[checks.Fingerprint]provider.Verdict) {
+func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict) {
 	for _, leak := range leaks {
 		a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
 			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})

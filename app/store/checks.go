@@ -32,7 +32,9 @@ type Scan struct {
 	Job      json.RawMessage // the job's arguments, to run it again
 	Coverage checks.Coverage
 	Problem  string // why it could not be scanned
-	Finished time.Time
+	// Judgement is the policy that counted, as package app wrote it.
+	Judgement json.RawMessage
+	Finished  time.Time
 }
 
 // EnsureCheck returns the check of a commit, which it makes if there is none.
@@ -122,8 +124,8 @@ func (tx *Tx) FinishScan(ctx context.Context, s Scan) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.q.ExecContext(ctx, `update scans set job = ?, coverage = ?, problem = '', finished = ? where delivery = ?`,
-		string(s.Job), string(coverage), micros(s.Finished), s.Delivery)
+	_, err = tx.q.ExecContext(ctx, `update scans set job = ?, coverage = ?, judgement = ?, problem = '', finished = ? where delivery = ?`,
+		string(s.Job), string(coverage), string(s.Judgement), micros(s.Finished), s.Delivery)
 	return err
 }
 
@@ -150,23 +152,23 @@ func (q queries) NewestCheck(ctx context.Context, installation, repository int64
 
 // Scans returns the scans of a check in the order in which they came.
 func (q queries) Scans(ctx context.Context, check string) ([]Scan, error) {
-	return collect(q, ctx, readScan, `select delivery, check_id, job, coverage, problem, finished from scans where check_id = ? order by rowid`, check)
+	return collect(q, ctx, readScan, `select delivery, check_id, job, coverage, problem, judgement, finished from scans where check_id = ? order by rowid`, check)
 }
 
 // Scan returns the scan of a delivery, or ErrNotFound.
 func (q queries) Scan(ctx context.Context, delivery string) (Scan, error) {
-	s, err := readScan(q.q.QueryRowContext(ctx, `select delivery, check_id, job, coverage, problem, finished from scans where delivery = ?`, delivery))
+	s, err := readScan(q.q.QueryRowContext(ctx, `select delivery, check_id, job, coverage, problem, judgement, finished from scans where delivery = ?`, delivery))
 	return s, notFound(err)
 }
 
 func readScan(row scanner) (Scan, error) {
 	var s Scan
-	var job, coverage []byte
+	var job, coverage, judgement []byte
 	var finished int64
-	if err := row.Scan(&s.Delivery, &s.CheckID, &job, &coverage, &s.Problem, &finished); err != nil {
+	if err := row.Scan(&s.Delivery, &s.CheckID, &job, &coverage, &s.Problem, &judgement, &finished); err != nil {
 		return Scan{}, err
 	}
-	s.Job, s.Finished = job, fromMicros(finished)
+	s.Job, s.Judgement, s.Finished = job, judgement, fromMicros(finished)
 	if len(coverage) > 0 {
 		if err := json.Unmarshal(coverage, &s.Coverage); err != nil {
 			return Scan{}, fmt.Errorf("scan %s: coverage: %w", s.Delivery, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -84,4 +85,33 @@ func (r *Repository) single(ctx context.Context, rev string) (Range, error) {
 		return Range{}, fmt.Errorf("range %s: git did not list the commit itself", rev)
 	}
 	return Range{Bases: ids[1:], Tip: tip}, nil
+}
+
+// Steps are the ranges by which a branch came to a range's tip, oldest first: each
+// commit of the range that first parents lead to, with its first parent as the base.
+// A positive most bounds their number to the last ones.
+func (r *Repository) Steps(ctx context.Context, rng Range, most int) ([]Range, error) {
+	args := []string{"rev-list", "--first-parent", "--parents"}
+	if most > 0 {
+		args = append(args, fmt.Sprintf("--max-count=%d", most))
+	}
+	args = append(args, "--end-of-options", rng.Tip)
+	for _, base := range rng.Bases {
+		args = append(args, "^"+base)
+	}
+	out, err := Run(ctx, Command(ctx, r.dir, args...))
+	if err != nil {
+		return nil, fmt.Errorf("list the steps to %.12s: %w", rng.Tip, err)
+	}
+	var steps []Range
+	for line := range strings.Lines(string(out)) {
+		ids := strings.Fields(line)
+		step := Range{Tip: ids[0]}
+		if len(ids) > 1 {
+			step.Bases = ids[1:2]
+		}
+		steps = append(steps, step)
+	}
+	slices.Reverse(steps)
+	return steps, nil
 }

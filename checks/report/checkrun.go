@@ -21,9 +21,11 @@ type CheckRun struct {
 // Conclusion is the verdict of a completed check run.
 type Conclusion string
 
-// The conclusions that Stanch uses. ActionRequired means "could not scan".
+// The conclusions that Stanch uses. ActionRequired means "could not scan", and
+// Neutral that what was found is known and, by the policy, no reason to stop.
 const (
 	Success        Conclusion = "success"
+	Neutral        Conclusion = "neutral"
 	Failure        Conclusion = "failure"
 	ActionRequired Conclusion = "action_required"
 )

@@ -79,11 +79,31 @@ func isGone(l *Leak) {
 	l.InTip = false
 	l.State, l.Resolution = StateResolved, resolvedRotated
 }
-func isInactive(l *Leak)   { l.Validity = checks.Inactive }
-func isDismissed(l *Leak)  { l.State, l.Resolution = StateResolved, resolvedFalsePositive }
-func inContained(l *Leak)  { isLive(l); l.State = StateContained }
-func liveAndNone(l *Leak)  { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
-func diedByItself(l *Leak) { isInactive(l); l.State = StateContained }
+func isInactive(l *Leak)  { l.Validity = checks.Inactive }
+func isDismissed(l *Leak) { l.State, l.Resolution = StateResolved, resolvedFalsePositive }
+func inContained(l *Leak) { isLive(l); l.State = StateContained }
+func liveAndNone(l *Leak) { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
+func isAllowed(l *Leak) {
+	isUnknown(l)
+	l.Conclusion, l.Why = Success, ".github/stanch-allow.txt:3, by @dana until 2030-12-31: a key of the test server"
+}
+func isAllowable(l *Leak) {
+	isUnknown(l)
+	l.AllowID = "allow1-0123456789abcdef0123456789abcdef"
+}
+func liveWithID(l *Leak) {
+	isAllowable(l)
+	isLive(l)
+}
+func isMarked(l *Leak) {
+	isUnknown(l)
+	l.Conclusion, l.Why = Neutral, "the comment gitleaks:allow beside it"
+}
+func liveAndMarked(l *Leak)      { isMarked(l); isLive(l) }
+func containedAndMarked(l *Leak) { isMarked(l); l.State = StateContained }
+func deadAndMarked(l *Leak)      { isMarked(l); isDead(l) }
+func inactiveAndMarked(l *Leak)  { isMarked(l); l.Validity = checks.Inactive }
+func diedByItself(l *Leak)       { isInactive(l); l.State = StateContained }
 
 // scans are the situations that a check run has to tell apart.
 var scans = []struct {
@@ -116,6 +136,24 @@ var scans = []struct {
 		"1 live credential, being rotated", true},
 	{"contained-is-not-never-live", Scan{Coverage: whole(), Leaks: []Leak{leak(diedByItself)}}, Failure,
 		"1 credential revoked, proof of death pending", true},
+	{"allowed", Scan{Coverage: whole(), Leaks: []Leak{leak(isAllowed), leak(isGone)}, Notes: []string{"2 not shown, allowed by .gitleaksignore"}}, Success,
+		"1 finding, allowed by the policy", true},
+	{"allowable", Scan{Coverage: whole(), AllowFile: ".github/stanch-allow.txt", Leaks: []Leak{leak(isAllowable), leak(isAllowable)}}, Failure,
+		"2 credentials found, validity unknown", false},
+	{"live-is-not-allowable", Scan{Coverage: whole(), AllowFile: ".github/stanch-allow.txt", Leaks: []Leak{leak(liveWithID)}}, Failure,
+		"1 live credential, being rotated", true},
+	{"marked", Scan{Coverage: whole(), Leaks: []Leak{leak(isMarked)}}, Neutral, "1 finding, allowed by the policy", false},
+	{"marked-in-a-hole", Scan{Coverage: holed(), Leaks: []Leak{leak(isMarked)}}, ActionRequired, "Could not scan everything", false},
+	{"marked-and-not-live", Scan{Coverage: whole(), Leaks: []Leak{leak(inactiveAndMarked)}}, Success, "1 credential found, not live", false},
+	{"live-overrules-marker", Scan{Coverage: whole(), Leaks: []Leak{leak(liveAndMarked)}}, Failure, "1 live credential, being rotated", true},
+	{"contained-overrules-marker", Scan{Coverage: whole(), Leaks: []Leak{leak(containedAndMarked)}}, Failure,
+		"1 credential revoked, proof of death pending", true},
+	{"dead-and-marked", Scan{Coverage: whole(), Leaks: []Leak{leak(deadAndMarked)}}, Neutral, "1 finding, allowed by the policy", true},
+	{"policy-problem", Scan{Coverage: whole(), PolicyProblems: []string{".github/stanch.yml:2: conclusion.high is \"neutrl\": it must be success, neutral or failure"}},
+		Neutral, "A policy file must be mended", false},
+	{"policy-problem-live", Scan{Coverage: whole(), PolicyProblems: []string{".github/stanch.yml:2: wrong"}, Leaks: []Leak{leak(isLive)}},
+		Failure, "1 live credential, being rotated", true},
+	{"no-comment", Scan{NoComment: true, Coverage: whole(), Leaks: []Leak{leak(isLive)}}, Failure, "1 live credential, being rotated", false},
 	{"public-live", Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isLive), leak(isUnknown), leak(isStuck)}}, Failure,
 		"3 credentials found", false},
 	{"public-dead", Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isDead)}}, Failure,
@@ -171,13 +209,14 @@ func golden(t *testing.T, name, got string) {
 
 // In public, leaks that work and leaks that nobody could test look the same.
 func TestPublicHidesLiveness(t *testing.T) {
-	unknown := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isUnknown)}}
+	unknown := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isAllowable)}}
 	want := NewCheckRun(unknown)
 	for name, change := range map[string]func(*Leak){
 		"live": isLive, "contained": inContained, "stuck": isStuck, "waiting": waiting,
 	} {
 		s := unknown
 		s.Leaks = []Leak{leak(change)}
+		s.Leaks[0].AllowID = unknown.Leaks[0].AllowID
 		got := NewCheckRun(s)
 		got.Actions = want.Actions // only those who may write see buttons
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -18,6 +18,13 @@ type Scan struct {
 	Coverage []checks.Coverage
 	Leaks    []Leak
 	Problem  string // why it could not be scanned; empty when it could
+	// PolicyProblems are what is wrong with the files that say how findings are judged.
+	// The check does not pass as if all were well, but nothing is stopped: the change that
+	// mends the file must get through.
+	PolicyProblems []string
+	Notes          []string // what is worth knowing besides, and how much is not shown
+	NoComment      bool     // the policy wants none
+	AllowFile      string   // the repository's allowlist
 }
 
 // A Leak is one finding with its incident as far as it has come.
@@ -37,6 +44,13 @@ type Leak struct {
 	CanRotate  bool
 	CanRevoke  bool
 	CanDismiss bool // a person may say that it is no secret
+
+	// Conclusion is what it does to the check unless it is live: Failure when empty. Why
+	// says who decided that.
+	Conclusion Conclusion
+	Why        string
+	// AllowID names it in the repository's allowlist.
+	AllowID checks.AllowID
 }
 
 // LeakState is how far the incident of a leak has come.
@@ -70,14 +84,27 @@ const (
 	contained               // it was revoked; the proof is missing
 	unverified              // nobody could tell whether it works
 	exposed                 // dead, but still in the file
+	excused                 // the policy or a list says that it stops nothing
 	gone                    // dead and out of the file
 	neverLive               // it did not work when it was first seen
 	dismissed               // somebody said that it is no secret
 )
 
-// phase judges the leak. A live credential overrules whoever dismissed it, and
-// only a proof makes a live one dead.
+// phase judges the leak, as far as the policy lets it stop anything. Nothing excuses
+// what is live, or was and is not proved dead.
 func (l Leak) phase() phase {
+	p := l.standing()
+	harmless := p == exposed || (p == unverified || p == stuck) && l.Validity != checks.Active &&
+		l.State != StateContained && l.State != StateRotated
+	if harmless && (l.Conclusion == Neutral || l.Conclusion == Success) {
+		return excused
+	}
+	return p
+}
+
+// standing is where the leak stands whatever a policy says. A live credential
+// overrules whoever dismissed it, and only a proof makes a live one dead.
+func (l Leak) standing() phase {
 	switch {
 	case l.proved() && l.InTip:
 		return exposed
@@ -105,7 +132,7 @@ func (l Leak) proved() bool {
 
 // wasLive says that the credential worked when it was found.
 func (l Leak) wasLive() bool {
-	return l.Validity == checks.Active || l.State == StateStuck || l.proved() || l.phase() == contained
+	return l.Validity == checks.Active || l.State == StateStuck || l.proved() || l.standing() == contained
 }
 
 // dismissable says that a person may call it no secret: it fails the check, and
@@ -116,8 +143,8 @@ func (l Leak) dismissable() bool {
 }
 
 // passes says that the phase is no reason to stop a merge: the secret never
-// worked, is none, or is dead and out of the file.
-func (p phase) passes() bool { return p >= gone }
+// worked, is none, is excused, or is dead and out of the file.
+func (p phase) passes() bool { return p >= excused }
 
 // kind is the title of what was found, as people write it.
 func kind(f checks.Finding) string {
@@ -166,14 +193,17 @@ func (s Scan) worst() (phase, []Leak) {
 }
 
 // conclusion is never Success for what was not scanned, and a hole in the scan
-// never hides a leak.
+// never hides a leak. It is not Success either where a policy wants a person to look.
 func (s Scan) conclusion() Conclusion {
 	worst, _ := s.worst()
+	neutral := func(l Leak) bool { return l.phase() == excused && l.Conclusion == Neutral }
 	switch {
 	case !worst.passes():
 		return Failure
 	case !s.complete():
 		return ActionRequired
+	case len(s.PolicyProblems) > 0 || slices.ContainsFunc(s.Leaks, neutral):
+		return Neutral
 	}
 	return Success
 }

@@ -68,6 +68,8 @@ func (s Scan) title() string {
 		return "Could not scan everything"
 	case !s.complete():
 		return leakTitle(worst, leaks) + "; not everything was scanned"
+	case len(s.PolicyProblems) > 0 && worst.passes():
+		return "A policy file must be mended"
 	case len(s.Leaks) == 0:
 		return "No credentials found"
 	case worst == exposed:
@@ -90,6 +92,8 @@ func leakTitle(p phase, leaks []Leak) string {
 		return count(n, "credential") + " revoked, proof of death pending"
 	case p == unverified:
 		return count(n, "credential") + " found, validity unknown"
+	case p == excused:
+		return count(n, "finding") + ", allowed by the policy"
 	case p == neverLive:
 		return count(n, "credential") + " found, not live"
 	case p == dismissed:
