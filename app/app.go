@@ -58,6 +58,9 @@ type Config struct {
 	// Own are the fingerprints of credentials that Stanch itself lives on, which
 	// it will not kill by itself.
 	Own []checks.Fingerprint
+	// PublicURL is where people reach Stanch's own pages, which check runs link to;
+	// empty when they do not.
+	PublicURL string
 	// Scratch is a directory for fetched objects. It is emptied at the start.
 	Scratch string
 	// Observe is told of every stage that is passed, on the goroutine that

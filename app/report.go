@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -141,7 +143,7 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Public: !check.Repository.Private}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Public: !check.Repository.Private, Commands: len(check.Pulls) > 0}
 	done := settled{true, true}
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {
@@ -164,10 +166,13 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		return s, done, err
 	}
 	leaks := map[string]report.Leak{} // by incident, without a place
-	for _, i := range incidents {
-		if leaks[i.ID], err = a.leak(ctx, i); err != nil {
+	for n, i := range incidents {
+		leak, err := a.leak(ctx, i)
+		if err != nil {
 			return s, done, err
 		}
+		leak.Number = n + 1
+		leaks[i.ID] = leak
 		if i.Verb != "" && i.State() != incident.Resolved {
 			done.incidents = false
 		}
@@ -181,7 +186,47 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		leak.Location, leak.InTip = o.Location, o.InTip
 		s.Leaks = append(s.Leaks, leak)
 	}
+	s.DetailsURL = a.detailsURL(incidents)
 	return s, done, nil
+}
+
+// detailsURL is the page of the first incident that is not over; empty when
+// Stanch's pages are nowhere.
+func (a *App) detailsURL(incidents []store.Incident) string {
+	if a.cfg.PublicURL == "" || len(incidents) == 0 {
+		return ""
+	}
+	shown := incidents[0]
+	for _, i := range incidents {
+		if i.State() != incident.Resolved {
+			shown = i
+			break
+		}
+	}
+	return strings.TrimSuffix(a.cfg.PublicURL, "/") + "/incidents/" + shown.ID
+}
+
+// reach is what a credential can do, as far as its provider said so when it was
+// asked whose it is.
+func reach(i store.Incident) string {
+	said := identity(i)
+	var texts []string
+	for _, field := range []string{"login", "username", "user", "display_name", "name", "user_id", "account_id", "team_id", "id"} {
+		if said[field] != "" {
+			texts = append(texts, "acts as "+said[field])
+			break
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(said)) {
+		switch name := strings.ToLower(field); {
+		case said[field] == "":
+		case strings.Contains(name, "scope"):
+			texts = append(texts, "scopes "+said[field])
+		case strings.Contains(name, "polic"):
+			texts = append(texts, "policies "+said[field])
+		}
+	}
+	return strings.Join(texts, "; ")
 }
 
 // leak is an incident as reports show it at each of its places.
@@ -193,7 +238,7 @@ func (a *App) leak(ctx context.Context, i store.Incident) (report.Leak, error) {
 	can := a.providers.Can(i.Rule)
 	leak := report.Leak{
 		Finding:  checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Validity: i.Validity},
-		Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
+		Incident: i.ID, Reach: reach(i), State: report.LeakState(i.State()), Resolution: string(i.Resolution),
 		Stuck: i.Stuck, Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
 	}
 	if !i.Rotated.IsZero() {

@@ -117,6 +117,9 @@ func (i *Installation) CompleteCheck(ctx context.Context, repo Repository, id in
 	last.Status = gh.String("completed")
 	last.Conclusion = gh.String(string(run.Conclusion))
 	last.Actions = buttons(run.Actions)
+	if run.DetailsURL != "" {
+		last.DetailsURL = gh.String(run.DetailsURL)
+	}
 	return i.updateCheck(ctx, repo, id, last)
 }
 

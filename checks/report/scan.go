@@ -18,6 +18,11 @@ type Scan struct {
 	Coverage []checks.Coverage
 	Leaks    []Leak
 	Problem  string // why it could not be scanned; empty when it could
+	// Commands says that the commit is a pull request's head, on which people can
+	// give commands in comments.
+	Commands bool
+	// DetailsURL is where the check's "Details" lead; empty for nowhere.
+	DetailsURL string
 }
 
 // A Leak is one finding with its incident as far as it has come.
@@ -25,18 +30,47 @@ type Leak struct {
 	checks.Finding      // Validity is what the provider said when first asked
 	InTip          bool // the file still holds it at the head commit
 
+	Number     int    // names the credential in commands, 1 for the first of the check
 	Incident   string // the incident's id
 	State      LeakState
 	Resolution string        // one of GitHub's resolutions, or "rotated"
 	DeadAfter  time.Duration // from the push to the proof of death
 	Stored     string        // where its replacement is: "vault: kv/ci/deploy, field token, version 4"
 	Proof      string        // how the provider refused it, with the time
+	Reach      string        // what it can do, in its provider's words
 	Stuck      string        // what a person must do before anything goes on
 
 	Actionable bool // a person may press a button now
 	CanRotate  bool
 	CanRevoke  bool
 	CanDismiss bool // a person may say that it is no secret
+	CanBypass  bool // a person may ask to merge all the same
+
+	Asked  []Request // what waits for a second person
+	Bypass *Bypass   // nil when there is none
+}
+
+// A Request is what one person asked for and another one must agree to.
+type Request struct {
+	Verb   string // "rotate", "revoke" or "bypass"
+	By     string // who asked
+	Reason string
+}
+
+// The verbs of requests.
+const (
+	verbRotate = "rotate"
+	verbRevoke = "revoke"
+	verbBypass = "bypass"
+)
+
+// A Bypass lets a commit pass with a credential that is not known to be live.
+type Bypass struct {
+	By       string
+	Approver string // empty when nobody had to agree
+	Reason   string
+	Until    time.Time
+	Live     bool // the policy lets even a live one pass
 }
 
 // LeakState is how far the incident of a leak has come.
@@ -70,6 +104,7 @@ const (
 	contained               // it was revoked; the proof is missing
 	unverified              // nobody could tell whether it works
 	exposed                 // dead, but still in the file
+	bypassed                // somebody answers for it until a certain time
 	gone                    // dead and out of the file
 	neverLive               // it did not work when it was first seen
 	dismissed               // somebody said that it is no secret
@@ -78,6 +113,16 @@ const (
 // phase judges the leak. A live credential overrules whoever dismissed it, and
 // only a proof makes a live one dead.
 func (l Leak) phase() phase {
+	p := l.unbypassed()
+	mayWork := p == live || p == contained || p == stuck && l.Validity == checks.Active
+	if l.Bypass == nil || p.passes() || mayWork && !l.Bypass.Live {
+		return p
+	}
+	return bypassed
+}
+
+// unbypassed is the phase as it would be if nobody had asked for a bypass.
+func (l Leak) unbypassed() phase {
 	switch {
 	case l.proved() && l.InTip:
 		return exposed
@@ -115,9 +160,18 @@ func (l Leak) dismissable() bool {
 	return l.CanDismiss && l.Validity != checks.Active && (p == unverified || p == stuck)
 }
 
+// asked returns the request with a verb, nil when nobody asked for that.
+func (l Leak) asked(verb string) *Request {
+	i := slices.IndexFunc(l.Asked, func(r Request) bool { return r.Verb == verb })
+	if i < 0 {
+		return nil
+	}
+	return &l.Asked[i]
+}
+
 // passes says that the phase is no reason to stop a merge: the secret never
-// worked, is none, or is dead and out of the file.
-func (p phase) passes() bool { return p >= gone }
+// worked, is none, is dead and out of the file, or somebody answers for it.
+func (p phase) passes() bool { return p >= bypassed }
 
 // kind is the title of what was found, as people write it.
 func kind(f checks.Finding) string {
@@ -174,6 +228,8 @@ func (s Scan) conclusion() Conclusion {
 		return Failure
 	case !s.complete():
 		return ActionRequired
+	case worst == bypassed:
+		return Neutral
 	}
 	return Success
 }

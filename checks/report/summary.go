@@ -3,6 +3,7 @@ package report
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/stanch-dev/stanch/checks"
@@ -65,6 +66,9 @@ func (s Scan) state() string {
 
 // nextStep says in plain words what the reader does now.
 func nextStep(p phase, leaks []Leak) string {
+	if ask := firstAsked(leaks); ask != nil && p != hidden {
+		return ask.nextStep()
+	}
 	switch p {
 	case hidden:
 		return "Treat it as stolen: whoever owns it replaces it. Take it out of the file in a new commit; " +
@@ -82,7 +86,9 @@ func nextStep(p phase, leaks []Leak) string {
 			"Meanwhile take it out of the file in a new commit."
 	case unverified:
 		return "Nobody could tell whether it works, so it counts as stolen. Replace it where it is used and take it " +
-			"out of the file; if it is no secret, press “Not a secret”."
+			"out of the file" + otherwise(leaks) + "."
+	case bypassed:
+		return "The check passes until then, and is red again afterwards: take it out of the file before."
 	case exposed:
 		return "It cannot be used any more. The check passes when it is no longer in the file; " +
 			"the history needs no rewriting."
@@ -107,6 +113,48 @@ func incidents(leaks []Leak) string {
 	return " under " + strings.Join(ids, ", ")
 }
 
+// otherwise is what a person may do about credentials that nobody could verify,
+// instead of replacing them.
+func otherwise(leaks []Leak) string {
+	switch {
+	case slices.ContainsFunc(leaks, Leak.dismissable):
+		return "; if it is no secret, press “Not a secret”"
+	case slices.ContainsFunc(leaks, Leak.bypassable):
+		return "; if the merge cannot wait, press “Ask for bypass”"
+	}
+	return ""
+}
+
+// firstAsked is the first request that waits for a second person.
+func firstAsked(leaks []Leak) *Request {
+	for _, l := range leaks {
+		if len(l.Asked) > 0 {
+			return &l.Asked[0]
+		}
+	}
+	return nil
+}
+
+// nextStep says what a second person does.
+func (r Request) nextStep() string {
+	button := map[string]string{verbRotate: "Confirm rotation", verbRevoke: "Confirm revocation", verbBypass: "Approve bypass"}[r.Verb]
+	return fmt.Sprintf("%s asked for %s%s. Waiting for a second person: one with the permission, who is not %[1]s, presses “%[4]s”.",
+		plain(r.By), deed(r.Verb), because(r.Reason), button)
+}
+
+// deed is what a verb asks for.
+func deed(verb string) string {
+	return map[string]string{verbRotate: "a rotation", verbRevoke: "a revocation", verbBypass: "a bypass"}[verb]
+}
+
+// because is the reason that somebody gave, which may be none.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": “" + plain(shorten(reason)) + "”"
+}
+
 // findings is the table of the leaks, worst first.
 func (s Scan) findings(leaks []Leak) string {
 	if len(leaks) == 0 {
@@ -115,10 +163,10 @@ func (s Scan) findings(leaks []Leak) string {
 	leaks = slices.Clone(leaks)
 	slices.SortStableFunc(leaks, func(a, b Leak) int { return int(s.phase(a)) - int(s.phase(b)) })
 	var b strings.Builder
-	b.WriteString("| Credential | Place | Commit | Validity | What has been done |\n|---|---|---|---|---|\n")
+	b.WriteString("| # | Credential | Place | Validity | What it can do | What has been done |\n|--:|---|---|---|---|---|\n")
 	for _, l := range leaks[:min(len(leaks), maxRows)] {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n",
-			plain(kind(l.Finding)), place(l), commit(l.Commit), s.validity(l), s.done(l))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n",
+			number(l), plain(kind(l.Finding)), placeIn(l), s.validity(l), s.reach(l), s.done(l))
 	}
 	if more := len(leaks) - maxRows; more > 0 {
 		fmt.Fprintf(&b, "\nand %d more: %s.\n", more, elsewhere(len(leaks)))
@@ -136,6 +184,33 @@ func elsewhere(leaks int) string {
 
 func place(l Leak) string {
 	return code(fmt.Sprintf("%s:%d", shorten(l.Path), l.Line))
+}
+
+// placeIn is the place with the commit that added it.
+func placeIn(l Leak) string {
+	if l.Commit == "" {
+		return place(l)
+	}
+	return place(l) + " in " + commit(l.Commit)
+}
+
+func number(l Leak) string {
+	if l.Number == 0 {
+		return "–"
+	}
+	return strconv.Itoa(l.Number)
+}
+
+// reach is what the credential can do, or could. It is not for the public, whatever
+// has become of it: what replaces it can do the same.
+func (s Scan) reach(l Leak) string {
+	switch {
+	case s.Public || l.phase() >= neverLive:
+		return "–"
+	case l.Reach == "":
+		return "not known"
+	}
+	return plain(shorten(l.Reach))
 }
 
 func commit(id string) string {
@@ -167,6 +242,8 @@ func (s Scan) done(l Leak) string {
 		return "Reported to the maintainers"
 	case p == exposed || p == gone:
 		return s.fate(l)
+	case p == bypassed:
+		return s.bypassed(*l.Bypass)
 	case p == dismissed:
 		return "Dismissed: " + plain(l.Resolution)
 	case p == neverLive:
@@ -175,6 +252,8 @@ func (s Scan) done(l Leak) string {
 		return l.need()
 	case p == contained:
 		return "Revoked" + stored(l) + "; proof pending"
+	case len(l.Asked) > 0:
+		return l.waiting()
 	case l.Actionable:
 		return "Waiting for a decision"
 	case p == live:
@@ -197,6 +276,27 @@ func (s Scan) fate(l Leak) string {
 		fate += "; to do: " + plain(l.Stuck)
 	}
 	return fate
+}
+
+// bypassed says who answers for it. Reasons are for colleagues, not for the public.
+func (s Scan) bypassed(b Bypass) string {
+	text := fmt.Sprintf("Bypassed by %s until %s", plain(b.By), b.Until.UTC().Format("2006-01-02 15:04 MST"))
+	if b.Approver != "" {
+		text += ", approved by " + plain(b.Approver)
+	}
+	if s.Public {
+		return text
+	}
+	return text + because(b.Reason)
+}
+
+// waiting names what was asked for and by whom.
+func (l Leak) waiting() string {
+	var texts []string
+	for _, r := range l.Asked {
+		texts = append(texts, fmt.Sprintf("%s, asked for by %s%s", deed(r.Verb), plain(r.By), because(r.Reason)))
+	}
+	return "Waiting for a second person: " + strings.Join(texts, "; ")
 }
 
 func (l Leak) need() string {

@@ -38,6 +38,7 @@ type settings struct {
 	AppID          int64    `env:"STANCH_GITHUB_APP_ID, required" help:"id of the GitHub App"`
 	PrivateKey     string   `env:"STANCH_GITHUB_PRIVATE_KEY, required" help:"private key of the GitHub App, PEM"`
 	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
+	PublicURL      string   `env:"STANCH_PUBLIC_URL" help:"where people reach Stanch's own pages, which check runs link to: https://stanch.example.com"`
 	GitHubURL      string   `env:"STANCH_GITHUB_URL, default=https://github.com" help:"GitHub, or a GitHub Enterprise Server"`
 
 	VaultAddr      string   `env:"VAULT_ADDR" help:"Vault or OpenBao server"`
@@ -117,6 +118,18 @@ func printVariables(w io.Writer) {
 	tw.Flush()
 }
 
+// checkPublicURL refuses what a browser could not follow.
+func checkPublicURL(text string) error {
+	if text == "" {
+		return nil
+	}
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
+		return fmt.Errorf("STANCH_PUBLIC_URL is %q: it must be a web address such as https://stanch.example.com", text)
+	}
+	return nil
+}
+
 // config turns the settings into what the App needs, and opens its database.
 func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *store.Store, error) {
 	catalogue, err := rules.Catalogue()
@@ -137,8 +150,11 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 			return app.Config{}, nil, err
 		}
 	}
+	if err := checkPublicURL(s.PublicURL); err != nil {
+		return app.Config{}, nil, err
+	}
 	cfg := app.Config{
-		Catalogue: catalogue, Keys: keys, Policy: policy, Logger: log,
+		Catalogue: catalogue, Keys: keys, Policy: policy, Logger: log, PublicURL: s.PublicURL,
 		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
 		WebhookSecrets: s.WebhookSecrets,
 		Scratch:        database + ".scratch",
