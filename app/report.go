@@ -172,6 +172,9 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 			return s, done, err
 		}
 		leak.Number = n + 1
+		if err := a.wishes(ctx, check, i, &leak); err != nil {
+			return s, done, err
+		}
 		leaks[i.ID] = leak
 		if i.Verb != "" && i.State() != incident.Resolved {
 			done.incidents = false
@@ -239,7 +242,7 @@ func (a *App) leak(ctx context.Context, i store.Incident) (report.Leak, error) {
 	leak := report.Leak{
 		Finding:  checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Validity: i.Validity},
 		Incident: i.ID, Reach: reach(i), State: report.LeakState(i.State()), Resolution: string(i.Resolution),
-		Stuck: i.Stuck, Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
+		Stuck: i.Stuck, Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i), CanBypass: a.bypassable(i),
 	}
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)

@@ -44,6 +44,7 @@ type scanArgs struct {
 	Tip          string            `json:"tip"`            // what was pushed: a commit or an annotated tag
 	Base         string            `json:"base,omitempty"` // what was there before; empty for a new ref
 	Pull         int               `json:"pull,omitempty"`
+	By           github.Person     `json:"by,omitzero"` // who pushed it, or opened the pull request
 	// Pinned says that Bases are where the range began when it was scanned before.
 	// Scanned again, it begins there again, wherever branches have moved since.
 	Pinned bool     `json:"pinned,omitempty"`

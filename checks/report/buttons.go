@@ -33,9 +33,7 @@ var allButtons = []struct {
 	{Button{"Not a secret", "Dismiss what is not known to be live", ButtonNotASecret},
 		func(_ Scan, l Leak) bool { return l.dismissable() }},
 	{Button{"Ask for bypass", "Somebody else must then agree to it", ButtonBypass},
-		func(s Scan, l Leak) bool {
-			return !s.Public && s.bypassable() && l.bypassable() && l.asked(verbBypass) == nil
-		}},
+		Scan.offersBypass},
 }
 
 // buttons are the first three that would do something.
@@ -48,6 +46,12 @@ func (s Scan) buttons() []Button {
 		}
 	}
 	return buttons
+}
+
+// offersBypass says that the button is worth its place: what is dead waits for an
+// edit of the file, which is no more work than asking.
+func (s Scan) offersBypass(l Leak) bool {
+	return !s.Public && s.bypassable() && l.bypassable() && l.phase() < exposed && l.asked(verbBypass) == nil
 }
 
 // bypassable says that a bypass would change what the leak does to the check.

@@ -70,7 +70,6 @@ type Bypass struct {
 	Approver string // empty when nobody had to agree
 	Reason   string
 	Until    time.Time
-	Live     bool // the policy lets even a live one pass
 }
 
 // LeakState is how far the incident of a leak has come.
@@ -110,12 +109,12 @@ const (
 	dismissed               // somebody said that it is no secret
 )
 
-// phase judges the leak. A live credential overrules whoever dismissed it, and
-// only a proof makes a live one dead.
+// phase judges the leak. A live credential overrules whoever dismissed or bypassed
+// it, and only a proof makes a live one dead.
 func (l Leak) phase() phase {
 	p := l.unbypassed()
-	mayWork := p == live || p == contained || p == stuck && l.Validity == checks.Active
-	if l.Bypass == nil || p.passes() || mayWork && !l.Bypass.Live {
+	mayWork := l.Validity == checks.Active && !l.proved()
+	if l.Bypass == nil || p.passes() || mayWork {
 		return p
 	}
 	return bypassed

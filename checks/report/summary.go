@@ -2,6 +2,7 @@ package report
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,7 +42,7 @@ func (s Scan) hole() string {
 		return "there is no record of what was scanned, so nothing was."
 	}
 	skipped, lost := 0, false
-	for _, c := range s.Coverage {
+	for _, c := range distinct(s.Coverage) {
 		skipped += len(c.Skipped)
 		lost = lost || c.Tip == ""
 	}
@@ -55,6 +56,9 @@ func (s Scan) hole() string {
 func (s Scan) state() string {
 	worst, leaks := s.worst()
 	switch {
+	case !s.complete() && worst.passes() && s.Problem == "" && len(s.Coverage) > 0:
+		return "This check cannot pass before everything is scanned. Take what is listed below out of the commit, " +
+			"or put it there in a form that can be read, and push again.\n\n"
 	case !s.complete() && worst.passes():
 		return "This check cannot pass before everything is scanned. Run it again; if it stays so, " +
 			"the log of Stanch names the cause.\n\n"
@@ -77,7 +81,7 @@ func nextStep(p phase, leaks []Leak) string {
 		return "The table says what to do. Stanch goes on by itself afterwards."
 	case live:
 		if leaks[0].Actionable {
-			return "Press a button above to replace or kill it. Then take it out of the file in a new commit."
+			return "Press a button of the check to replace or kill it. Then take it out of the file in a new commit."
 		}
 		return "Take it out of the file in a new commit; deleting the line alone leaves it readable in the history. " +
 			"This check changes by itself when the credential is proved dead."
@@ -338,18 +342,31 @@ func (s Scan) manifest() string {
 	var b strings.Builder
 	b.WriteString("#### What was scanned\n\n| From | To | Commits | Files | Size | Skipped |\n|---|---|--:|--:|--:|--:|\n")
 	var skipped []checks.Skip
-	for i, c := range s.Coverage {
+	coverage := distinct(s.Coverage)
+	for i, c := range coverage {
 		skipped = append(skipped, c.Skipped...)
 		if i < maxRanges {
 			fmt.Fprintf(&b, "| %s | %s | %d | %d | %s | %d |\n",
 				base(c.Base), commit(c.Tip), c.Commits, c.Blobs, Size(c.Bytes), len(c.Skipped))
 		}
 	}
-	if more := len(s.Coverage) - maxRanges; more > 0 {
+	if more := len(coverage) - maxRanges; more > 0 {
 		fmt.Fprintf(&b, "\nand %s more.\n", count(more, "range"))
 	}
 	b.WriteString(skips(skipped))
 	return b.String()
+}
+
+// distinct is the coverage without ranges that were scanned twice, as when a branch
+// is pushed and its pull request opened.
+func distinct(all []checks.Coverage) []checks.Coverage {
+	var once []checks.Coverage
+	for _, c := range all {
+		if !slices.ContainsFunc(once, func(other checks.Coverage) bool { return reflect.DeepEqual(c, other) }) {
+			once = append(once, c)
+		}
+	}
+	return once
 }
 
 // base is the commit before a range; a new branch has none.
@@ -368,7 +385,7 @@ func skips(skipped []checks.Skip) string {
 	var b strings.Builder
 	b.WriteString("\nNot scanned:\n\n")
 	for _, skip := range skipped[:min(len(skipped), maxSkips)] {
-		fmt.Fprintf(&b, "- %s in %s: %s\n", code(shorten(skip.Path)), commit(skip.Commit), plain(shorten(skip.Reason)))
+		fmt.Fprintf(&b, "- %s in %s: %s\n", code(shorten(skip.Path)), commit(skip.Commit), plain(shorten(strings.ReplaceAll(skip.Reason, "\n", "; "))))
 	}
 	if more := len(skipped) - maxSkips; more > 0 {
 		fmt.Fprintf(&b, "- and %d more\n", more)

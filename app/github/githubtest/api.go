@@ -84,6 +84,7 @@ func routes() []route {
 		{"POST /repos/{owner}/{repo}/issues/{number}/comments", byTokenOwner, "pull_requests:write", createComment},
 		{"PATCH /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", updateComment},
 		{"DELETE /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", deleteComment},
+		{"POST /repos/{owner}/{repo}/issues/comments/{id}/reactions", byTokenOwner, "pull_requests:write", createReaction},
 	}
 }
 

@@ -282,7 +282,13 @@ func commitRoutes(c *call) (int, any, error) {
 		}
 		return listCommitPulls(c, sha)
 	}
-	return c.unknownRoute()
+	if strings.Contains(rest, "/") {
+		return c.unknownRoute()
+	}
+	if err := c.permit("contents:read"); err != nil {
+		return 0, nil, err
+	}
+	return showCommit(c, rest)
 }
 
 // listCommitPulls answers with the pull requests that a commit is part of.
