@@ -214,6 +214,11 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, fou
 		}}); err != nil {
 			return err
 		}
+		if a.cfg.Policy.Suggestions && s.Pull != 0 && len(found.Findings) > 0 {
+			if err := tx.Enqueue(ctx, suggestArgs{Check: check.ID, Pull: s.Pull}); err != nil {
+				return err
+			}
+		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
 	})
 }

@@ -35,6 +35,7 @@ type pull struct {
 	headSHA string
 	created time.Time
 	updated time.Time
+	reviews []ReviewComment
 }
 
 // OpenPull opens a pull request, from a branch "branch" of the repository or
