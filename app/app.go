@@ -120,6 +120,10 @@ func (a *App) Start(ctx context.Context) error {
 	river.AddWorker(ws, reportWorker{app: a})
 	river.AddWorker(ws, approveWorker{app: a})
 	river.AddWorker(ws, rerunWorker{app: a})
+	river.AddWorker(ws, commandWorker{app: a})
+	river.AddWorker(ws, reactWorker{app: a})
+	river.AddWorker(ws, expireWorker{app: a})
+	river.AddWorker(ws, suggestWorker{app: a})
 	background, cancel := context.WithCancel(ctx)
 	a.cancel = cancel
 	a.background.Go(func() { a.warmUp(background) })

@@ -58,6 +58,8 @@ func (a *App) job(d webhook.Delivery, event github.Event) (_ river.JobArgs, reas
 		return pullRequestJob(d, e)
 	case github.CheckRunEvent:
 		return a.checkRunJob(e)
+	case github.IssueComment:
+		return a.commandJob(e)
 	}
 	return nil, "nothing to do for this event"
 }
@@ -68,6 +70,8 @@ func action(event github.Event) string {
 	case github.PullRequest:
 		return e.Action
 	case github.CheckRunEvent:
+		return e.Action
+	case github.IssueComment:
 		return e.Action
 	case github.Other:
 		return e.Action
@@ -82,6 +86,7 @@ func pushJob(d webhook.Delivery, e github.Push) (river.JobArgs, string) {
 	s := scanArgs{
 		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
 		Head: e.HeadCommit, Tip: e.After,
+		By:           e.Sender,
 		WholeHistory: e.Ref == "refs/heads/"+e.Repository.DefaultBranch,
 	}
 	if s.Head == "" {
@@ -105,7 +110,7 @@ func pullRequestJob(d webhook.Delivery, e github.PullRequest) (river.JobArgs, st
 	}
 	return scanArgs{
 		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
-		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, Pull: e.Number,
+		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, Pull: e.Number, By: e.Author,
 	}, ""
 }
 

@@ -39,7 +39,7 @@ func (m *metrics) handler() http.Handler {
 // become labels, because anybody with the secret can send others.
 func (m *metrics) delivery(event string, fresh, queued bool) {
 	switch event {
-	case "push", "pull_request", "check_run", "check_suite", "installation", "installation_repositories", "ping":
+	case "push", "pull_request", "check_run", "check_suite", "issue_comment", "installation", "installation_repositories", "ping":
 	default:
 		event = "other"
 	}

@@ -150,7 +150,7 @@ func (a *App) organisation(ctx context.Context, s scanArgs) ([]PolicyFile, error
 	}
 	repo := github.Repository{Owner: s.Repository.Owner, Name: organisationRepository}
 	name := repo.FullName() + "/" + policyPath
-	text, err := a.github.Installation(s.Installation).File(ctx, repo, policyPath)
+	text, err := a.github.Installation(s.Installation).File(ctx, repo, policyPath, "")
 	last := known
 	known = remembered{at: a.now()}
 	switch {

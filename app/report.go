@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -142,7 +144,7 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0}
 	done := settled{true, true}
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {
@@ -172,10 +174,16 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		return s, done, err
 	}
 	leaks := map[string]report.Leak{} // by incident, without a place
-	for _, i := range incidents {
-		if leaks[i.ID], err = a.leak(ctx, i, judgement); err != nil {
+	for n, i := range incidents {
+		leak, err := a.leak(ctx, i, judgement)
+		if err != nil {
 			return s, done, err
 		}
+		leak.Number = n + 1
+		if err := a.wishes(ctx, check, i, &leak); err != nil {
+			return s, done, err
+		}
+		leaks[i.ID] = leak
 		if i.Verb != "" && i.State() != incident.Resolved {
 			done.incidents = false
 		}
@@ -210,6 +218,29 @@ func (a *App) allow(l *report.Leak, said store.Allowance) {
 	l.Conclusion, l.Why = report.Success, fmt.Sprintf("%s, until %s: %s", said.Owner, until, said.Reason)
 }
 
+// reach is what a credential can do, as far as its provider said so when it was
+// asked whose it is.
+func reach(i store.Incident) string {
+	said := identity(i)
+	var texts []string
+	for _, field := range []string{"login", "username", "user", "display_name", "name", "user_id", "account_id", "team_id", "id"} {
+		if said[field] != "" {
+			texts = append(texts, "acts as "+said[field])
+			break
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(said)) {
+		switch name := strings.ToLower(field); {
+		case said[field] == "":
+		case strings.Contains(name, "scope"):
+			texts = append(texts, "scopes "+said[field])
+		case strings.Contains(name, "polic"):
+			texts = append(texts, "policies "+said[field])
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
 // leak is an incident as reports show it at each of its places.
 func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.Leak, error) {
 	rule, err := a.ruleOf(i, j)
@@ -220,8 +251,9 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 	leak := report.Leak{
 		Finding:  checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Validity: i.Validity},
 		AllowID:  i.Fingerprint.AllowID(a.cfg.Keys.Allow),
-		Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
-		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
+		Incident: i.ID, Reach: reach(i), State: report.LeakState(i.State()), Resolution: string(i.Resolution),
+		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
+		CanDismiss: a.dismissable(i), CanBypass: a.bypassable(i, j.Policy),
 	}
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)

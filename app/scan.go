@@ -45,6 +45,7 @@ type scanArgs struct {
 	Tip          string            `json:"tip"`            // what was pushed: a commit or an annotated tag
 	Base         string            `json:"base,omitempty"` // what was there before; empty for a new ref
 	Pull         int               `json:"pull,omitempty"`
+	By           github.Person     `json:"by,omitzero"` // who pushed it, or opened the pull request
 	// Pinned says that Bases are where the range began when it was scanned before.
 	// Scanned again, it begins there again, wherever branches have moved since.
 	Pinned bool     `json:"pinned,omitempty"`
@@ -280,6 +281,11 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o o
 			"bytes": fmt.Sprint(coverage.Bytes), "skipped": fmt.Sprint(len(coverage.Skipped)), "findings": fmt.Sprint(len(o.leaks)),
 		}}); err != nil {
 			return err
+		}
+		if o.judge.Policy.Suggestions && s.Pull != 0 && len(o.leaks) > 0 {
+			if err := tx.Enqueue(ctx, suggestArgs{Check: check.ID, Pull: s.Pull}); err != nil {
+				return err
+			}
 		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
 	})

@@ -193,6 +193,9 @@ func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb
 	if err := tx.SaveIncident(ctx, *i); err != nil {
 		return err
 	}
+	if err := tx.EndRequests(ctx, i.ID, a.now(), verbRotate, verbRevoke); err != nil {
+		return err
+	}
 	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor, Verb: "approve " + string(verb), Subject: i.ID,
 		Detail: map[string]string{"order": string(i.Order)}}); err != nil || over {
 		return err

@@ -71,7 +71,7 @@ var parseTests = []struct {
 		  'check_run':{'id':12,'external_id':'job-1','head_sha':'SHA','app':{'id':77}},` + repoJSON + `}`,
 		CheckRunEvent{
 			Action: "requested_action", Identifier: "rotate:1", CheckRunID: 12, ExternalID: "job-1", HeadSHA: testSHA,
-			AppID: 77, Sender: "ann", SenderType: "User", Repository: parsedRepo, Installation: 5,
+			AppID: 77, Sender: Person{Login: "ann"}, SenderType: "User", Repository: parsedRepo, Installation: 5,
 		},
 	},
 	{"installation", "installation", `{'action':'deleted','installation':{'id':5,'created_at':1}}`, Other{"installation", "deleted", 5}},
@@ -197,7 +197,7 @@ func FuzzParseEvent(f *testing.F) {
 		case PullRequest:
 			checkFuzzed(t, e.Repository, []string{e.HeadSHA, e.BaseSHA}, e.HeadRef, e.BaseRef, e.Action)
 		case CheckRunEvent:
-			checkFuzzed(t, e.Repository, []string{e.HeadSHA}, e.Identifier, e.Sender, e.Action)
+			checkFuzzed(t, e.Repository, []string{e.HeadSHA}, e.Identifier, e.Sender.Login, e.Action)
 		case Other:
 			checkFuzzed(t, parsedRepo, nil, e.Action)
 		}

@@ -13,14 +13,16 @@ import (
 // (docs.github.com/rest/repos/contents).
 var ErrNoFile = errors.New("not a regular file of at most one megabyte")
 
-// File returns a file of the default branch, by its path from the root.
-func (i *Installation) File(ctx context.Context, repo Repository, path string) ([]byte, error) {
+// File returns a file by its path from the root, as a commit has it; without one, as
+// the default branch has it.
+func (i *Installation) File(ctx context.Context, repo Repository, path, commit string) ([]byte, error) {
 	if err := checkPath(repo); err != nil {
 		return nil, err
 	}
+	opts := &gh.RepositoryContentGetOptions{Ref: commit}
 	var file *gh.RepositoryContent
 	err := i.do(ctx, func(c *gh.Client) (err error) {
-		file, _, _, err = c.Repositories.GetContents(ctx, repo.Owner, repo.Name, path, nil)
+		file, _, _, err = c.Repositories.GetContents(ctx, repo.Owner, repo.Name, path, opts)
 		return err
 	})
 	switch {

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
@@ -115,30 +113,6 @@ func tokenRefusal(err error) error {
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	return err
-}
-
-// Permission says what login may do in repo: "admin", "write", "read" or
-// "none". Somebody whom GitHub does not know there may do nothing.
-func (i *Installation) Permission(ctx context.Context, repo Repository, login string) (string, error) {
-	if err := checkPath(repo, strings.TrimSuffix(login, "[bot]")); err != nil {
-		return "", err
-	}
-	var level *gh.RepositoryPermissionLevel
-	err := i.do(ctx, func(c *gh.Client) (err error) {
-		level, _, err = c.Repositories.GetPermissionLevel(ctx, repo.Owner, repo.Name, url.PathEscape(login))
-		return err
-	})
-	if errors.Is(err, ErrNotFound) {
-		return "none", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("ask for the permission of %s in %s: %w", login, repo.FullName(), err)
-	}
-	switch p := level.GetPermission(); p {
-	case "admin", "write", "read":
-		return p, nil
-	}
-	return "none", nil
 }
 
 // PullsFor returns the numbers of the open pull requests whose head is sha.

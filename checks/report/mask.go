@@ -119,7 +119,8 @@ func (s Scan) masked() Scan {
 	s.Leaks = slices.Clone(s.Leaks)
 	for i, l := range s.Leaks {
 		l.Finding = m.finding(l.Finding)
-		l.Stored, l.Stuck, l.Proof, l.Why = m.text(l.Stored), m.text(l.Stuck), m.text(l.Proof), m.text(l.Why)
+		l.Stored, l.Stuck, l.Proof, l.Reach, l.Why = m.text(l.Stored), m.text(l.Stuck), m.text(l.Proof), m.text(l.Reach), m.text(l.Why)
+		l.Asked, l.Bypass = m.people(l)
 		s.Leaks[i] = l
 	}
 	s.Coverage = slices.Clone(s.Coverage)
@@ -127,6 +128,20 @@ func (s Scan) masked() Scan {
 		s.Coverage[i] = m.coverage(c)
 	}
 	return s
+}
+
+// people masks what people said about a leak.
+func (m mask) people(l Leak) ([]Request, *Bypass) {
+	asked := slices.Clone(l.Asked)
+	for i := range asked {
+		asked[i].Reason = m.text(asked[i].Reason)
+	}
+	if l.Bypass == nil {
+		return asked, nil
+	}
+	bypass := *l.Bypass
+	bypass.Reason = m.text(bypass.Reason)
+	return asked, &bypass
 }
 
 func (m mask) coverage(c checks.Coverage) checks.Coverage {

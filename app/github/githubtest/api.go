@@ -74,6 +74,9 @@ func routes() []route {
 		{"GET /repos/{owner}/{repo}/pulls", anyone, "pull_requests:read", listPulls},
 		{"GET /repos/{owner}/{repo}/pulls/{number}", anyone, "pull_requests:read", showPull},
 
+		{"GET /repos/{owner}/{repo}/pulls/{number}/comments", anyone, "pull_requests:read", listReviewComments},
+		{"POST /repos/{owner}/{repo}/pulls/{number}/reviews", byTokenOwner, "pull_requests:write", createReview},
+
 		{"POST /repos/{owner}/{repo}/check-runs", byInstalled, "checks:write", createCheckRun},
 		{"GET /repos/{owner}/{repo}/check-runs/{id}", anyone, "checks:read", showCheckRun},
 		{"PATCH /repos/{owner}/{repo}/check-runs/{id}", byInstalled, "checks:write", updateCheckRun},
@@ -84,6 +87,7 @@ func routes() []route {
 		{"POST /repos/{owner}/{repo}/issues/{number}/comments", byTokenOwner, "pull_requests:write", createComment},
 		{"PATCH /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", updateComment},
 		{"DELETE /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", deleteComment},
+		{"POST /repos/{owner}/{repo}/issues/comments/{id}/reactions", byTokenOwner, "pull_requests:write", createReaction},
 	}
 }
 

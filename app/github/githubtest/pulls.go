@@ -35,6 +35,7 @@ type pull struct {
 	headSHA string
 	created time.Time
 	updated time.Time
+	reviews []ReviewComment
 }
 
 // OpenPull opens a pull request, from a branch "branch" of the repository or
@@ -282,7 +283,13 @@ func commitRoutes(c *call) (int, any, error) {
 		}
 		return listCommitPulls(c, sha)
 	}
-	return c.unknownRoute()
+	if strings.Contains(rest, "/") {
+		return c.unknownRoute()
+	}
+	if err := c.permit("contents:read"); err != nil {
+		return 0, nil, err
+	}
+	return showCommit(c, rest)
 }
 
 // listCommitPulls answers with the pull requests that a commit is part of.

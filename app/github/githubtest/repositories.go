@@ -25,7 +25,7 @@ type repository struct {
 	private       bool
 	defaultBranch string
 	parent        *repository // what it was forked from
-	permissions   map[string]string
+	roles         map[string]role
 	pulls         []*pull
 	lastNumber    int
 	created       time.Time
@@ -75,7 +75,7 @@ func (s *Server) newRepository(owner *account, name string, o RepoOptions) *repo
 		id: s.nextID(), owner: owner, name: name,
 		dir:     filepath.Join(s.git.dir, key(owner.login), key(name)+".git"),
 		private: o.Private, defaultBranch: o.DefaultBranch,
-		permissions: map[string]string{}, created: s.now(), pushed: s.now(),
+		roles: map[string]role{}, created: s.now(), pushed: s.now(),
 	}
 }
 

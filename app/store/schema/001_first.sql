@@ -37,7 +37,6 @@ create table scans (
 	job      text not null,            -- JSON of the job's arguments, to run it again
 	coverage text not null default '', -- JSON
 	problem  text not null default '', -- why it could not be scanned
-	judgement text not null default '', -- JSON: the policy that counted, as package app wrote it
 	finished integer not null default 0
 ) strict;
 create index scans_check on scans (check_id);
@@ -60,7 +59,6 @@ create table incidents (
 	stuck       text not null default '',
 	verb        text not null default '', -- the remediation that was approved
 	plan_order  text not null default '',
-	without_replacement text not null default '', -- what to do where no store holds it
 	stored      text not null default '', -- JSON: where the credential is kept
 	sealed_old  blob,                     -- the leaked credential, until the incident ends
 	sealed_new  blob                      -- its replacement, until it stands in the store
@@ -78,8 +76,6 @@ create table occurrences (
 	author     text not null,
 	date       integer not null,
 	in_tip     integer not null,
-	conclusion text not null default '', -- what it does to the check unless it is live; failure when empty
-	why        text not null default '', -- who says so
 	primary key (incident, delivery, commit_sha, path, line, col)
 ) strict;
 create index occurrences_delivery on occurrences (delivery);
@@ -95,18 +91,6 @@ create table actions (
 	done      integer not null default 0,
 	detail    text not null default '', -- JSON
 	primary key (incident, step)
-) strict;
-
--- What people of a repository said is no leak. Live credentials overrule it.
-create table allowances (
-	installation  integer not null,
-	repository_id integer not null,
-	fingerprint   text not null,
-	reason        text not null,
-	owner         text not null,    -- who answers for it: "@dana"
-	made          integer not null,
-	expires       integer not null,
-	primary key (installation, repository_id, fingerprint)
 ) strict;
 
 create table audit_log (
