@@ -44,6 +44,13 @@ type scanArgs struct {
 	Tip          string            `json:"tip"`            // what was pushed: a commit or an annotated tag
 	Base         string            `json:"base,omitempty"` // what was there before; empty for a new ref
 	Pull         int               `json:"pull,omitempty"`
+	// Refs are the branches and tags that point at Tip, of which that is remembered
+	// when the scan is done.
+	Refs []string `json:"refs,omitempty"`
+	// Lost says that Tip is what a forced push took away, and Base what replaced it.
+	Lost bool `json:"lost,omitempty"`
+	// Backfill says that the range is a part of what there was before the App came.
+	Backfill bool `json:"backfill,omitempty"`
 	// Pinned says that Bases are where the range began when it was scanned before.
 	// Scanned again, it begins there again, wherever branches have moved since.
 	Pinned bool     `json:"pinned,omitempty"`
@@ -68,6 +75,10 @@ type scanWorker struct {
 // be scanned is said on the check run; it is never green.
 func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	a, s := w.app, job.Args
+	var err error
+	if s.Installation, s.Repository, err = a.current(ctx, s.Installation, s.Repository); err != nil {
+		return err
+	}
 	check, scan, err := a.beginScan(ctx, s)
 	if err != nil {
 		return err
@@ -83,6 +94,9 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	switch problem := couldNotScan(err, job.Attempt); {
 	case err == nil:
 		return nil
+	case errors.Is(err, github.ErrGone):
+		// Nobody can be told. Should the App come back, the sweep of refs finds this.
+		return river.JobCancel(err)
 	case problem != "":
 		a.log.WarnContext(ctx, "a range cannot be scanned", "delivery", s.Delivery, "error", err)
 		return a.failScan(ctx, s, check, problem, a.now())
@@ -95,10 +109,15 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 // scan scans the lines that the commits of a range add, verifies what it finds,
 // and records all of it together with the jobs that report it and act on it.
 func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) error {
-	found, err := a.examine(ctx, s)
+	found, memory, err := a.look(ctx, s)
 	if err != nil {
 		return err
 	}
+	return a.judge(ctx, s, check, found, memory)
+}
+
+// judge verifies what a scan found, and records it.
+func (a *App) judge(ctx context.Context, s scanArgs, check store.Check, found git.Result, memory refMemory) error {
 	if more := len(found.Findings) - maxFindings; more > 0 {
 		found.Findings = found.Findings[:maxFindings]
 		found.Coverage.Skipped = append(found.Coverage.Skipped, checks.Skip{
@@ -111,7 +130,7 @@ func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) error {
 		return err
 	}
 	a.observeLeaks(Verified, s, found.Findings, verdicts)
-	return a.recordScan(ctx, s, check, found, verdicts)
+	return a.recordScan(ctx, s, check, found, verdicts, memory)
 }
 
 // beginScan makes, or finds again, the rows of the check and the scan.
@@ -166,7 +185,7 @@ func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
 
 // examine fetches the range into a directory of its own, which it removes, and
 // scans it.
-func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error) {
+func (a *App) examine(ctx context.Context, s scanArgs, memory *refMemory) (_ git.Result, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, scanTimeout, errScanTime)
 	defer cancel()
 	defer func() {
@@ -174,9 +193,9 @@ func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error)
 			err = errors.Join(errScanTime, err)
 		}
 	}()
-	token, err := a.github.Installation(s.Installation).GitToken(ctx, s.Repository)
+	remote, err := a.remote(ctx, s.Installation, s.Repository)
 	if err != nil {
-		return git.Result{}, fmt.Errorf("get a token to fetch with: %w", err)
+		return git.Result{}, err
 	}
 	dir, err := os.MkdirTemp(a.cfg.Scratch, "scan-")
 	if err != nil {
@@ -184,16 +203,45 @@ func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error)
 	}
 	defer os.RemoveAll(dir)
 
-	mirror, err := a.fetch(ctx, s, github.Remote{URL: a.github.CloneURL(s.Repository), Token: token}, dir)
+	mirror, err := a.fetch(ctx, s, memory.last, remote, dir)
 	if err != nil {
 		return git.Result{}, err
 	}
-	return mirror.Repository().Scan(ctx, mirror.Range(), a.scanner, mirror.FetchBlobs)
+	if err := memory.compare(ctx, s, mirror); err != nil {
+		return git.Result{}, err
+	}
+	found, err := mirror.Repository().Scan(ctx, mirror.Range(), a.scanner, mirror.FetchBlobs)
+	if mirror.Wrapped() {
+		found = unwrap(found, s.Tip)
+	}
+	return found, err
+}
+
+// remote is a repository as git fetches it.
+func (a *App) remote(ctx context.Context, installation int64, repo github.Repository) (github.Remote, error) {
+	token, err := a.github.Installation(installation).GitToken(ctx, repo)
+	if err != nil {
+		return github.Remote{}, fmt.Errorf("get a token to fetch with: %w", err)
+	}
+	return github.Remote{URL: a.github.CloneURL(repo), Token: token}, nil
+}
+
+// unwrap names the tag where a scan names the commit that was made up around what
+// the tag names.
+func unwrap(found git.Result, tag string) git.Result {
+	for n := range found.Findings {
+		found.Findings[n].Commit = tag
+	}
+	for n := range found.Coverage.Skipped {
+		found.Coverage.Skipped[n].Commit = tag
+	}
+	found.Coverage.Tip = tag
+	return found
 }
 
 // recordScan records in one transaction what was found, what is to be done about
 // it, and the jobs that do and report it.
-func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, found git.Result, verdicts map[checks.Fingerprint]provider.Verdict) error {
+func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, found git.Result, verdicts map[checks.Fingerprint]provider.Verdict, memory refMemory) error {
 	s.Pinned, s.Bases = true, strings.FieldsFunc(found.Coverage.Base, func(r rune) bool { return r == ',' })
 	args, err := json.Marshal(s)
 	if err != nil {
@@ -204,6 +252,9 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, fou
 			return err
 		}
 		if err := tx.FinishScan(ctx, store.Scan{Delivery: s.Delivery, Job: args, Coverage: found.Coverage, Finished: a.now()}); err != nil {
+			return err
+		}
+		if err := memory.record(ctx, tx, s); err != nil {
 			return err
 		}
 		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "scan", Subject: s.Delivery, Detail: map[string]string{

@@ -10,6 +10,7 @@
 package github
 
 import (
+	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -23,6 +24,7 @@ import (
 	"sync"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
+	gh "github.com/google/go-github/v62/github"
 )
 
 // maxInstallations bounds the cache of installations. One that is pushed out
@@ -88,6 +90,48 @@ func (a *App) APIURL() string { return a.api.String() }
 // CloneURL is the address that git fetches repo from. It carries no token.
 func (a *App) CloneURL(repo Repository) string {
 	return a.web.JoinPath(repo.Owner, repo.Name+".git").String()
+}
+
+// IsServer reports whether this GitHub is an Enterprise Server.
+func (a *App) IsServer() bool { return strings.HasSuffix(a.api.Path, "/api/v3/") }
+
+// Login asks GitHub under what name the App does what it does.
+func (a *App) Login(ctx context.Context) (string, error) {
+	var app *gh.App
+	err := a.self.do(func(c *gh.Client) (err error) {
+		app, _, err = c.Apps.Get(ctx, "")
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("ask for the App's name: %w", err)
+	}
+	return app.GetSlug() + "[bot]", nil
+}
+
+// Installations lists where the App is installed and not suspended.
+func (a *App) Installations(ctx context.Context) ([]int64, error) {
+	var ids []int64
+	opts := &gh.ListOptions{PerPage: perPage, Page: 1}
+	for range maxPages {
+		var page []*gh.Installation
+		var resp *gh.Response
+		err := a.self.do(func(c *gh.Client) (err error) {
+			page, resp, err = c.Apps.ListInstallations(ctx, opts)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list installations: %w", err)
+		}
+		for _, i := range page {
+			if i.SuspendedAt == nil {
+				ids = append(ids, i.GetID())
+			}
+		}
+		if opts.Page = resp.NextPage; opts.Page == 0 {
+			return ids, nil
+		}
+	}
+	return nil, fmt.Errorf("list installations: more than %d pages", maxPages)
 }
 
 // Installation returns the App's installation of that id. Nothing is asked of

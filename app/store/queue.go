@@ -30,7 +30,8 @@ const maxInterruptions = 5
 
 // Work makes the store's queue run jobs. Each queue name has its number of
 // concurrent jobs. Call Stop before Close.
-func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[string]int, retry river.ClientRetryPolicy) error {
+// Periodic jobs are added from time to time by themselves.
+func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[string]int, retry river.ClientRetryPolicy, periodic ...*river.PeriodicJob) error {
 	if err := s.reviveJobs(ctx); err != nil {
 		return fmt.Errorf("revive interrupted jobs: %w", err)
 	}
@@ -41,6 +42,7 @@ func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[str
 	queue, err := river.NewClient(riversqlite.New(s.db), &river.Config{
 		Queues:            configs,
 		Workers:           workers,
+		PeriodicJobs:      periodic,
 		RetryPolicy:       retry,
 		MaxAttempts:       maxAttempts,
 		JobTimeout:        jobTimeout,
@@ -104,6 +106,18 @@ func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 	}
 	if res.UniqueSkippedAsDuplicate {
 		return fmt.Errorf("enqueue %s job: one is still running", job.Kind())
+	}
+	return nil
+}
+
+// EnqueueOnce adds a unique job when the transaction commits, unless one like it
+// waits or runs already.
+func (tx *Tx) EnqueueOnce(ctx context.Context, job river.JobArgs) error {
+	if tx.store.queue == nil {
+		return errors.New("enqueue job: the queue is not running")
+	}
+	if _, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil); err != nil {
+		return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
 	}
 	return nil
 }
