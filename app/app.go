@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -94,7 +95,8 @@ type App struct {
 
 // New puts an App together. It starts nothing and connects to nothing.
 func New(cfg Config, s *store.Store) (*App, error) {
-	a := &App{cfg: cfg, store: s, log: cfg.Logger, now: cfg.Now, rules: map[string]*rules.Rule{}, metrics: newMetrics()}
+	a := &App{cfg: cfg, store: s, log: cfg.Logger, now: cfg.Now, rules: map[string]*rules.Rule{}}
+	a.metrics = newMetrics(a.working)
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -152,6 +154,15 @@ func (a *App) warmUp(ctx context.Context) {
 			a.log.WarnContext(ctx, "a secret store denies a part of itself: leaked credentials will not be found there", "store", s.Name(), "denied", skipped)
 		}
 	}
+}
+
+// working counts the jobs that wait or run, for the metrics.
+func (a *App) working() float64 {
+	n, err := a.store.Working(context.Background())
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(n)
 }
 
 // learnLogin asks GitHub what the App is called, so that it does not answer itself.

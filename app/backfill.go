@@ -33,14 +33,14 @@ var errTurnOver = errors.New("the backfill goes on later")
 // backfillArgs is the job of scanning all that a repository had before the App saw
 // it.
 type backfillArgs struct {
-	Repository int64 `json:"repository" river:"unique"`
+	Repository int64 `json:"repository"`
 }
 
 func (backfillArgs) Kind() string { return "backfill" }
 
 // InsertOpts puts backfills behind everything else.
 func (backfillArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueBackfill, Priority: 4, UniqueOpts: oneAtATime}
+	return river.InsertOpts{Queue: queueBackfill, Priority: 4}
 }
 
 type backfillWorker struct {
@@ -67,7 +67,7 @@ func (w backfillWorker) Work(ctx context.Context, job *river.Job[backfillArgs]) 
 	switch err := r.run(ctx); {
 	case errors.Is(err, errTurnOver):
 		return river.JobSnooze(0)
-	case errors.Is(err, errRepositoryGone), errors.Is(err, github.ErrGone):
+	case errors.Is(err, errRepositoryGone), errors.Is(err, github.ErrGone), errors.Is(err, store.ErrNotFound):
 		return river.JobCancel(err)
 	case errors.Is(err, github.ErrTooLarge):
 		return errors.Join(r.finish(ctx, problemTooLarge), river.JobCancel(err))

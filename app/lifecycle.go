@@ -167,7 +167,7 @@ func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos 
 		if !fresh {
 			continue
 		}
-		if err := tx.EnqueueOnce(ctx, backfillArgs{Repository: r.ID}); err != nil {
+		if err := tx.Enqueue(ctx, backfillArgs{Repository: r.ID}); err != nil {
 			return err
 		}
 	}

@@ -20,7 +20,8 @@ type metrics struct {
 	backfilled prometheus.Counter
 }
 
-func newMetrics() *metrics {
+// newMetrics makes the metrics. working counts the jobs that wait or run.
+func newMetrics(working func() float64) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -39,7 +40,8 @@ func newMetrics() *metrics {
 			Name: "stanch_backfilled_commits_total", Help: "Commits of repositories' histories that backfills scanned.",
 		}),
 	}
-	m.registry.MustRegister(m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	jobs := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stanch_jobs", Help: "Jobs that wait or run."}, working)
+	m.registry.MustRegister(jobs, m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 

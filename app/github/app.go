@@ -37,7 +37,10 @@ type Config struct {
 	PrivateKey []byte // PEM, as GitHub hands it out
 	// URL is GitHub's address in a browser: empty for github.com, or that of a
 	// GitHub Enterprise Server or of an enterprise on ghe.com.
-	URL       string
+	URL string
+	// APIURL is where the API is, with a slash at its end, if that cannot be told
+	// from URL.
+	APIURL    string
 	Transport http.RoundTripper // nil means a copy of http.DefaultTransport
 	Logger    *slog.Logger      // nil means no log
 }
@@ -70,6 +73,11 @@ func New(cfg Config) (*App, error) {
 	web, api, err := parseURL(cfg.URL)
 	if err != nil {
 		return nil, err
+	}
+	if cfg.APIURL != "" {
+		if api, err = url.Parse(cfg.APIURL); err != nil {
+			return nil, errors.New("GitHub API URL cannot be read")
+		}
 	}
 	a := &App{
 		id: cfg.AppID, key: key, web: web, api: api,

@@ -37,8 +37,8 @@ func (m *Mirror) wrap(ctx context.Context, rev string) (commit string, err error
 func (m *Mirror) output(ctx context.Context, input string, args ...string) (string, error) {
 	cmd := git.Command(ctx, m.dir, args...)
 	cmd.Stdin = strings.NewReader(input)
-	cmd.Env = append(cmd.Env, "GIT_AUTHOR_NAME=nobody", "GIT_AUTHOR_EMAIL=nobody", "GIT_AUTHOR_DATE=0 +0000",
-		"GIT_COMMITTER_NAME=nobody", "GIT_COMMITTER_EMAIL=nobody", "GIT_COMMITTER_DATE=0 +0000")
+	cmd.Env = append(cmd.Env, "GIT_AUTHOR_NAME=nobody", "GIT_AUTHOR_EMAIL=nobody", "GIT_AUTHOR_DATE=@0 +0000",
+		"GIT_COMMITTER_NAME=nobody", "GIT_COMMITTER_EMAIL=nobody", "GIT_COMMITTER_DATE=@0 +0000")
 	out, err := git.Run(ctx, cmd)
 	return strings.TrimSpace(string(out)), err
 }

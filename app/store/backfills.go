@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -28,11 +29,18 @@ func (tx *Tx) StartBackfill(ctx context.Context, b Backfill) (fresh bool, err er
 	return n == 1, err
 }
 
-// SaveBackfill records how far a backfill has come.
+// SaveBackfill records how far a backfill has come. One that was erased, and may
+// have been started anew since, is ErrNotFound.
 func (tx *Tx) SaveBackfill(ctx context.Context, b Backfill) error {
-	_, err := tx.q.ExecContext(ctx, `update backfills set reached = ?, commits = ?, finished = ? where repository_id = ?`,
-		strings.Join(b.Reached, "\n"), b.Commits, micros(b.Finished), b.Repository)
-	return err
+	res, err := tx.q.ExecContext(ctx, `update backfills set reached = ?, commits = ?, finished = ? where repository_id = ? and started = ?`,
+		strings.Join(b.Reached, "\n"), b.Commits, micros(b.Finished), b.Repository, micros(b.Started))
+	if err != nil {
+		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n != 1 {
+		return errors.Join(ErrNotFound, err)
+	}
+	return nil
 }
 
 // Backfill returns a repository's backfill, or ErrNotFound.

@@ -185,3 +185,9 @@ func (h minLevel) WithAttrs(a []slog.Attr) slog.Handler {
 func (h minLevel) WithGroup(name string) slog.Handler {
 	return minLevel{h.Handler.WithGroup(name), h.level}
 }
+
+// Working counts the jobs that wait or run.
+func (s *Store) Working(ctx context.Context) (n int, err error) {
+	return n, s.db.QueryRowContext(ctx, `select count(*) from river_job
+		where state in ('available', 'pending', 'running', 'retryable', 'scheduled')`).Scan(&n)
+}
