@@ -123,6 +123,7 @@ func newScene(w *world, name string, o ...githubtest.RepoOptions) *scene {
 	} else {
 		s.tree = w.clone()
 	}
+	s.quiet() // the backfill of an empty repository
 	return s
 }
 

@@ -277,6 +277,7 @@ func (g *garden) openAsPull(name string) {
 	var err error
 	g.repoName, err = g.github.CreateRepository("acme", name, githubtest.RepoOptions{Private: true})
 	g.must(err)
+	g.quiet()
 	g.tree.url = g.github.CloneURL(g.repoName)
 	g.github.DropDeliveries(func(d githubtest.Delivery) bool { return d.Event == "push" })
 	g.push(g.root+":refs/heads/main", "main:refs/heads/topic")

@@ -178,11 +178,19 @@ type sweepRepositoryWorker struct {
 	app *App
 }
 
-// Work compares the refs with what was last scanned of them.
+// Work compares the refs with what was last scanned of them. Before the backfill
+// has ended, nothing is known of most, and it looks at all of them itself.
 func (w sweepRepositoryWorker) Work(ctx context.Context, job *river.Job[sweepRepositoryArgs]) error {
 	a := w.app
 	repo, err := a.store.Repository(ctx, job.Args.Repository)
 	if err != nil || repo.State != store.Active {
+		return err
+	}
+	b, err := a.store.Backfill(ctx, repo.ID)
+	if errors.Is(err, store.ErrNotFound) || err == nil && b.Finished.IsZero() {
+		return nil
+	}
+	if err != nil {
 		return err
 	}
 	refs, err := a.listRefs(ctx, repo)

@@ -54,7 +54,7 @@ func (h lostHour) scannedOnce() {
 	scans := map[string]int{}
 	for e, err := range h.memory.AuditLog(h.t.Context()) {
 		h.must(err)
-		if e.Verb == "scan" {
+		if e.Verb == "scan" && e.Detail["commits"] != "0" { // a delivery that comes late finds all done
 			scans[e.Detail["tip"]]++
 		}
 	}
@@ -169,6 +169,7 @@ func (s *scene) branches(n int) string {
 // TestBackfillResumes stops the App in the middle of a history of several chunks.
 func TestBackfillResumes(t *testing.T) {
 	w := newWorld(t, worldOptions{policy: observing})
+	w.github.DropDeliveries(func(githubtest.Delivery) bool { return true })
 	s := newScene(w, "resumed")
 	first := s.commit("leak", map[string]string{"first.env": env(s.leak())})
 	s.importCommits(1200)

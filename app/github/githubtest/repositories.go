@@ -70,6 +70,7 @@ func (s *Server) CreateRepository(owner, name string, o RepoOptions) (string, er
 		return "", err
 	}
 	s.repositories[key(repo.fullName())] = repo
+	s.sendAbout(repo, "repository", object{"action": "created"})
 	return repo.fullName(), nil
 }
 
