@@ -13,10 +13,10 @@ import (
 )
 
 var contentCases = []coverageCase{
-	{"content", "251 commits", "all of them: more than GitHub compares", false, func(s *scene) { manyCommits(s, 251) }},
-	{"content", "2,100 commits", "all of them: more than GitHub lists in the event", false, func(s *scene) { manyCommits(s, 2100) }},
-	{"content", "301 files", "all of them: more than GitHub shows", false, func(s *scene) { manyFiles(s, 301) }},
-	{"content", "3,001 files", "all of them: more than GitHub's API lists", false, func(s *scene) { manyFiles(s, 3001) }},
+	{"content", "251 commits", "all of them: more than GitHub compares", false, func(s *scene) { manyCommits(s, 251) }, nil},
+	{"content", "2,100 commits", "all of them: more than GitHub lists in the event", false, func(s *scene) { manyCommits(s, 2100) }, nil},
+	{"content", "301 files", "all of them: more than GitHub shows", false, func(s *scene) { manyFiles(s, 301) }, nil},
+	{"content", "3,001 files", "all of them: more than GitHub's API lists", false, func(s *scene) { manyFiles(s, 3001) }, nil},
 	{"content", "a file over 100 MB", "the rest is scanned; `action_required`, the file is named", false, func(s *scene) {
 		s.began()
 		big := filepath.Join(s.tree.dir, "big.bin")
@@ -28,7 +28,7 @@ var contentCases = []coverageCase{
 		if !strings.Contains(first, "big.bin") || !strings.Contains(first, "bytes") {
 			s.t.Errorf("the first line does not say why: %s", first)
 		}
-	}},
+	}, nil},
 	{"content", "a submodule", "its pointer is no content; the rest is scanned", false, func(s *scene) {
 		first := s.began()
 		s.git("update-index", "--add", "--cacheinfo", "160000,"+first+",vendor/lib")
@@ -38,20 +38,20 @@ var contentCases = []coverageCase{
 		head := s.git("rev-parse", "HEAD")
 		s.push("main")
 		s.expect(head, "failure", at(head, "a.env", 2))
-	}},
+	}, nil},
 	{"content", "a Git LFS pointer", "it is scanned as the text that it is; what it points at is not in the repository", false, func(s *scene) {
 		s.began()
 		pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("4d", 32) + "\nsize 12345\n"
 		head := s.commit("pointer", map[string]string{"model.bin": pointer})
 		s.push("main")
 		s.expect(head, "success")
-	}},
+	}, nil},
 	{"content", "a file that is renamed", "what was there before is no news", false, func(s *scene) {
 		renamed(s, "")
-	}},
+	}, nil},
 	{"content", "a file that is renamed and changed", "the lines that are new", false, func(s *scene) {
 		renamed(s, "GITHUB_TOKEN="+s.leak()+"\n")
-	}},
+	}, nil},
 	{"content", "a change of mode", "is no news", false, func(s *scene) {
 		s.began()
 		guilty := s.commit("leak", map[string]string{"a.env": env(s.leak())})
@@ -61,16 +61,16 @@ var contentCases = []coverageCase{
 		head := s.commit("executable", nil)
 		s.push("main")
 		s.expect(head, "success")
-	}},
+	}, nil},
 	{"content", "CRLF", "the right line", false, func(s *scene) {
 		oneFile(s, "a.env", strings.ReplaceAll(env(s.leak()), "\n", "\r\n"))
-	}},
+	}, nil},
 	{"content", "UTF-16", "the right line", false, func(s *scene) {
 		oneFile(s, "a.env", string(utf16LE(env(s.leak()))))
-	}},
+	}, nil},
 	{"content", "a binary file with text in it", "the text", false, func(s *scene) {
 		oneFile(s, "a.bin", "\x00\x01\x02\xff\n"+env(s.leak())[len("REGION=eu\n"):]+"\x00\xfe")
-	}},
+	}, nil},
 	{"content", "a repository of SHA-256", "as any other", false, func(s *scene) {
 		s = newScene(s.world, "sha256-"+s.tail(), githubtest.RepoOptions{Private: true, SHA256: true})
 		head := s.began()
@@ -78,7 +78,7 @@ var contentCases = []coverageCase{
 			s.t.Fatalf("the commit %s is none of SHA-256", head)
 		}
 		oneFile(s, "a.env", env(s.leak()))
-	}},
+	}, nil},
 }
 
 // oneFile pushes one file with a leak in its second line.

@@ -16,13 +16,13 @@ var lifecycleCases = []coverageCase{
 		o.await("the backfill to end", o.backfilled)
 		o.expect(o.tip, "failure", at(o.guilty, "old.env", 2))
 		o.expect(o.branch, "failure", at(o.branch, "branch.env", 2))
-	}},
+	}, nil},
 	{"installation", "deleted", "what is kept is erased, and the audit log says so", false, func(s *scene) {
 		o := newOwner(s, "deleted")
 		o.await("the backfill to end", o.backfilled)
 		o.github.Uninstall(o.installation)
 		o.await("the repository to be erased", o.gone)
-	}},
+	}, nil},
 	{"installation", "suspended, and no longer", "nothing is done meanwhile; then what was missed is scanned", false, func(s *scene) {
 		o := newOwner(s, "suspended")
 		o.await("the backfill to end", o.backfilled)
@@ -35,14 +35,14 @@ var lifecycleCases = []coverageCase{
 		found()
 		o.must(o.github.Suspend(o.installation, false))
 		o.expect(head, "failure", at(head, "new.env", 2))
-	}},
+	}, nil},
 	{"installation", "new permissions accepted", "they are used from then on", false, func(s *scene) {
 		o := newOwner(s, "permitted")
 		o.await("the backfill to end", o.backfilled)
 		tokens := o.tokensAsked()
 		o.must(o.github.AcceptPermissions(o.installation))
 		o.await("a new token", func() bool { return o.tokensAsked() > tokens })
-	}},
+	}, nil},
 	{"installation_repositories", "removed and added", "what is kept is erased; then the history is scanned again", false, func(s *scene) {
 		o := newOwner(s, "regranted")
 		o.await("the backfill to end", o.backfilled)
@@ -51,13 +51,13 @@ var lifecycleCases = []coverageCase{
 		o.must(o.github.Grant(o.installation, o.repoName))
 		o.await("the backfill to end", o.backfilled)
 		o.await("the old leak to be found again", func() bool { return len(o.places(o.tip)) == 1 })
-	}},
+	}, nil},
 	{"repository", "renamed", "work goes on under the new name", false, func(s *scene) {
 		s.began()
 		name, err := s.github.Rename(s.repoName, "renamed-"+s.tail())
 		s.must(err)
 		s.moved(name)
-	}},
+	}, nil},
 	{"repository", "transferred", "work goes on with the new owner's installation", false, func(s *scene) {
 		head := s.began()
 		s.github.CreateOrganization("buyer")
@@ -72,7 +72,7 @@ var lifecycleCases = []coverageCase{
 		if n := s.runs(); n != 2 {
 			s.t.Errorf("%d check runs, want that of %s and the new one", n, head)
 		}
-	}},
+	}, nil},
 	{"repository", "made public, and private again", "what is said of open incidents helps no thief", false, func(s *scene) {
 		s.began()
 		head := s.commit("leak", map[string]string{"a.env": env(s.leak())})
@@ -88,7 +88,7 @@ var lifecycleCases = []coverageCase{
 		s.check(head, "does not say that it is live", says(false))
 		s.must(s.github.SetPrivate(s.repoName, true))
 		s.check(head, "says that it is live again", says(true))
-	}},
+	}, nil},
 	{"repository", "another default branch", "new branches are compared with that one", false, func(s *scene) {
 		s.began()
 		s.git("checkout", "--quiet", "-b", "trunk")
@@ -100,7 +100,7 @@ var lifecycleCases = []coverageCase{
 		head := s.commit("next", map[string]string{"b.txt": "b\n"})
 		s.push("HEAD:refs/heads/topic")
 		s.expect(head, "success")
-	}},
+	}, nil},
 	{"repository", "deleted", "what is kept is erased", false, func(s *scene) {
 		s.began()
 		s.quiet()
@@ -110,7 +110,7 @@ var lifecycleCases = []coverageCase{
 			r, err := s.memory.Repository(s.t.Context(), id)
 			return err == nil && r.State == store.Gone
 		})
-	}},
+	}, nil},
 	{"secret_scanning_alert", "created, of a secret that is dead", "the alert is resolved at GitHub with a comment", false, func(s *scene) {
 		s.began()
 		token := s.leak()
@@ -121,7 +121,7 @@ var lifecycleCases = []coverageCase{
 		if a := s.github.Alerts(s.repoName)[number-1]; a.Resolution != "revoked" || !strings.Contains(a.Comment, "refuses") {
 			s.t.Errorf("the alert is %+v", a)
 		}
-	}},
+	}, nil},
 	{"secret_scanning_alert", "created, validated, publicly leaked, of a live secret", "an incident, and the alert stays open until the secret is dead", false, func(s *scene) {
 		s.began()
 		token := s.leak()
@@ -142,16 +142,16 @@ var lifecycleCases = []coverageCase{
 		s.github.KillToken(token)
 		s.must(s.github.TellAlert(s.repoName, number, "reopened"))
 		s.await("the alert to be resolved", func() bool { return s.github.Alerts(s.repoName)[number-1].State == "resolved" })
-	}},
+	}, nil},
 	{"ping", "the webhook is set", "is recorded", false, func(s *scene) {
 		s.must(s.github.SetWebhook(s.self.ID, s.hook.URL+"/webhook", ""))
 		s.recorded("ping", "nothing to do")
-	}},
+	}, nil},
 	{"any other", "an event that nobody knows", "is recorded", false, func(s *scene) {
 		_, err := s.github.Send(s.self.ID, s.repoName, "solar_eclipse", map[string]any{"action": "total"})
 		s.must(err)
 		s.recorded("solar_eclipse", "nothing to do")
-	}},
+	}, nil},
 }
 
 // recorded waits until the last delivery of an event is recorded as ignored.

@@ -13,21 +13,21 @@ var pushCases = []coverageCase{
 		head := s.commit("next", map[string]string{"b.txt": "b\n"})
 		s.push("main")
 		s.expect(head, "failure", at(guilty, "a.env", 2))
-	}},
+	}, nil},
 	{"push", "a branch that moves on", "every commit since, also what a later one removes", false, func(s *scene) {
 		s.began()
 		guilty := s.commit("leak", map[string]string{"a.env": env(s.leak())})
 		head := s.commit("remove it", map[string]string{"a.env": ""})
 		s.push("main")
 		s.expect(head, "failure", at(guilty, "a.env", 2))
-	}},
+	}, nil},
 	{"push", "a new branch", "what it has and the default branch has not", false, func(s *scene) {
 		s.began()
 		s.git("checkout", "--quiet", "-b", "new")
 		head := s.commit("leak", map[string]string{"a.env": env(s.leak())})
 		s.push("new")
 		s.expect(head, "failure", at(head, "a.env", 2))
-	}},
+	}, nil},
 	{"push", "a new branch with nothing new", "the commit's check run stays as it is", false, func(s *scene) {
 		head := s.began()
 		s.push("main:refs/heads/empty")
@@ -36,7 +36,7 @@ var pushCases = []coverageCase{
 		if n := s.runs(); n != 1 {
 			s.t.Errorf("%d check runs, want 1", n)
 		}
-	}},
+	}, nil},
 	{"push", "a merge that adds lines of its own", "they are found at the merge", false, func(s *scene) {
 		s.began()
 		s.git("checkout", "--quiet", "-b", "side")
@@ -47,7 +47,7 @@ var pushCases = []coverageCase{
 		head := s.commit("merge", map[string]string{"side.txt": "s\n" + env(s.leak())})
 		s.push("main")
 		s.expect(head, "failure", at(head, "side.txt", 3))
-	}},
+	}, nil},
 	{"push", "a forced push", "the new side", false, func(s *scene) {
 		first := s.began()
 		before := s.commit("before", map[string]string{"x.txt": "x\n"})
@@ -57,7 +57,7 @@ var pushCases = []coverageCase{
 		head := s.commit("after", map[string]string{"y.env": env(s.leak())})
 		s.push("--force", "main")
 		s.expect(head, "failure", at(head, "y.env", 2))
-	}},
+	}, nil},
 	{"push", "a forced push over commits that were never scanned", "the lost side too, as long as GitHub has it", false, func(s *scene) {
 		first := s.began()
 		found := s.lose()
@@ -68,7 +68,7 @@ var pushCases = []coverageCase{
 		head := s.commit("after", map[string]string{"y.txt": "y\n"})
 		s.push("--force", "main")
 		s.expect(head, "failure", at(lost, "lost.env", 2))
-	}},
+	}, nil},
 	{"push", "the delivery before it was lost", "what that one would have brought, too", false, func(s *scene) {
 		s.began()
 		found := s.lose()
@@ -78,7 +78,7 @@ var pushCases = []coverageCase{
 		head := s.commit("next", map[string]string{"b.txt": "b\n"})
 		s.push("main")
 		s.expect(head, "failure", at(guilty, "a.env", 2))
-	}},
+	}, nil},
 	{"push", "a delivery that comes after the next one", "its own range; what was scanned is not forgotten", false, func(s *scene) {
 		s.began()
 		found := s.lose()
@@ -93,7 +93,7 @@ var pushCases = []coverageCase{
 		if last := s.ref("refs/heads/main"); last != head {
 			s.t.Errorf("main was last scanned at %s, want %s", last, head)
 		}
-	}},
+	}, nil},
 	{"push", "the same delivery twice", "is scanned once", false, func(s *scene) {
 		head := s.began()
 		before := s.check(head, "is green", completed("success"))
@@ -102,7 +102,7 @@ var pushCases = []coverageCase{
 		if after := s.check(head, "is green", completed("success")); after.Updates != before.Updates {
 			s.t.Errorf("%d updates, then %d", before.Updates, after.Updates)
 		}
-	}},
+	}, nil},
 	{"push", "equal commits before and after", "nothing to do: success", false, func(s *scene) {
 		head := s.began()
 		_, err := s.github.Send(s.self.ID, s.repoName, "push", map[string]any{
@@ -112,7 +112,7 @@ var pushCases = []coverageCase{
 		s.must(err)
 		s.quiet()
 		s.expect(head, "success")
-	}},
+	}, nil},
 	{"push", "a deleted branch", "is recorded; there is nothing to scan", false, func(s *scene) {
 		s.began()
 		s.push("main:refs/heads/short-lived")
@@ -126,13 +126,13 @@ var pushCases = []coverageCase{
 		if n := s.runs(); n != runs || s.ref("refs/heads/short-lived") != "" {
 			s.t.Errorf("%d check runs, then %d; the branch is remembered at %q", runs, n, s.ref("refs/heads/short-lived"))
 		}
-	}},
+	}, nil},
 	{"push", "a lightweight tag", "what it has and the default branch has not", false, func(s *scene) {
 		tagCase(s, "tag", "v1")
-	}},
+	}, nil},
 	{"push", "a tag with a message", "the same, reported on the commit", false, func(s *scene) {
 		tagCase(s, "tag", "-a", "v1", "-m", "version 1")
-	}},
+	}, nil},
 	{"push", "a tag of a tag", "the same, reported on the commit", false, func(s *scene) {
 		s.began()
 		s.git("checkout", "--quiet", "--detach")
@@ -141,17 +141,17 @@ var pushCases = []coverageCase{
 		s.git("-c", "advice.nestedTag=false", "tag", "-a", "outer", "inner", "-m", "outer")
 		s.push("outer")
 		s.expect(head, "failure", at(head, "t.env", 2))
-	}},
+	}, nil},
 	{"push", "a tag of a folder", "its files; no check run can stand on it, the incident does", false, func(s *scene) {
 		s.began()
 		s.commit("never pushed", map[string]string{"t.env": env(s.leak())})
 		s.tagged("HEAD^{tree}", "t.env", 2)
-	}},
+	}, nil},
 	{"push", "a tag of a file", "its content; no check run can stand on it, the incident does", false, func(s *scene) {
 		s.began()
 		s.commit("never pushed", map[string]string{"t.env": env(s.leak())})
 		s.tagged("HEAD:t.env", "(tagged file)", 2)
-	}},
+	}, nil},
 }
 
 func tagCase(s *scene, args ...string) {
@@ -206,7 +206,7 @@ var pullCases = []coverageCase{
 		head := s.commit("remove it", map[string]string{"a.env": ""})
 		s.push("topic")
 		s.expect(head, "failure", at(first, "a.env", 2))
-	}},
+	}, nil},
 	{"pull_request", "closed and reopened", "what was not told of meanwhile", false, func(s *scene) {
 		s.began()
 		number := s.harmlessPull("topic")
@@ -214,14 +214,14 @@ var pullCases = []coverageCase{
 		head := s.unseen("topic")
 		s.must(s.github.Reopen(s.repoName, number))
 		s.expect(head, "failure", at(head, "a.env", 2))
-	}},
+	}, nil},
 	{"pull_request", "a draft that becomes ready", "what was not told of meanwhile", false, func(s *scene) {
 		s.began()
 		number := s.harmlessPull("topic")
 		head := s.unseen("topic")
 		s.must(s.github.Ready(s.repoName, number))
 		s.expect(head, "failure", at(head, "a.env", 2))
-	}},
+	}, nil},
 	{"pull_request", "another base branch", "what that one has not", false, func(s *scene) {
 		s.began()
 		s.git("checkout", "--quiet", "-b", "release")
@@ -238,12 +238,12 @@ var pullCases = []coverageCase{
 		s.quiet()
 		s.must(s.github.Retarget(s.repoName, number, "release"))
 		s.expect(head, "failure", at(guilty, "a.env", 2))
-	}},
+	}, nil},
 	{"pull_request", "from a fork", "its commits, from the base repository", false, func(s *scene) {
 		s.began()
 		_, head, _ := s.fork("stranger-" + s.tail())
 		s.expect(head, "failure", at(head, "f.env", 2))
-	}},
+	}, nil},
 	{"pull_request", "from a fork that is deleted", "its commits: the base repository keeps them", false, func(s *scene) {
 		s.began()
 		s.git("branch", "release")
@@ -254,7 +254,7 @@ var pullCases = []coverageCase{
 		found()
 		s.must(s.github.Retarget(s.repoName, number, "release"))
 		s.expect(head, "failure", at(head, "f.env", 2))
-	}},
+	}, nil},
 	{"merge_group", "checks requested", "the same check on the group's commit", true, func(s *scene) {
 		s.began()
 		number := s.harmlessPull("topic")
@@ -263,7 +263,7 @@ var pullCases = []coverageCase{
 		if run := s.expect(head, "success"); run.Name != "Stanch" {
 			s.t.Errorf("the check run is called %q", run.Name)
 		}
-	}},
+	}, nil},
 	{"merge_group", "destroyed", "is recorded", true, func(s *scene) {
 		s.began()
 		number := s.harmlessPull("topic")
@@ -276,13 +276,13 @@ var pullCases = []coverageCase{
 		if n := s.runs(); n != runs {
 			s.t.Errorf("%d check runs, then %d", runs, n)
 		}
-	}},
+	}, nil},
 	{"check_run", "rerequested", "everything that it reports on is scanned again", false, func(s *scene) {
 		rerunCase(s, s.github.Rerequest)
-	}},
+	}, nil},
 	{"check_suite", "rerequested", "the same", false, func(s *scene) {
 		rerunCase(s, s.github.RerequestSuite)
-	}},
+	}, nil},
 }
 
 func rerunCase(s *scene, again func(int64, string) error) {

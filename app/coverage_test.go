@@ -26,11 +26,12 @@ type coverageCase struct {
 	comes  string // what comes of it, for the document
 	absent bool   // an Enterprise Server does not have it
 	run    func(*scene)
+	alone  func(*world) // instead of run, for what needs an App of its own
 }
 
 // coverageCases are all that TestCoverage plays and docs/coverage.md lists.
 func coverageCases() []coverageCase {
-	return slices.Concat(pushCases, pullCases, lifecycleCases, contentCases)
+	return slices.Concat(pushCases, pullCases, lifecycleCases, sweepCases, contentCases)
 }
 
 // observing reports and does nothing else, so that both GitHubs show the same.
@@ -43,14 +44,21 @@ func TestCoverage(t *testing.T) {
 	played, all := 0, 0
 	for _, server := range []bool{false, true} {
 		t.Run(map[bool]string{false: "github.com", true: "enterprise server"}[server], func(t *testing.T) {
-			w := newWorld(t, worldOptions{policy: observing, cloud: !server, sim: githubtest.Config{Enterprise: server, Ping: true}})
+			world := func(t *testing.T) *world {
+				return newWorld(t, worldOptions{policy: observing, cloud: !server, sim: githubtest.Config{Enterprise: server, Ping: true}})
+			}
+			w := world(t)
 			for n, c := range coverageCases() {
 				if server && c.absent {
 					continue
 				}
 				all++
 				w.run(c.event+": "+c.name, func(t *testing.T) {
-					c.run(newScene(w, fmt.Sprintf("case-%d", n)))
+					if c.alone != nil {
+						c.alone(world(t))
+					} else {
+						c.run(newScene(w, fmt.Sprintf("case-%d", n)))
+					}
 					played++
 				})
 			}

@@ -32,6 +32,7 @@ func TestThreePathsFindTheSame(t *testing.T) {
 			}
 			g.found("the pushes", g.planted)
 
+			t.Logf("%s commits, %d secrets, %d of them taken back by force", g.git("rev-list", "--count", "main"), len(g.planted), len(g.planted)-len(g.kept))
 			g.openAsPull(fmt.Sprintf("pulled-%d", seed))
 			g.quiet()
 			g.found("the pull request", g.kept)

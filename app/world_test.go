@@ -37,6 +37,7 @@ type world struct {
 	github   *githubtest.Server
 	api      *openapi.Validator // nil without GitHub's description
 	app      *app.App
+	cloud    bool
 	memory   *store.Store
 	secrets  *secretstore.File
 	keys     store.Keys
@@ -66,7 +67,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Fatal("these tests push with git: install it")
 	}
-	w := &world{t: t, dir: t.TempDir(), logs: &lockedBuffer{}, repoName: "acme/shop"}
+	w := &world{t: t, dir: t.TempDir(), logs: &lockedBuffer{}, repoName: "acme/shop", cloud: o.cloud}
 	// Without GitHub's description these tests hold all the same; with it, no
 	// request and no answer may contradict it.
 	if os.Getenv(openapi.Variable) != "" || os.Getenv("STANCH_CI") != "" {
@@ -125,7 +126,7 @@ func (w *world) start(o worldOptions) {
 			BrokerURL: w.github.BrokerURL(), BrokerToken: checks.NewSecret(w.github.BrokerToken()), Logger: log,
 		},
 	}
-	if o.cloud {
+	if w.cloud {
 		cfg.GitHub.APIURL = w.github.APIURL()
 	}
 	if o.tamper != nil {
