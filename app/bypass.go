@@ -120,7 +120,7 @@ func (a *App) authors(ctx context.Context, inst *github.Installation, check stor
 		}
 		seen[o.Commit] = true
 		wrote, err := inst.CommitAuthors(ctx, check.Repository, o.Commit)
-		if err != nil && !errors.Is(err, github.ErrNotFound) {
+		if err != nil && !errors.Is(err, github.ErrNotFound) && !errors.Is(err, github.ErrNoCommit) {
 			return nil, err
 		}
 		people = append(people, wrote...)
@@ -149,6 +149,9 @@ func (w expireWorker) Work(ctx context.Context, job *river.Job[expireArgs]) erro
 	a := w.app
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
 		r, err := tx.Request(ctx, job.Args.Request)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil // its repository was erased
+		}
 		if err != nil || !r.Ended.IsZero() {
 			return err
 		}

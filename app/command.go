@@ -184,23 +184,23 @@ type commandArgs struct {
 
 func (commandArgs) Kind() string { return "command" }
 
-// commandJob reads a comment. Only new ones of people on pull requests count: an
+// onComment reads a comment. Only new ones of people on pull requests count: an
 // edited one may say something else than what was agreed to.
-func (a *App) commandJob(e github.IssueComment) (river.JobArgs, string) {
+func (a *App) onComment(e github.IssueComment) reaction {
 	switch {
 	case e.Action != "created":
-		return nil, "only new comments give commands"
+		return ignored("only new comments give commands")
 	case !e.Pull:
-		return nil, "the comment is not on a pull request"
+		return ignored("the comment is not on a pull request")
 	case e.Bot:
-		return nil, "a program wrote the comment"
+		return ignored("a program wrote the comment")
 	}
 	c, err := ParseCommand(e.Body)
 	if errors.Is(err, ErrNoCommand) {
-		return nil, "the comment gives no command"
+		return ignored("the comment gives no command")
 	}
 	c.Reason = a.scanner.Hide(c.Reason) // people paste anything
-	return commandArgs{Installation: e.Installation, Repository: e.Repository, Pull: e.Number, Comment: e.CommentID, Sender: e.Sender, Command: c}, ""
+	return do(commandArgs{Installation: e.Installation, Repository: e.Repository, Pull: e.Number, Comment: e.CommentID, Sender: e.Sender, Command: c})
 }
 
 type commandWorker struct {

@@ -70,12 +70,15 @@ func recall[T any](mu *sync.Mutex, all *map[string]T, most int, key string, crea
 	return v, nil
 }
 
-// policyRev is where a scan's judge is read: a pull request's base, what the default
-// branch was before a push to it, and what it is for all else. It is empty when there
-// is no such place: then the organisation's policy holds, or the operator's.
+// policyRev is where a scan's judge is read: a pull request's or a merge group's base,
+// what the default branch was before a push to it, and what it is for all else. It is
+// empty when there is no such place: then the organisation's policy holds, or the
+// operator's.
 func (s scanArgs) policyRev() string {
 	switch {
-	case s.Pull != 0 || s.WholeHistory:
+	case s.WholeHistory && s.Lost:
+		return s.Tip
+	case s.Pull != 0 || s.Group || s.WholeHistory:
 		return s.Base
 	}
 	return "refs/heads/" + s.Repository.DefaultBranch
@@ -97,7 +100,31 @@ func (a *App) judge(ctx context.Context, s scanArgs, mirror *github.Mirror) (*Ju
 	}
 	key := fmt.Sprintf("%d/%d %s %s", s.Installation, s.Repository.ID, commit, digest(organisation))
 	return recall(&a.memories.mu, &a.memories.judges, maxJudges, key, func() (*Judge, error) {
-		return NewJudge(JudgeConfig{Policy: a.cfg.Policy, Catalogue: a.cfg.Catalogue, Allow: a.cfg.Keys.Allow}, organisation, ReadCommit(ctx, mirror.Repository(), commit, mirror.FetchBlobs))
+		return NewJudge(a.judgeConfig(), organisation, ReadCommit(ctx, mirror.Repository(), commit, mirror.FetchBlobs))
+	})
+}
+
+func (a *App) judgeConfig() JudgeConfig {
+	return JudgeConfig{Policy: a.cfg.Policy, Catalogue: a.cfg.Catalogue, Allow: a.cfg.Keys.Allow}
+}
+
+// judgeNow says how findings are judged that no scan found: by the default branch as it
+// is.
+func (a *App) judgeNow(ctx context.Context, s scanArgs) (*Judge, error) {
+	organisation, err := a.organisation(ctx, s)
+	if err != nil {
+		return nil, err
+	}
+	inst := a.github.Installation(s.Installation)
+	return NewJudge(a.judgeConfig(), organisation, func(path string, most int64) ([]byte, error) {
+		text, err := inst.File(ctx, s.Repository, path, "")
+		switch {
+		case errors.Is(err, github.ErrNotFound):
+			return nil, fs.ErrNotExist
+		case errors.Is(err, github.ErrNoFile), int64(len(text)) > most:
+			return nil, &RefusedFile{fmt.Sprintf("it does not count, because it is no regular file of at most %d bytes: put one there", most)}
+		}
+		return text, err
 	})
 }
 
@@ -211,27 +238,34 @@ func told(all Problems) []string {
 	return texts
 }
 
-// judgementOf gathers what is kept of a judge and of what it allowed.
-func (a *App) judgementOf(j *Judge, found []judged, allowed map[string]int) judgement {
-	kept := judgement{Policy: j.Policy, Problems: told(j.Problems), Notes: told(j.Notes), Rules: map[string]ownRule{}}
-	for n, by := range slices.Sorted(maps.Keys(allowed)) {
+// judgementOf gathers what is kept of a judge and of what it allowed, as JSON. Where
+// there was nothing to look at, nothing is.
+func (a *App) judgementOf(o outcome) ([]byte, error) {
+	if o.judge == nil {
+		return nil, nil
+	}
+	kept := judgement{Policy: o.judge.Policy, Problems: told(o.judge.Problems), Notes: told(o.judge.Notes), Rules: map[string]ownRule{}}
+	for n, by := range slices.Sorted(maps.Keys(o.allowed)) {
 		if n == maxTold {
 			break
 		}
-		kept.Notes = append(kept.Notes, fmt.Sprintf("%d not shown, allowed by %s", allowed[by], by))
+		kept.Notes = append(kept.Notes, fmt.Sprintf("%d not shown, allowed by %s", o.allowed[by], by))
 	}
-	for _, l := range found {
+	for _, l := range o.leaks {
 		if a.rules[l.Rule.ID] == nil {
 			kept.Rules[l.Rule.ID] = ownRule{l.Rule.Title, l.Rule.Severity}
 		}
 	}
-	return kept
+	return json.Marshal(kept)
 }
 
 // judgementFor puts together how the scans of a check were judged. The policy is that of
-// the last; without any, the operator's.
+// the last; without any, the operator's. What protects people from each other and from
+// strangers is that of the strictest: who may choose what a commit is compared with does
+// not choose that too.
 func (a *App) judgementFor(scans []store.Scan) (judgement, error) {
 	all := judgement{Policy: a.cfg.Policy, Rules: map[string]ownRule{}}
+	var strict []Policy
 	for _, s := range scans {
 		if len(s.Judgement) == 0 {
 			continue
@@ -240,7 +274,8 @@ func (a *App) judgementFor(scans []store.Scan) (judgement, error) {
 		if err := json.Unmarshal(s.Judgement, &one); err != nil {
 			return all, fmt.Errorf("scan %s: judgement: %w", s.Delivery, err)
 		}
-		all.Policy = one.Policy
+		all.Policy = one.Policy.guarded(strict)
+		strict = append(strict, one.Policy)
 		all.Problems = union(all.Problems, one.Problems)
 		all.Notes = union(all.Notes, one.Notes)
 		maps.Copy(all.Rules, one.Rules)

@@ -129,6 +129,25 @@ func stricter(name string, a, b Policy) bool {
 	return rank != nil && rank(a) >= rank(b)
 }
 
+// guarded is the policy with what the others say more strictly of who may decide, and
+// of who reads along.
+func (p Policy) guarded(others []Policy) Policy {
+	for _, o := range others {
+		for name, take := range map[string]func(){
+			"public":            func() { p.Public = o.Public },
+			"people.press":      func() { p.People.Press = o.People.Press },
+			"people.approvals":  func() { p.People.Approvals = o.People.Approvals },
+			"people.bypass":     func() { p.People.Bypass = o.People.Bypass },
+			"people.bypass_for": func() { p.People.BypassFor = o.People.BypassFor },
+		} {
+			if stricter(name, o, p) {
+				take()
+			}
+		}
+	}
+	return p
+}
+
 // ranks tell how strict a policy is in one of its settings.
 var ranks = map[string]func(Policy) int{
 	"public":              func(p Policy) int { return yes(p.Public == PublicAlways) },

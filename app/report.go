@@ -41,7 +41,10 @@ type reportWorker struct {
 // last state.
 func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) error {
 	a := w.app
-	if err := a.showProgress(ctx, job.Args.Check, false); err != nil {
+	switch err := a.showProgress(ctx, job.Args.Check, false); {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, github.ErrGone), errors.Is(err, github.ErrNoCommit) && job.Attempt >= confessAfter:
+		return river.JobCancel(err) // erased, uninstalled, or nothing that a check run could stand on
+	case err != nil:
 		return a.postpone(err)
 	}
 	// Two reports of one check at the same time could finish in the wrong order.
@@ -302,8 +305,12 @@ func (a *App) proof(ctx context.Context, id string) (string, error) {
 	return "", nil
 }
 
-// enqueueReports has every check run that shows the incident brought up to date.
+// enqueueReports has every check run that shows the incident, and every alert of
+// GitHub's about it, brought up to date.
 func (a *App) enqueueReports(ctx context.Context, tx *store.Tx, incident string) error {
+	if err := a.enqueueAlerts(ctx, tx, incident); err != nil {
+		return err
+	}
 	ids, err := tx.ChecksOf(ctx, incident)
 	if err != nil {
 		return err

@@ -38,6 +38,9 @@ var (
 	// ErrInvalid means that GitHub understood and will not: the same request will
 	// never do.
 	ErrInvalid = errors.New("GitHub refuses the request as it is")
+	// ErrNoCommit means that GitHub knows no commit of that name, such as that of
+	// a tagged file. No check run can stand on it.
+	ErrNoCommit = errors.New("no such commit on GitHub")
 	// ErrUnauthorized means that GitHub did not accept who we say we are.
 	ErrUnauthorized = errors.New("GitHub refused the App's credentials; check the App id, its private key and this machine's clock")
 	// ErrCommentsClosed means that nobody can comment there: the conversation
@@ -78,6 +81,8 @@ func classify(err error) error {
 		return limited(secondary.Response.Header, after(secondary.RetryAfter))
 	case errors.As(err, &refused) && strings.Contains(refused.Message, "suspended"):
 		return fmt.Errorf("%w: %w", ErrGone, err)
+	case errors.As(err, &refused) && strings.HasPrefix(refused.Message, "No commit found for SHA"):
+		return fmt.Errorf("%w: %w", ErrNoCommit, err)
 	case errors.As(err, &refused):
 		return classifyResponse(refused.Response, err)
 	}

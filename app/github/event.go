@@ -14,8 +14,9 @@ import (
 // whose elements are file names of 255 bytes can still have four of them.
 const maxText = 1024
 
-// An Event is what a webhook delivery says: a Push, a PullRequest, a
-// CheckRunEvent, an IssueComment, or Other. Only what Stanch acts on is decoded:
+// An Event is what a webhook delivery says: a Push, a PullRequest, a MergeGroup,
+// a CheckRunEvent, a CheckSuiteEvent, an IssueComment, an InstallationEvent, a
+// RepositoryEvent, an AlertEvent, or Other. Only what Stanch acts on is decoded:
 // commit messages and titles, which strangers write, never get in.
 type Event interface {
 	// From is the installation that the event is for, 0 if it names none.
@@ -133,6 +134,16 @@ func ParseEvent(name string, body []byte) (Event, error) {
 		event, err = parseCheckRun(body)
 	case "issue_comment":
 		event, err = parseIssueComment(body)
+	case "check_suite":
+		event, err = parseCheckSuite(body)
+	case "merge_group":
+		event, err = parseMergeGroup(body)
+	case "installation", "installation_repositories":
+		event, err = parseInstallation(body)
+	case "repository":
+		event, err = parseRepositoryEvent(body)
+	case "secret_scanning_alert":
+		event, err = parseAlert(body)
 	default:
 		event, err = parseOther(name, body)
 	}

@@ -77,6 +77,42 @@ func (i *Installation) do(ctx context.Context, call func(*gh.Client) error) erro
 	return fmt.Errorf("the token was refused and a new one is ready; try again: %w", err)
 }
 
+// Renew has the installation ask for a new token, which has the permissions that
+// the installation has now.
+func (i *Installation) Renew() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.renew()
+}
+
+// Repositories lists what the installation may see.
+func (i *Installation) Repositories(ctx context.Context) ([]Repository, error) {
+	var all []Repository
+	opts := &gh.ListOptions{PerPage: perPage, Page: 1}
+	for range maxPages {
+		var page *gh.ListRepositories
+		var resp *gh.Response
+		err := i.do(ctx, func(c *gh.Client) (err error) {
+			page, resp, err = c.Apps.ListRepos(ctx, opts)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list the repositories of installation %d: %w", i.id, err)
+		}
+		for _, r := range page.Repositories {
+			repo := Repository{ID: r.GetID(), Owner: r.GetOwner().GetLogin(), Name: r.GetName(), Private: r.GetPrivate(), DefaultBranch: r.GetDefaultBranch()}
+			if err := checkPath(repo); err != nil {
+				return nil, err
+			}
+			all = append(all, repo)
+		}
+		if opts.Page = resp.NextPage; opts.Page == 0 {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("list the repositories of installation %d: more than %d pages", i.id, maxPages)
+}
+
 // GitToken returns a token with which git can read repo, and do nothing else.
 // It lives for an hour.
 func (i *Installation) GitToken(ctx context.Context, repo Repository) (checks.Secret, error) {

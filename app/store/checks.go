@@ -66,7 +66,11 @@ func (tx *Tx) EnsureCheck(ctx context.Context, c Check) (Check, error) {
 	return c, err
 }
 
-const selectCheck = `select id, installation, repository, head_sha, received, run_id, reported from checks`
+// selectCheck takes what the repository is called now, not what it was called then.
+const selectCheck = `select id, installation, coalesce((select json_object('id', r.id, 'owner', r.owner, 'name', r.name,
+		'private', json(iif(r.private, 'true', 'false')), 'default_branch', r.default_branch)
+		from repositories r where r.id = checks.repository_id), repository),
+	head_sha, received, run_id, reported from checks`
 
 // Check returns a check by its id, or ErrNotFound.
 func (q queries) Check(ctx context.Context, id string) (Check, error) {
@@ -76,6 +80,13 @@ func (q queries) Check(ctx context.Context, id string) (Check, error) {
 	}
 	c.Pulls, err = q.pulls(ctx, id)
 	return c, err
+}
+
+// CheckOf returns the id of a commit's check, or ErrNotFound.
+func (q queries) CheckOf(ctx context.Context, installation, repository int64, head string) (id string, err error) {
+	err = q.q.QueryRowContext(ctx, `select id from checks where installation = ? and repository_id = ? and head_sha = ?`,
+		installation, repository, head).Scan(&id)
+	return id, notFound(err)
 }
 
 func scanCheck(row interface{ Scan(...any) error }) (Check, error) {

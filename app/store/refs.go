@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"slices"
+	"time"
 )
 
 // A Ref is what a branch or a tag pointed at when it was last scanned to the end.
@@ -60,4 +62,37 @@ func (q queries) Scanned(ctx context.Context, installation, repository int64, he
 		where installation = ? and repository_id = ? and head_sha = ? and finished > 0 and problem = '')`,
 		installation, repository, head).Scan(&scanned)
 	return scanned, err
+}
+
+// QueuedRefs returns the refs of a repository about which jobs of a kind wait or
+// run.
+func (q queries) QueuedRefs(ctx context.Context, kind string, repository int64) (map[string]bool, error) {
+	queued := map[string]bool{}
+	_, err := collect(q, ctx, func(row scanner) (name string, err error) {
+		err = row.Scan(&name)
+		queued[name] = true
+		return name, err
+	}, `select value from river_job, json_each(river_job.args, '$.refs') where kind = ? and json_extract(river_job.args, '$.repository.id') = ?
+		and state in ('available', 'pending', 'running', 'retryable', 'scheduled')`, kind, repository)
+	return queued, err
+}
+
+// Mark returns a time that SetMark kept under a name, the zero time without one.
+func (q queries) Mark(ctx context.Context, name string) (time.Time, error) {
+	var text string
+	err := q.q.QueryRowContext(ctx, `select value from meta where name = ?`, name).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339Nano, text)
+}
+
+// SetMark keeps a time under a name.
+func (tx *Tx) SetMark(ctx context.Context, name string, at time.Time) error {
+	_, err := tx.q.ExecContext(ctx, `insert into meta (name, value) values (?, ?) on conflict (name) do update set value = excluded.value`,
+		name, at.UTC().Format(time.RFC3339Nano))
+	return err
 }

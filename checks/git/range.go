@@ -60,14 +60,24 @@ func (r *Repository) sinceMergeBase(ctx context.Context, from, to string) (Range
 	if err != nil {
 		return Range{}, err
 	}
-	out, err := line(ctx, r.dir, "merge-base", "--all", "--end-of-options", base, tip)
-	if failed := (*CommandError)(nil); errors.As(err, &failed) && failed.Stderr == "" {
-		return Range{Bases: []string{base}, Tip: tip}, nil // git exits silently when there is none
-	}
+	common, err := r.MergeBases(ctx, base, tip)
 	if err != nil {
 		return Range{}, fmt.Errorf("range %s...%s: %w", from, to, err)
 	}
-	return Range{Bases: strings.Fields(out), Tip: tip}, nil
+	if len(common) == 0 {
+		common = []string{base}
+	}
+	return Range{Bases: common, Tip: tip}, nil
+}
+
+// MergeBases returns the best common ancestors of two commits: what can be reached
+// from any of them can be reached from both. There may be none.
+func (r *Repository) MergeBases(ctx context.Context, a, b string) ([]string, error) {
+	out, err := line(ctx, r.dir, "merge-base", "--all", "--end-of-options", a, b)
+	if failed := (*CommandError)(nil); errors.As(err, &failed) && failed.Stderr == "" {
+		return nil, nil // git exits silently when there is none
+	}
+	return strings.Fields(out), err
 }
 
 // single is the range of one commit. A merge is compared with all its parents.

@@ -94,15 +94,21 @@ func (s Scan) hole() string {
 	case len(s.Coverage) == 0:
 		return "there is no record of what was scanned, so nothing was."
 	}
-	skipped, lost := 0, false
+	skipped, lost, first := 0, false, ""
 	for _, c := range distinct(s.Coverage) {
 		skipped += len(c.Skipped)
 		lost = lost || c.Tip == ""
+		if len(c.Skipped) > 0 && first == "" {
+			first = skip(c.Skipped[0])
+		}
 	}
-	if lost {
+	switch {
+	case lost:
 		return "the last commit is not known."
+	case skipped == 1:
+		return first + "."
 	}
-	return count(skipped, "object") + " skipped, listed below with the reasons."
+	return fmt.Sprintf("%s. %s skipped, listed below with the reasons.", first, count(skipped, "object"))
 }
 
 // state is the first lines: where things stand, and the next step.
@@ -445,13 +451,18 @@ func skips(skipped []checks.Skip) string {
 	}
 	var b strings.Builder
 	b.WriteString("\nNot scanned:\n\n")
-	for _, skip := range skipped[:min(len(skipped), maxSkips)] {
-		fmt.Fprintf(&b, "- %s in %s: %s\n", code(shorten(skip.Path)), commit(skip.Commit), plain(shorten(strings.ReplaceAll(skip.Reason, "\n", "; "))))
+	for _, one := range skipped[:min(len(skipped), maxSkips)] {
+		b.WriteString("- " + skip(one) + "\n")
 	}
 	if more := len(skipped) - maxSkips; more > 0 {
 		fmt.Fprintf(&b, "- and %d more\n", more)
 	}
 	return b.String()
+}
+
+// skip says what was not scanned, and why.
+func skip(s checks.Skip) string {
+	return fmt.Sprintf("%s in %s: %s", code(shorten(s.Path)), commit(s.Commit), plain(shorten(s.Reason)))
 }
 
 // runbooks tells for each kind of leak what a person does when no program can.

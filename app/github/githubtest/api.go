@@ -83,6 +83,9 @@ func routes() []route {
 		{"GET /repos/{owner}/{repo}/check-runs/{id}/annotations", anyone, "checks:read", listAnnotations},
 		{"POST /repos/{owner}/{repo}/check-runs/{id}/rerequest", byInstalled, "checks:write", rerequest},
 
+		{"GET /repos/{owner}/{repo}/secret-scanning/alerts/{number}", byInstalled, "secret_scanning_alerts:read", showAlert},
+		{"PATCH /repos/{owner}/{repo}/secret-scanning/alerts/{number}", byInstalled, "secret_scanning_alerts:write", updateAlert},
+
 		{"GET /repos/{owner}/{repo}/issues/{number}/{id}", anyone, "pull_requests:read", commentRoutes},
 		{"POST /repos/{owner}/{repo}/issues/{number}/comments", byTokenOwner, "pull_requests:write", createComment},
 		{"PATCH /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", updateComment},

@@ -15,6 +15,7 @@ import (
 type RepoOptions struct {
 	Private       bool
 	DefaultBranch string // "main" when empty
+	SHA256        bool   // git's newer object format
 }
 
 type repository struct {
@@ -26,6 +27,8 @@ type repository struct {
 	defaultBranch string
 	parent        *repository // what it was forked from
 	roles         map[string]role
+	deleted       bool
+	alerts        []*alert
 	pulls         []*pull
 	lastNumber    int
 	created       time.Time
@@ -63,10 +66,11 @@ func (s *Server) CreateRepository(owner, name string, o RepoOptions) (string, er
 	if s.repositories[key(repo.fullName())] != nil {
 		return "", fmt.Errorf("create repository %s: it exists", repo.fullName())
 	}
-	if err := s.git.initialise(repo.dir, o.DefaultBranch); err != nil {
+	if err := s.git.initialise(repo.dir, o.DefaultBranch, o.SHA256); err != nil {
 		return "", err
 	}
 	s.repositories[key(repo.fullName())] = repo
+	s.sendAbout(repo, "repository", object{"action": "created"})
 	return repo.fullName(), nil
 }
 
