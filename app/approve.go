@@ -1,11 +1,13 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/riverqueue/river"
 
@@ -253,11 +255,19 @@ func pending(ctx context.Context, tx *store.Tx, i store.Incident, check store.Ch
 	return nil, err
 }
 
+// waitsFor is how long a request waits for a second person. What was asked for long ago
+// may not be wanted any more.
+const waitsFor = 7 * 24 * time.Hour
+
 // ask records what a person asked for, for a second one to agree to.
 func (a *App) ask(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, o order) error {
-	if _, err := tx.AddRequest(ctx, store.Request{
+	r, err := tx.AddRequest(ctx, store.Request{
 		Incident: i.ID, Repository: check.Repository.ID, Verb: o.verb, Reason: o.reason, Asker: o.by, Asked: a.now(),
-	}); err != nil {
+	})
+	if err != nil {
+		return err
+	}
+	if err := tx.Enqueue(ctx, expireArgs{Request: r.ID, At: r.Asked.Add(waitsFor)}); err != nil {
 		return err
 	}
 	return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: "ask " + o.verb, Subject: i.ID,
@@ -274,7 +284,11 @@ func (a *App) agree(ctx context.Context, tx *store.Tx, r *store.Request, o order
 		Detail: map[string]string{"asker": actor(r.Asker), "reason": r.Reason}})
 }
 
-// dismissFor ends an incident because the text is no secret.
+// allowedFor is how long it counts that somebody called a text no secret.
+const allowedFor = 365 * 24 * time.Hour
+
+// dismissFor ends an incident because the text is no secret, and records who says so
+// and until when that counts.
 func (a *App) dismissFor(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, o order) (why string, err error) {
 	if !a.dismissable(i) {
 		return "it is live, or its provider knows better", nil
@@ -294,6 +308,12 @@ func (a *App) dismissFor(ctx context.Context, tx *store.Tx, i store.Incident, ch
 		return "", err
 	}
 	if err := tx.EndRequests(ctx, i.ID, a.now(), verbRotate, verbRevoke, verbBypass); err != nil {
+		return "", err
+	}
+	if err := tx.Allow(ctx, store.Allowance{
+		Installation: check.Installation, Repository: check.Repository.ID, Fingerprint: i.Fingerprint,
+		Reason: cmp.Or(o.reason, "said to be no secret by the button"), Owner: "@" + o.by.Login, Made: a.now(), Expires: a.now().Add(allowedFor),
+	}); err != nil {
 		return "", err
 	}
 	return "", tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: "dismiss", Subject: i.ID,

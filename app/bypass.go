@@ -128,7 +128,7 @@ func (a *App) authors(ctx context.Context, inst *github.Installation, check stor
 	return people, nil
 }
 
-// expireArgs is the job of ending a bypass.
+// expireArgs is the job of ending a bypass, or a request that nobody agreed to.
 type expireArgs struct {
 	Request string    `json:"request"`
 	At      time.Time `json:"at"`
@@ -144,7 +144,8 @@ type expireWorker struct {
 	app *App
 }
 
-// Work ends a bypass: the checks that it let pass are red again.
+// Work ends a bypass: the checks that it let pass are red again. Of a request for
+// something else, that something was done about it is the end.
 func (w expireWorker) Work(ctx context.Context, job *river.Job[expireArgs]) error {
 	a := w.app
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
@@ -155,15 +156,21 @@ func (w expireWorker) Work(ctx context.Context, job *river.Job[expireArgs]) erro
 		if err != nil || !r.Ended.IsZero() {
 			return err
 		}
-		if wait := r.Expires.Sub(a.now()); wait > 0 {
+		ends, verb := r.Expires, "expire bypass"
+		if r.Granted.IsZero() {
+			ends, verb = r.Asked.Add(waitsFor), "expire request"
+		} else if r.Verb != verbBypass {
+			return nil
+		}
+		if wait := ends.Sub(a.now()); wait > 0 {
 			return river.JobSnooze(wait)
 		}
 		r.Ended = a.now()
 		if err := tx.SaveRequest(ctx, r); err != nil {
 			return err
 		}
-		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "expire bypass", Subject: r.Incident,
-			Detail: map[string]string{"request": r.ID}}); err != nil {
+		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: verb, Subject: r.Incident,
+			Detail: map[string]string{"request": r.ID, "verb": r.Verb}}); err != nil {
 			return err
 		}
 		return a.enqueueReports(ctx, tx, r.Incident)
@@ -179,7 +186,7 @@ func (a *App) wishes(ctx context.Context, check store.Check, i store.Incident, l
 	for _, r := range open {
 		switch {
 		case r.Granted.IsZero():
-			leak.Asked = append(leak.Asked, report.Request{Verb: r.Verb, By: r.Asker.Login, Reason: r.Reason})
+			leak.Asked = append(leak.Asked, report.Request{Verb: r.Verb, By: r.Asker.Login, Reason: r.Reason, Until: r.Asked.Add(waitsFor)})
 		case r.Verb == verbBypass && r.Expires.After(a.now()):
 			leak.Bypass = &report.Bypass{By: r.Asker.Login, Approver: r.Approver.Login, Reason: r.Reason, Until: r.Expires}
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/store"
 )
 
 // unverifiable is a line whose secret no provider can be asked about.
@@ -211,7 +212,24 @@ func TestAllowByCommand(t *testing.T) {
 	if got := w.say(number, "dana", "/stanch allow the manual has it, unlike "+pasted); got != "eyes +1" {
 		t.Errorf("reactions %q", got)
 	}
-	w.check(head, "is green", completed("success"))
+	run := w.check(head, "is green", completed("success"))
+	w.says(head, "success", "by @dana until ")
+	check, err := w.memory.Check(t.Context(), run.ExternalID)
+	w.must(err)
+	allowed, err := w.memory.Allowances(t.Context(), check.Installation, check.Repository.ID)
+	w.must(err)
+	if len(allowed) != 1 {
+		t.Errorf("allowances %v", allowed)
+	}
+	for _, said := range allowed {
+		if said.Owner != "@dana" || strings.Contains(said.Reason, pasted) || !strings.HasPrefix(said.Reason, "the manual has it") || said.Expires.Before(time.Now().AddDate(0, 11, 0)) {
+			t.Errorf("allowed %+v", said)
+		}
+		// When that has ended, the next scan that finds it says so.
+		said.Made, said.Expires = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+		w.must(w.memory.InTx(t.Context(), func(tx *store.Tx) error { return tx.Allow(t.Context(), said) }))
+	}
+	w.says(w.leak(g, "again", "b.env", unverifiable("DB")), "failure", "Nobody could tell")
 	for e, err := range w.memory.AuditLog(t.Context()) {
 		w.must(err)
 		if strings.Contains(e.Detail["reason"], pasted) {

@@ -207,7 +207,7 @@ func TestAllowanceOfAPerson(t *testing.T) {
 		Reason: "a key of the test server", Owner: "@dana", Made: time.Now(), Expires: time.Now().Add(24 * time.Hour),
 	}
 	w.must(w.memory.InTx(t.Context(), func(tx *store.Tx) error { return tx.Allow(t.Context(), a) }))
-	w.says(w.leak(g, "second", "b.env", env(token)), "success", "Allowed: @dana, until ")
+	w.says(w.leak(g, "second", "b.env", env(token)), "success", "Allowed: @dana until ")
 	a.Made, a.Expires = time.Now().Add(-48*time.Hour), time.Now().Add(-24*time.Hour)
 	w.must(w.memory.InTx(t.Context(), func(tx *store.Tx) error { return tx.Allow(t.Context(), a) }))
 	w.says(w.leak(g, "third", "c.env", env(token)), "failure", "Nobody could tell")

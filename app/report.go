@@ -218,7 +218,7 @@ func (a *App) allow(l *report.Leak, said store.Allowance) {
 		l.Why = fmt.Sprintf("what %s allowed ended on %s", said.Owner, until)
 		return
 	}
-	l.Conclusion, l.Why = report.Success, fmt.Sprintf("%s, until %s: %s", said.Owner, until, said.Reason)
+	l.Conclusion, l.Why = report.Success, fmt.Sprintf("%s until %s: %s", said.Owner, until, said.Reason)
 }
 
 // reach is what a credential can do, as far as its provider said so when it was

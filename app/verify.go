@@ -137,7 +137,8 @@ func (a *App) learn(ctx context.Context, tx *store.Tx, i *store.Incident, s scan
 
 // begunAnew reports whether an incident that has ended is open again: the
 // credential was found live after it ended, whatever a person said of it; or it
-// was dismissed in another repository, whose people do not speak for this one.
+// was dismissed in another repository, whose people do not speak for this one; or
+// what was said in this one has ended.
 func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s scanArgs, v provider.Verdict) (bool, error) {
 	switch {
 	case i.State() != incident.Resolved:
@@ -148,7 +149,12 @@ func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s 
 		return false, nil
 	}
 	known, err := tx.RepositoriesOf(ctx, i.ID)
-	return !slices.Contains(known, s.Repository.ID), err
+	if err != nil || !slices.Contains(known, s.Repository.ID) {
+		return true, err
+	}
+	allowed, err := tx.Allowances(ctx, s.Installation, s.Repository.ID)
+	said, ok := allowed[i.Fingerprint]
+	return ok && !a.now().Before(said.Expires), err
 }
 
 // decide keeps what is needed to act on a credential, and starts to act where

@@ -105,12 +105,12 @@ func pressable(l *Leak) {
 }
 func rotationAsked(l *Leak) {
 	pressable(l)
-	l.Asked = []Request{{Verb: verbRotate, By: "dana"}}
+	l.Asked = []Request{{Verb: verbRotate, By: "dana", Until: time.Date(2026, 3, 11, 5, 6, 7, 0, time.UTC)}}
 }
 func maybeBypassed(l *Leak) { isUnknown(l); l.CanDismiss, l.CanBypass, l.Number = false, true, 1 }
 func bypassAsked(l *Leak) {
 	maybeBypassed(l)
-	l.Asked = []Request{{Verb: verbBypass, By: "dana", Reason: "a demo | key of @vendor"}}
+	l.Asked = []Request{{Verb: verbBypass, By: "dana", Reason: "a demo | key of @vendor", Until: time.Date(2026, 3, 11, 5, 6, 7, 0, time.UTC)}}
 }
 func isBypassed(l *Leak) {
 	maybeBypassed(l)
@@ -118,10 +118,13 @@ func isBypassed(l *Leak) {
 }
 func liveAndBypassed(l *Leak) { isBypassed(l); isLive(l) }
 func isInactive(l *Leak)      { l.Validity = checks.Inactive }
-func isDismissed(l *Leak)     { l.State, l.Resolution = StateResolved, resolvedFalsePositive }
-func inContained(l *Leak)     { isLive(l); l.State = StateContained }
-func liveAndNone(l *Leak)     { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
-func diedByItself(l *Leak)    { isInactive(l); l.State = StateContained }
+func isDismissed(l *Leak) {
+	l.State, l.Resolution = StateResolved, resolvedFalsePositive
+	l.Conclusion, l.Why = Success, "@dana until 2027-03-11: an example"
+}
+func inContained(l *Leak)  { isLive(l); l.State = StateContained }
+func liveAndNone(l *Leak)  { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
+func diedByItself(l *Leak) { isInactive(l); l.State = StateContained }
 
 // scans are the situations that a check run has to tell apart.
 var scans = []struct {

@@ -67,6 +67,7 @@ type Request struct {
 	Verb   string // "rotate", "revoke" or "bypass"
 	By     string // who asked
 	Reason string
+	Until  time.Time // when nobody can agree any more
 }
 
 // The verbs of requests.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stanch-dev/stanch/checks"
 )
@@ -203,8 +204,8 @@ func firstAsked(leaks []Leak) *Request {
 // nextStep says what a second person does.
 func (r Request) nextStep() string {
 	button := map[string]string{verbRotate: "Confirm rotation", verbRevoke: "Confirm revocation", verbBypass: "Approve bypass"}[r.Verb]
-	return fmt.Sprintf("%s asked for %s%s. Waiting for a second person: one with the permission, who is not %[1]s, presses “%[4]s”.",
-		plain(r.By), deed(r.Verb), because(r.Reason), button)
+	return fmt.Sprintf("%s asked for %s%s. Waiting for a second person: one with the permission, who is not %[1]s, presses “%[4]s” by %[5]s.",
+		plain(r.By), deed(r.Verb), because(r.Reason), button, r.Until.UTC().Format(time.DateOnly))
 }
 
 // deed is what a verb asks for.
@@ -312,7 +313,7 @@ func (s Scan) done(l Leak) string {
 	case p == bypassed:
 		return s.bypassed(*l.Bypass)
 	case p == dismissed:
-		return "Dismissed: " + plain(l.Resolution)
+		return "Dismissed: " + plain(l.Resolution) + s.because(l)
 	case p == excused && l.proved():
 		return s.fate(l) + "; allowed: " + plain(l.Why)
 	case p == excused:
@@ -359,6 +360,14 @@ func (s Scan) bypassed(b Bypass) string {
 		return text
 	}
 	return text + because(b.Reason)
+}
+
+// because says who dismissed it, and why. Reasons are for colleagues.
+func (s Scan) because(l Leak) string {
+	if l.Conclusion != Success || l.Why == "" || s.Public {
+		return ""
+	}
+	return ", by " + plain(l.Why)
 }
 
 // waiting names what was asked for and by whom.

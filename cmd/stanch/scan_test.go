@@ -155,7 +155,7 @@ func TestEditDistance(t *testing.T) {
 	for _, test := range []struct {
 		a, b string
 		want int
-	}{{"scan", "scan", 0}, {"scna", "scan", 2}, {"scn", "scan", 1}, {"", "abc", 3}, {"rules", "version", 6}} {
+	}{{"scan", "scan", 0}, {"scna", "scan", 1}, {"scn", "scan", 1}, {"", "abc", 3}, {"rules", "version", 6}} {
 		if got := editDistance(test.a, test.b); got != test.want {
 			t.Errorf("%q and %q are %d apart, want %d", test.a, test.b, got, test.want)
 		}
