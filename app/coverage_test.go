@@ -113,7 +113,6 @@ skipped makes its conclusion ` + "`action_required`" + `, and the reason is in i
 type scene struct {
 	*world
 	*tree
-	leaks int
 }
 
 func newScene(w *world, name string, o ...githubtest.RepoOptions) *scene {

@@ -40,7 +40,9 @@ func TestTwoPeopleRotateByCommand(t *testing.T) {
 	g.git("checkout", "--quiet", "feature")
 	clean := g.commit("read it from the environment", map[string]string{"a.env": "REGION=eu\n"})
 	g.push("feature")
-	w.check(clean, "is green", func(r githubtest.CheckRun) bool { return completed("success")(r) && strings.Contains(r.Summary, "dead") })
+	w.check(clean, "is green", func(r githubtest.CheckRun) bool {
+		return completed("success")(r) && strings.Contains(r.Summary, "dead")
+	})
 	w.findNone(w.issued...)
 }
 
@@ -60,7 +62,9 @@ func TestNobodyChoosesTheirJudge(t *testing.T) {
 	number, err := w.github.OpenPull(w.repoName, "topic", "lenient", "Into another branch")
 	w.must(err)
 	s.quiet()
-	w.check(head, "is red", func(r githubtest.CheckRun) bool { return completed("failure")(r) && strings.Contains(r.Text, "/stanch") })
+	w.check(head, "is red", func(r githubtest.CheckRun) bool {
+		return completed("failure")(r) && strings.Contains(r.Text, "/stanch")
+	})
 	if got := w.say(number, "dana", "/stanch bypass it is urgent"); got != "eyes -1" {
 		t.Errorf("reactions %q", got)
 	}
