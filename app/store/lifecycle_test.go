@@ -48,6 +48,41 @@ func keep(t *testing.T, s *Store, name string, running bool, repositories ...int
 	return i
 }
 
+// say records that people of a repository allow an incident's credential, and ask for
+// a bypass.
+func say(t *testing.T, s *Store, i Incident, repository int64) {
+	t.Helper()
+	inTx(t, s, func(tx *Tx) error {
+		_, err := tx.AddRequest(t.Context(), Request{Incident: i.ID, Repository: repository, Verb: "bypass", Asker: github.Person{ID: 3, Login: "dana"}})
+		return errors.Join(err, tx.Allow(t.Context(), Allowance{
+			Installation: 7, Repository: repository, Fingerprint: i.Fingerprint, Reason: "an example", Owner: "@dana", Made: time.UnixMicro(1), Expires: time.UnixMicro(2),
+		}))
+	})
+}
+
+// said counts what is left of what say recorded; it fails when that is but a half.
+func said(t *testing.T, s *Store, installation int64, i Incident, repository int64) int {
+	t.Helper()
+	allowed, err := s.Allowances(t.Context(), installation, repository)
+	open, err2 := s.OpenRequests(t.Context(), i.ID, repository)
+	if err := errors.Join(err, err2); err != nil || len(allowed) != len(open) {
+		t.Errorf("%d allowances and %d requests: %v", len(allowed), len(open), err)
+	}
+	return len(open)
+}
+
+// What people said stays with the repository when it goes to another installation.
+func TestHandOverOfWhatPeopleSaid(t *testing.T) {
+	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
+	defer s.Close()
+	i := keep(t, s, "moved", false, 1)
+	say(t, s, i, 1)
+	inTx(t, s, func(tx *Tx) error { return tx.HandOver(t.Context(), 1, 8) })
+	if n := said(t, s, 8, i, 1); n != 1 {
+		t.Errorf("%d went along, want 1", n)
+	}
+}
+
 func TestEraseRepository(t *testing.T) {
 	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
 	defer s.Close()
@@ -58,6 +93,9 @@ func TestEraseRepository(t *testing.T) {
 	own := keep(t, s, "own", false, 1)
 	shared := keep(t, s, "shared", false, 1, 2)
 	running := keep(t, s, "running", true, 1)
+	for _, repository := range []int64{1, 2} {
+		say(t, s, shared, repository)
+	}
 
 	inTx(t, s, func(tx *Tx) error {
 		erased, err := tx.EraseRepository(t.Context(), 1)
@@ -80,6 +118,11 @@ func TestEraseRepository(t *testing.T) {
 	}
 	if refs, err := s.Refs(t.Context(), 7, 1); err != nil || len(refs) != 0 {
 		t.Errorf("refs %v are left: %v", refs, err)
+	}
+	for repository, want := range map[int64]int{1: 0, 2: 1} {
+		if n := said(t, s, 7, shared, repository); n != want {
+			t.Errorf("%d of what people of repository %d said are left, want %d", n, repository, want)
+		}
 	}
 	if r, err := s.Repository(t.Context(), 1); err != nil || r.State != Gone {
 		t.Errorf("the repository is %+v: %v", r, err)
