@@ -7,6 +7,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,9 +42,18 @@ var observing = app.Policy{Remedy: app.Remedy{Remediation: app.Observe, Order: i
 // git, each in a repository of its own. When all were played well, -update writes
 // docs/coverage.md.
 func TestCoverage(t *testing.T) {
-	played, all := 0, 0
+	t.Parallel()
+	var played, all atomic.Int32
+	t.Cleanup(func() {
+		if *update && !t.Failed() && played.Load() == all.Load() {
+			if err := os.WriteFile(coveragePath, coverageDocument(), 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 	for _, server := range []bool{false, true} {
 		t.Run(map[bool]string{false: "github.com", true: "enterprise server"}[server], func(t *testing.T) {
+			t.Parallel() // mostly they wait
 			world := func(t *testing.T) *world {
 				return newWorld(t, worldOptions{policy: observing, cloud: !server, sim: githubtest.Config{Enterprise: server, Ping: true}})
 			}
@@ -52,23 +62,18 @@ func TestCoverage(t *testing.T) {
 				if server && c.absent {
 					continue
 				}
-				all++
+				all.Add(1)
 				w.run(c.event+": "+c.name, func(t *testing.T) {
 					if c.alone != nil {
 						c.alone(world(t))
 					} else {
 						c.run(newScene(w, fmt.Sprintf("case-%d", n)))
 					}
-					played++
+					played.Add(1)
 				})
 			}
 			w.findNone(w.issued...)
 		})
-	}
-	if *update && !t.Failed() && played == all {
-		if err := os.WriteFile(coveragePath, coverageDocument(), 0o644); err != nil {
-			t.Fatal(err)
-		}
 	}
 }
 

@@ -21,6 +21,7 @@ const differentialRepositories = 20
 // and has each scanned as its pushes come, as one pull request, and as a history.
 // All three find every secret at its commit, path and line, and nothing else.
 func TestThreePathsFindTheSame(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, worldOptions{policy: observing})
 	for seed := range uint64(differentialRepositories) {
 		w.run(fmt.Sprintf("repository %d", seed), func(t *testing.T) {
