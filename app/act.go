@@ -37,11 +37,14 @@ func (remediateArgs) Kind() string { return "remediate" }
 
 // InsertOpts lets one remediation run per credential at a time.
 func (remediateArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueRemediate, MaxAttempts: remediateAttempts, UniqueOpts: river.UniqueOpts{
-		ByArgs: true,
-		ByState: []rivertype.JobState{rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
-			rivertype.JobStateScheduled, rivertype.JobStateRetryable},
-	}}
+	return river.InsertOpts{Queue: queueRemediate, MaxAttempts: remediateAttempts, UniqueOpts: oneAtATime}
+}
+
+// oneAtATime lets a job with the same unique arguments wait or run once.
+var oneAtATime = river.UniqueOpts{
+	ByArgs: true,
+	ByState: []rivertype.JobState{rivertype.JobStateAvailable, rivertype.JobStatePending, rivertype.JobStateRunning,
+		rivertype.JobStateScheduled, rivertype.JobStateRetryable},
 }
 
 type remediateWorker struct {

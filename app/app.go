@@ -12,10 +12,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -35,11 +38,13 @@ const (
 	queueScan      = "scan"
 	queueRemediate = "remediate"
 	queueReport    = "report"
+	queueSweep     = "sweep"    // what is done from time to time, and what comes of it
+	queueBackfill  = "backfill" // whole histories: nobody waits for them
 )
 
 // workers is the number of concurrent jobs of each queue. Scans use the CPU; the
 // others wait for answers.
-var workers = map[string]int{queueScan: 4, queueRemediate: 16, queueReport: 8, river.QueueDefault: 4}
+var workers = map[string]int{queueScan: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, river.QueueDefault: 4}
 
 // maxRetryWait is the longest pause between two attempts of a job.
 const maxRetryWait = time.Minute
@@ -60,6 +65,8 @@ type Config struct {
 	Own []checks.Fingerprint
 	// Scratch is a directory for fetched objects. It is emptied at the start.
 	Scratch string
+	// Sweep says how often what GitHub did not tell is looked for.
+	Sweep Sweep
 	// Observe is told of every stage that is passed, on the goroutine that
 	// passed it. It may be nil.
 	Observe func(Event)
@@ -80,14 +87,17 @@ type App struct {
 	checks    keyedMutex // by check: one write to its check run at a time
 	pulls     keyedMutex // by pull request: one write to its comment at a time
 	now       func() time.Time
+	memories  memories
 
+	login      atomic.Pointer[string] // the App's own, once GitHub has told
 	background sync.WaitGroup
 	cancel     context.CancelFunc // of the background
 }
 
 // New puts an App together. It starts nothing and connects to nothing.
 func New(cfg Config, s *store.Store) (*App, error) {
-	a := &App{cfg: cfg, store: s, log: cfg.Logger, now: cfg.Now, rules: map[string]*rules.Rule{}, metrics: newMetrics()}
+	a := &App{cfg: cfg, store: s, log: cfg.Logger, now: cfg.Now, rules: map[string]*rules.Rule{}}
+	a.metrics = newMetrics(a.working)
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -119,10 +129,23 @@ func (a *App) Start(ctx context.Context) error {
 	river.AddWorker(ws, reportWorker{app: a})
 	river.AddWorker(ws, approveWorker{app: a})
 	river.AddWorker(ws, rerunWorker{app: a})
+	river.AddWorker(ws, commandWorker{app: a})
+	river.AddWorker(ws, reactWorker{app: a})
+	river.AddWorker(ws, expireWorker{app: a})
+	river.AddWorker(ws, suggestWorker{app: a})
+	river.AddWorker(ws, syncWorker{app: a})
+	river.AddWorker(ws, eraseWorker{app: a})
+	river.AddWorker(ws, backfillWorker{app: a})
+	river.AddWorker(ws, alertWorker{app: a})
+	river.AddWorker(ws, resolveAlertWorker{app: a})
+	river.AddWorker(ws, sweepDeliveriesWorker{app: a})
+	river.AddWorker(ws, sweepRefsWorker{app: a})
+	river.AddWorker(ws, sweepRepositoryWorker{app: a})
 	background, cancel := context.WithCancel(ctx)
 	a.cancel = cancel
 	a.background.Go(func() { a.warmUp(background) })
-	return a.store.Work(ctx, ws, workers, retryPolicy{})
+	a.background.Go(func() { a.learnLogin(background) })
+	return a.store.Work(ctx, ws, workers, retryPolicy{}, a.cfg.Sweep.jobs()...)
 }
 
 // warmUp has the secret stores build their indexes, so that the first leak does
@@ -136,6 +159,33 @@ func (a *App) warmUp(ctx context.Context) {
 			a.log.WarnContext(ctx, "a secret store denies a part of itself: leaked credentials will not be found there", "store", s.Name(), "denied", skipped)
 		}
 	}
+}
+
+// working counts the jobs that wait or run, for the metrics.
+func (a *App) working() float64 {
+	n, err := a.store.Working(context.Background())
+	if err != nil {
+		return math.NaN()
+	}
+	return float64(n)
+}
+
+// learnLogin asks GitHub what the App is called, so that it does not answer itself.
+func (a *App) learnLogin(ctx context.Context) {
+	login, err := a.github.Login(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			a.log.WarnContext(ctx, "GitHub does not say what the App is called: see STANCH_GITHUB_APP_ID and the private key", "error", err)
+		}
+		return
+	}
+	a.login.Store(&login)
+}
+
+// isSelf reports whether an event's sender is the App.
+func (a *App) isSelf(sender string) bool {
+	login := a.login.Load()
+	return login != nil && strings.EqualFold(sender, *login)
 }
 
 // Stop waits for running jobs until ctx ends.

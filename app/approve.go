@@ -1,13 +1,18 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/riverqueue/river"
 
 	"github.com/stanch-dev/stanch/app/audit"
+	"github.com/stanch-dev/stanch/app/github"
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
@@ -16,9 +21,9 @@ import (
 
 // approveArgs is the job of answering a button of a check run.
 type approveArgs struct {
-	Check  string `json:"check"`
-	Button string `json:"button"`
-	Sender string `json:"sender"`
+	Check  string        `json:"check"`
+	Button string        `json:"button"`
+	Sender github.Person `json:"sender"`
 }
 
 func (approveArgs) Kind() string { return "approve" }
@@ -28,86 +33,296 @@ type approveWorker struct {
 	app *App
 }
 
-// Work does what the button says to every incident of the check to which it
-// applies, if the person who pressed it may write to the repository. GitHub shows
-// the buttons to others too.
+// stepObey is the step in which an order is carried out. It ends with the
+// transaction that does so, so that a crash does not repeat the order.
+const stepObey = "obey"
+
+// Work carries out what the button stands for. GitHub shows the buttons to people
+// who may not press them too.
 func (w approveWorker) Work(ctx context.Context, job *river.Job[approveArgs]) error {
-	a, press := w.app, job.Args
-	check, err := a.store.Check(ctx, press.Check)
+	press := job.Args
+	verb, known := buttonVerbs[press.Button]
+	if !known {
+		return river.JobCancel(fmt.Errorf("check %s has no button %q", press.Check, press.Button))
+	}
+	o := order{name: press.Button, verb: verb, by: press.Sender, given: "press"}
+	o.confirms = slices.Contains([]string{report.ButtonConfirmRotate, report.ButtonConfirmRevoke, report.ButtonApproveBypass}, press.Button)
+	river.ResumableStep(ctx, stepObey, nil, func(ctx context.Context) error {
+		return w.app.carryOut(ctx, press.Check, o, func(tx *store.Tx, _ answer) error { return store.FinishStep(ctx, tx, job) })
+	})
+	return nil
+}
+
+// buttonVerbs are what the buttons stand for.
+var buttonVerbs = map[string]string{
+	report.ButtonRotate: verbRotate, report.ButtonConfirmRotate: verbRotate,
+	report.ButtonRevoke: verbRevoke, report.ButtonConfirmRevoke: verbRevoke,
+	report.ButtonBypass: verbBypass, report.ButtonApproveBypass: verbBypass,
+	report.ButtonNotASecret: verbAllow,
+}
+
+// The verbs of orders.
+const (
+	verbRotate = "rotate"
+	verbRevoke = "revoke"
+	verbAllow  = "allow"
+	verbBypass = "bypass"
+	verbStatus = "status"
+)
+
+// An order is what a person wants to be done about the findings of a check.
+type order struct {
+	name     string // of the button or command, for the audit log
+	given    string // "press" or "command", likewise
+	verb     string
+	confirms bool   // it agrees to what another person asked for, and does nothing else
+	finding  string // number or fingerprint of one finding; empty for all that the verb fits
+	reason   string
+	by       github.Person
+
+	policy     Policy          // by which the check was judged
+	permission string          // what by may do in the repository, asked when the order came
+	authors    []github.Person // of what was found; asked for bypasses only
+}
+
+// An answer is what became of an order.
+type answer struct {
+	done    bool
+	unclear bool   // there is no such finding
+	why     string // nothing was done
+}
+
+// carryOut does what a person orders, if that person may order it, together with
+// what finish does, in one transaction.
+func (a *App) carryOut(ctx context.Context, id string, o order, finish func(*store.Tx, answer) error) error {
+	check, err := a.store.Check(ctx, id)
 	if err != nil {
 		return err
 	}
-	permission, err := a.github.Installation(check.Installation).Permission(ctx, check.Repository, press.Sender)
-	if err != nil {
+	inst := a.github.Installation(check.Installation)
+	if o.policy, err = a.policyOf(ctx, check.ID); err != nil {
+		return err
+	}
+	if o.permission, err = inst.Permission(ctx, check.Repository, o.by.Login); err != nil {
 		return a.postpone(err)
 	}
-	allowed := permission == "admin" || permission == "write"
+	if o.verb == verbBypass {
+		if o.authors, err = a.authors(ctx, inst, check); err != nil {
+			return a.postpone(err)
+		}
+	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
-		verb := "press " + press.Button
-		if !allowed {
-			verb = "refuse " + press.Button
-		}
-		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "github:" + press.Sender, Verb: verb, Subject: check.ID,
-			Detail: map[string]string{"permission": permission}}); err != nil || !allowed {
-			return err
-		}
-		incidents, err := tx.Incidents(ctx, check.ID)
+		got, err := a.obey(ctx, tx, check, o)
 		if err != nil {
 			return err
 		}
-		for _, i := range incidents {
-			if err := a.press(ctx, tx, i, check, press); err != nil {
-				return err
-			}
-		}
-		return nil
+		return finish(tx, got)
 	})
 }
 
-// press applies a button to one incident.
-func (a *App) press(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, press approveArgs) error {
-	actor := "github:" + press.Sender
-	switch press.Button {
-	case report.ButtonRotate, report.ButtonRevoke:
-		if !a.actionable(i) {
+// obey carries out an order on each incident of the check that it fits.
+func (a *App) obey(ctx context.Context, tx *store.Tx, check store.Check, o order) (answer, error) {
+	if least := o.policy.People.Least(); slices.Index(permissions, Permission(o.permission)) < slices.Index(permissions, least) {
+		return a.refuse(ctx, tx, check, o, fmt.Sprintf("the permission %s is needed", least))
+	}
+	if err := a.auditOrder(ctx, tx, check, o, o.given, ""); err != nil {
+		return answer{}, err
+	}
+	incidents, err := tx.Incidents(ctx, check.ID)
+	if err != nil {
+		return answer{}, err
+	}
+	if o.verb == verbStatus {
+		return answer{done: true}, a.tellAgain(ctx, tx, check)
+	}
+	chosen := pick(incidents, o.finding)
+	if len(chosen) == 0 {
+		got, err := a.refuse(ctx, tx, check, o, "there is no such finding")
+		got.unclear = true
+		return got, err
+	}
+	var got answer
+	for _, i := range chosen {
+		why, err := a.obeyFor(ctx, tx, i, check, o)
+		if err != nil {
+			return answer{}, err
+		}
+		got.done = got.done || why == ""
+		got.why = why
+	}
+	if got.done {
+		return got, nil
+	}
+	return a.refuse(ctx, tx, check, o, got.why)
+}
+
+func (a *App) refuse(ctx context.Context, tx *store.Tx, check store.Check, o order, why string) (answer, error) {
+	return answer{why: why}, a.auditOrder(ctx, tx, check, o, "refuse", why)
+}
+
+func (a *App) auditOrder(ctx context.Context, tx *store.Tx, check store.Check, o order, verb, why string) error {
+	detail := map[string]string{"permission": o.permission}
+	for name, text := range map[string]string{"finding": o.finding, "reason": o.reason, "why": why} {
+		if text != "" {
+			detail[name] = text
+		}
+	}
+	return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: verb + " " + o.name, Subject: check.ID, Detail: detail})
+}
+
+// actor is how the audit log names a person on GitHub.
+func actor(p github.Person) string { return "github:" + p.Login }
+
+// pick returns the incidents that an order speaks of: all without a name, the one
+// of that number in the check's table, or those whose fingerprint begins like that.
+func pick(incidents []store.Incident, finding string) []store.Incident {
+	if finding == "" {
+		return incidents
+	}
+	if n, err := strconv.Atoi(finding); err == nil && len(finding) <= maxNumber {
+		if n < 1 || n > len(incidents) {
 			return nil
 		}
-		// A person has looked: an unknown outcome is settled.
-		if err := tx.ForgetAttempts(ctx, i.ID, incident.Issue); err != nil {
-			return err
-		}
-		verb := incident.Rotate
-		if press.Button == report.ButtonRevoke {
-			verb = incident.Revoke
-		}
-		if err := a.approve(ctx, tx, &i, verb, actor); err != nil {
-			return err
-		}
-	case report.ButtonNotASecret:
-		// Where it was found in other repositories too, their people do not agree by that.
-		known, err := tx.RepositoriesOf(ctx, i.ID)
-		if err != nil || !a.dismissable(i) || !slices.Equal(known, []int64{check.Repository.ID}) {
-			return err
-		}
-		if err := i.Dismiss(a.now()); err != nil {
-			return err
-		}
-		if err := tx.SaveIncident(ctx, i); err != nil {
-			return err
-		}
-		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor, Verb: "dismiss", Subject: i.ID,
-			Detail: map[string]string{"resolution": string(i.Resolution)}}); err != nil {
-			return err
-		}
-	default:
-		return river.JobCancel(fmt.Errorf("check %s has no button %q", press.Check, press.Button))
+		return incidents[n-1 : n]
 	}
-	return a.enqueueReports(ctx, tx, i.ID)
+	return slices.DeleteFunc(slices.Clone(incidents), func(i store.Incident) bool {
+		return !strings.HasPrefix(string(i.Fingerprint), finding)
+	})
+}
+
+// tellAgain has the check run and the comment written anew, whatever they say now.
+func (a *App) tellAgain(ctx context.Context, tx *store.Tx, check store.Check) error {
+	if err := tx.SetReported(ctx, check.ID, ""); err != nil {
+		return err
+	}
+	return tx.Enqueue(ctx, reportArgs{Check: check.ID})
+}
+
+// obeyFor carries out an order on one incident, or says why not.
+func (a *App) obeyFor(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, o order) (why string, err error) {
+	switch o.verb {
+	case verbRotate, verbRevoke:
+		why, err = a.remediateFor(ctx, tx, i, check, o)
+	case verbAllow:
+		why, err = a.dismissFor(ctx, tx, i, check, o)
+	case verbBypass:
+		why, err = a.bypassFor(ctx, tx, i, check, o)
+	}
+	if why != "" || err != nil {
+		return why, err
+	}
+	return "", a.enqueueReports(ctx, tx, i.ID)
+}
+
+// remediateFor starts a remediation, or, where two people must agree, records that
+// the first one asked for it.
+func (a *App) remediateFor(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, o order) (why string, err error) {
+	if !a.actionable(i, o.policy) {
+		return "nothing can be done about it now", nil
+	}
+	asked, err := pending(ctx, tx, i, check, o.verb)
+	if err != nil {
+		return "", err
+	}
+	switch {
+	case o.policy.People.Approvals == 0 && !o.confirms:
+	case asked == nil && o.confirms:
+		return "nobody asked for it", nil
+	case asked == nil:
+		return "", a.ask(ctx, tx, i, check, o)
+	case asked.Asker.Is(o.by):
+		return "a second person must agree", nil
+	default:
+		if err := a.agree(ctx, tx, asked, o); err != nil {
+			return "", err
+		}
+	}
+	// A person has looked: an unknown outcome is settled.
+	if err := tx.ForgetAttempts(ctx, i.ID, incident.Issue); err != nil {
+		return "", err
+	}
+	return "", a.approve(ctx, tx, &i, incident.Verb(o.verb), actor(o.by), o.policy)
+}
+
+// pending is the open request for a verb; nil when there is none.
+func pending(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, verb string) (*store.Request, error) {
+	open, err := tx.OpenRequests(ctx, i.ID, check.Repository.ID)
+	for n := range open {
+		if open[n].Verb == verb {
+			return &open[n], err
+		}
+	}
+	return nil, err
+}
+
+// waitsFor is how long a request waits for a second person. What was asked for long ago
+// may not be wanted any more.
+const waitsFor = 7 * 24 * time.Hour
+
+// ask records what a person asked for, for a second one to agree to.
+func (a *App) ask(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, o order) error {
+	r, err := tx.AddRequest(ctx, store.Request{
+		Incident: i.ID, Repository: check.Repository.ID, Verb: o.verb, Reason: o.reason, Asker: o.by, Asked: a.now(),
+	})
+	if err != nil {
+		return err
+	}
+	if err := tx.Enqueue(ctx, expireArgs{Request: r.ID, At: r.Asked.Add(waitsFor)}); err != nil {
+		return err
+	}
+	return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: "ask " + o.verb, Subject: i.ID,
+		Detail: map[string]string{"reason": o.reason, "repository": check.Repository.FullName()}})
+}
+
+// agree records that a second person agrees to a request.
+func (a *App) agree(ctx context.Context, tx *store.Tx, r *store.Request, o order) error {
+	r.Approver, r.Granted = o.by, a.now()
+	if err := tx.SaveRequest(ctx, *r); err != nil {
+		return err
+	}
+	return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: "agree " + r.Verb, Subject: r.Incident,
+		Detail: map[string]string{"asker": actor(r.Asker), "reason": r.Reason}})
+}
+
+// allowedFor is how long it counts that somebody called a text no secret.
+const allowedFor = 365 * 24 * time.Hour
+
+// dismissFor ends an incident because the text is no secret, and records who says so
+// and until when that counts.
+func (a *App) dismissFor(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, o order) (why string, err error) {
+	if !a.dismissable(i) {
+		return "it is live, or its provider knows better", nil
+	}
+	// Where it was found in other repositories too, their people do not agree by that.
+	known, err := tx.RepositoriesOf(ctx, i.ID)
+	switch {
+	case err != nil:
+		return "", err
+	case !slices.Equal(known, []int64{check.Repository.ID}):
+		return "it was found in other repositories too", nil
+	}
+	if err := i.Dismiss(a.now()); err != nil {
+		return "", err
+	}
+	if err := tx.SaveIncident(ctx, i); err != nil {
+		return "", err
+	}
+	if err := tx.EndRequests(ctx, i.ID, a.now(), verbRotate, verbRevoke, verbBypass); err != nil {
+		return "", err
+	}
+	if err := tx.Allow(ctx, store.Allowance{
+		Installation: check.Installation, Repository: check.Repository.ID, Fingerprint: i.Fingerprint,
+		Reason: cmp.Or(o.reason, "said to be no secret by the button"), Owner: "@" + o.by.Login, Made: a.now(), Expires: a.now().Add(allowedFor),
+	}); err != nil {
+		return "", err
+	}
+	return "", tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: "dismiss", Subject: i.ID,
+		Detail: map[string]string{"resolution": string(i.Resolution), "reason": o.reason}})
 }
 
 // actionable reports whether a person may start a remediation of the incident.
-func (a *App) actionable(i store.Incident) bool {
-	return i.Verb == "" && i.Validity != checks.Inactive && a.cfg.Policy.For(i.Rule).Remediation != Observe &&
+func (a *App) actionable(i store.Incident, p Policy) bool {
+	return i.Verb == "" && i.Validity != checks.Inactive && p.For(i.Rule).Remediation != Observe &&
 		i.State() != incident.Resolved && a.providers.Can(i.Rule).Revoke && !a.isOwn(i)
 }
 

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,19 @@ import (
 	"github.com/stanch-dev/stanch/app/webhook"
 )
 
-// Accept records a delivery and the job that it asks for, in one transaction.
+// A reaction is what a delivery leads to.
+type reaction struct {
+	jobs   []river.JobArgs
+	reason string // why there is no job
+	// record notes in the delivery's transaction what is known by it; nil for nothing.
+	record func(context.Context, *store.Tx) error
+}
+
+func ignored(reason string) reaction { return reaction{reason: reason} }
+
+func do(jobs ...river.JobArgs) reaction { return reaction{jobs: jobs} }
+
+// Accept records a delivery and the jobs that it asks for, in one transaction.
 // A delivery that was accepted before changes nothing. What asks for no job is
 // recorded with the reason.
 func (a *App) Accept(ctx context.Context, d webhook.Delivery) error {
@@ -21,45 +34,121 @@ func (a *App) Accept(ctx context.Context, d webhook.Delivery) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", webhook.ErrMalformed, err)
 	}
-	job, reason := a.job(d, event)
+	r := a.reaction(d, event)
 	outcome := "queued"
-	if job == nil {
-		outcome = "ignored: " + reason
+	if len(r.jobs) == 0 {
+		outcome = "ignored: " + r.reason
 	}
 	fresh := false
 	err = a.store.InTx(ctx, func(tx *store.Tx) error {
 		fresh, err = tx.RecordDelivery(ctx, store.Delivery{
 			ID: d.ID, Event: d.Event, Action: action(event), Installation: event.From(), Received: d.Received, Outcome: outcome,
 		})
-		if err != nil || !fresh || job == nil {
+		if err != nil || !fresh {
 			return err
 		}
-		return tx.Enqueue(ctx, job)
+		return a.begin(ctx, tx, event, r)
 	})
 	if err != nil {
 		return err
 	}
-	a.metrics.delivery(d.Event, fresh, job != nil)
-	if s, ok := job.(scanArgs); ok && fresh {
+	a.metrics.delivery(d.Event, fresh, len(r.jobs) > 0)
+	if s, ok := firstScan(r.jobs); ok && fresh {
 		a.observe(Event{Stage: Delivered, At: d.Received, Repository: s.Repository.FullName(), HeadSHA: s.Head})
 	}
 	return nil
 }
 
-// job returns the job that an event asks for, or why it asks for none.
-func (a *App) job(d webhook.Delivery, event github.Event) (_ river.JobArgs, reason string) {
+// begin notes what a new delivery says and adds its jobs.
+func (a *App) begin(ctx context.Context, tx *store.Tx, event github.Event, r reaction) error {
+	if repo := repositoryOf(event); repo.ID != 0 && event.From() != 0 {
+		if err := tx.MeetRepository(ctx, event.From(), repo); err != nil {
+			return err
+		}
+	}
+	if r.record != nil {
+		if err := r.record(ctx, tx); err != nil {
+			return err
+		}
+	}
+	for _, job := range r.jobs {
+		if s, ok := job.(scanArgs); ok && s.Lost {
+			if err := a.recordOccasion(ctx, tx, s, "push", "forced"); err != nil {
+				return err
+			}
+		}
+		if err := tx.Enqueue(ctx, job); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recordOccasion records under its own name what makes Stanch scan without a
+// delivery of its own.
+func (a *App) recordOccasion(ctx context.Context, tx *store.Tx, s scanArgs, event, action string) error {
+	_, err := tx.RecordDelivery(ctx, store.Delivery{
+		ID: s.Delivery, Event: event, Action: action, Installation: s.Installation, Received: s.Received, Outcome: "queued",
+	})
+	return err
+}
+
+func firstScan(jobs []river.JobArgs) (scanArgs, bool) {
+	if len(jobs) == 0 {
+		return scanArgs{}, false
+	}
+	s, ok := jobs[0].(scanArgs)
+	return s, ok
+}
+
+// reaction decides what an event leads to.
+func (a *App) reaction(d webhook.Delivery, event github.Event) reaction {
 	if event.From() == 0 {
-		return nil, "it names no installation"
+		return ignored("it names no installation")
 	}
 	switch e := event.(type) {
 	case github.Push:
-		return pushJob(d, e)
+		return onPush(d, e)
 	case github.PullRequest:
-		return pullRequestJob(d, e)
+		return onPullRequest(d, e)
+	case github.MergeGroup:
+		return onMergeGroup(d, e)
 	case github.CheckRunEvent:
-		return a.checkRunJob(e)
+		return a.onCheckRun(d, e)
+	case github.CheckSuiteEvent:
+		return a.onCheckSuite(d, e)
+	case github.IssueComment:
+		return a.onComment(e)
+	case github.InstallationEvent:
+		return onInstallation(d, e)
+	case github.RepositoryEvent:
+		return a.onRepository(e)
+	case github.AlertEvent:
+		return a.onAlert(d, e)
 	}
-	return nil, "nothing to do for this event"
+	return ignored("nothing to do for this event")
+}
+
+// repositoryOf is the repository that an event is about, if it is about one and
+// that is as it was.
+func repositoryOf(event github.Event) github.Repository {
+	switch e := event.(type) {
+	case github.Push:
+		return e.Repository
+	case github.PullRequest:
+		return e.Repository
+	case github.MergeGroup:
+		return e.Repository
+	case github.CheckRunEvent:
+		return e.Repository
+	case github.CheckSuiteEvent:
+		return e.Repository
+	case github.IssueComment:
+		return e.Repository
+	case github.AlertEvent:
+		return e.Repository
+	}
+	return github.Repository{}
 }
 
 // action is the event's action, for those events whose actions decide anything.
@@ -67,7 +156,19 @@ func action(event github.Event) string {
 	switch e := event.(type) {
 	case github.PullRequest:
 		return e.Action
+	case github.MergeGroup:
+		return e.Action
 	case github.CheckRunEvent:
+		return e.Action
+	case github.IssueComment:
+		return e.Action
+	case github.CheckSuiteEvent:
+		return e.Action
+	case github.InstallationEvent:
+		return e.Action
+	case github.RepositoryEvent:
+		return e.Action
+	case github.AlertEvent:
 		return e.Action
 	case github.Other:
 		return e.Action
@@ -75,67 +176,107 @@ func action(event github.Event) string {
 	return ""
 }
 
-func pushJob(d webhook.Delivery, e github.Push) (river.JobArgs, string) {
+// onPush has the range of a push scanned, and what a forced one took away: that
+// may never have been looked at, and GitHub goes on showing it to those who know
+// its name.
+func onPush(d webhook.Delivery, e github.Push) reaction {
 	if e.Deleted || isNull(e.After) {
-		return nil, "a deleted ref adds no lines"
+		return reaction{reason: "a deleted ref adds no lines", record: func(ctx context.Context, tx *store.Tx) error {
+			return tx.ForgetRef(ctx, e.Installation, e.Repository.ID, e.Ref)
+		}}
 	}
 	s := scanArgs{
 		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
-		Head: e.HeadCommit, Tip: e.After,
+		Head: cmp.Or(e.HeadCommit, e.After), Tip: e.After, Refs: []string{e.Ref}, By: e.Sender,
 		WholeHistory: e.Ref == "refs/heads/"+e.Repository.DefaultBranch,
 	}
-	if s.Head == "" {
-		s.Head = e.After
+	if isNull(e.Before) {
+		return do(s)
 	}
-	if !isNull(e.Before) {
-		s.Base = e.Before
+	s.Base = e.Before
+	if !e.Forced || e.Before == e.After {
+		return do(s)
 	}
-	return s, ""
+	lost := s
+	lost.Delivery, lost.Lost = d.ID+" lost side", true
+	lost.Tip, lost.Base = e.Before, e.After
+	return do(s, lost)
 }
 
-func pullRequestJob(d webhook.Delivery, e github.PullRequest) (river.JobArgs, string) {
+func onPullRequest(d webhook.Delivery, e github.PullRequest) reaction {
 	switch e.Action {
 	case "opened", "reopened", "synchronize", "ready_for_review":
 	case "edited":
 		if !e.BaseChanged {
-			return nil, "the base did not change"
+			return ignored("the base did not change")
 		}
 	default:
-		return nil, "this action adds no lines"
+		return ignored("this action adds no lines")
 	}
-	return scanArgs{
+	return do(scanArgs{
 		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
-		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, Pull: e.Number,
-	}, ""
+		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, Pull: e.Number, By: e.Author,
+	})
 }
 
-// checkRunJob answers the buttons of our own check runs.
-func (a *App) checkRunJob(e github.CheckRunEvent) (river.JobArgs, string) {
+// onMergeGroup reports on the commit that a merge queue made: without that the
+// queue waits for a required check until it gives up.
+func onMergeGroup(d webhook.Delivery, e github.MergeGroup) reaction {
+	if e.Action != "checks_requested" {
+		return ignored("the group is not to be checked")
+	}
+	return do(scanArgs{
+		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
+		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, Group: true,
+	})
+}
+
+// onCheckRun answers the buttons of our own check runs.
+func (a *App) onCheckRun(d webhook.Delivery, e github.CheckRunEvent) reaction {
 	switch {
 	case e.AppID != a.cfg.GitHub.AppID:
-		return nil, "the check run is another App's"
+		return ignored("the check run is another App's")
 	case e.ExternalID == "":
-		return nil, "the check run is not one of ours"
+		return ignored("the check run is not one of ours")
+	case a.isSelf(e.Sender.Login):
+		return ignored("it is Stanch's own doing")
 	case e.Action == "rerequested":
-		return rerunArgs{Check: e.ExternalID}, ""
+		return do(a.rerun(d, e.Installation, e.Repository, e.HeadSHA))
 	case e.Action == "requested_action":
-		return approveArgs{Check: e.ExternalID, Button: e.Identifier, Sender: e.Sender}, ""
+		return do(approveArgs{Check: e.ExternalID, Button: e.Identifier, Sender: e.Sender})
 	}
-	return nil, "nothing to do for this action"
+	return ignored("nothing to do for this action")
+}
+
+// onCheckSuite runs a commit's check again. Suites that GitHub makes by itself
+// follow pushes, which come as events of their own.
+func (a *App) onCheckSuite(d webhook.Delivery, e github.CheckSuiteEvent) reaction {
+	switch {
+	case e.AppID != a.cfg.GitHub.AppID:
+		return ignored("the check suite is another App's")
+	case e.Action != "rerequested":
+		return ignored("nothing to do for this action")
+	}
+	return do(a.rerun(d, e.Installation, e.Repository, e.HeadSHA))
 }
 
 // isNull reports whether a SHA is the one that stands for "no commit": only
 // zeros, 40 or 64 of them.
 func isNull(sha string) bool { return strings.Trim(sha, "0") == "" }
 
-var errNoScan = errors.New("there is nothing to run again")
-
 // rerunArgs is the job of examining again everything that a check reports on.
+// Without a check, the commit is examined as if it were newly pushed.
 type rerunArgs struct {
-	Check string `json:"check"`
+	Commit scanArgs `json:"commit"`
 }
 
 func (rerunArgs) Kind() string { return "rerun" }
+
+func (a *App) rerun(d webhook.Delivery, installation int64, repo github.Repository, head string) rerunArgs {
+	return rerunArgs{scanArgs{
+		Delivery: d.ID, Received: d.Received, Installation: installation, Repository: repo, Head: head, Tip: head,
+	}}
+}
 
 type rerunWorker struct {
 	river.WorkerDefaults[rerunArgs]
@@ -143,14 +284,19 @@ type rerunWorker struct {
 }
 
 func (w rerunWorker) Work(ctx context.Context, job *river.Job[rerunArgs]) error {
-	scans, err := w.app.store.Scans(ctx, job.Args.Check)
-	if err != nil {
-		return err
-	}
-	if len(scans) == 0 {
-		return river.JobCancel(errNoScan)
-	}
+	s := job.Args.Commit
 	return w.app.store.InTx(ctx, func(tx *store.Tx) error {
+		check, err := tx.CheckOf(ctx, s.Installation, s.Repository.ID, s.Head)
+		if errors.Is(err, store.ErrNotFound) {
+			return tx.Enqueue(ctx, s)
+		}
+		if err != nil {
+			return err
+		}
+		scans, err := tx.Scans(ctx, check)
+		if err != nil {
+			return err
+		}
 		for _, s := range scans {
 			if err := w.app.rescan(ctx, tx, s); err != nil {
 				return err

@@ -1,9 +1,11 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/stanch-dev/stanch/app/github"
 )
@@ -32,13 +34,13 @@ func couldNotScan(err error, attempt int) string {
 	return ""
 }
 
-// fetch brings a delivery's range: the tip, and where its news begin. A base
-// that is not on GitHub any more, because the branch was forced, gives way to
-// the default branch; that scans more, never less.
-func (a *App) fetch(ctx context.Context, s scanArgs, remote github.Remote, dir string) (*github.Mirror, error) {
-	spec := github.FetchSpec{Tip: s.Tip, Bases: s.bases()}
+// fetch brings a range: the tip, and where its news begin. A base that is not on
+// GitHub any more, because the branch was forced, gives way to the default branch;
+// that scans more, never less.
+func (a *App) fetch(ctx context.Context, s scanArgs, last string, remote github.Remote, dir string) (*github.Mirror, error) {
+	spec := s.spec(last)
 	mirror, err := github.Fetch(ctx, remote, dir, spec, github.FetchLimits{})
-	if err != nil || s.Pinned || s.Base == "" || len(mirror.MissingBases()) == 0 {
+	if err != nil || s.Pinned || s.Lost || s.Base == "" || !slices.Contains(mirror.MissingBases(), cmp.Or(last, s.Base)) {
 		return mirror, err
 	}
 	a.log.InfoContext(ctx, "the base of a push is gone; scanning from the default branch", "delivery", s.Delivery, "base", s.Base)
@@ -46,19 +48,25 @@ func (a *App) fetch(ctx context.Context, s scanArgs, remote github.Remote, dir s
 		return nil, fmt.Errorf("remove fetched objects: %w", err)
 	}
 	s.Base = ""
-	spec.Bases = s.bases()
-	return github.Fetch(ctx, remote, dir, spec, github.FetchLimits{})
+	return github.Fetch(ctx, remote, dir, s.spec(""), github.FetchLimits{})
 }
 
-// bases are the commits whose history is not new.
-func (s scanArgs) bases() []string {
+// spec is what to fetch. last is what was last scanned of the ref, if it is known.
+func (s scanArgs) spec(last string) github.FetchSpec {
+	spec := github.FetchSpec{Tip: s.Tip}
 	switch {
 	case s.Pinned:
-		return s.Bases
+		spec.Bases = s.Bases
+	case s.Lost: // nothing of what is still there, or was there when it was scanned
+		spec.Bases = []string{s.Base, last}
+	case s.Base != "" && last != "" && last != s.Base:
+		// Deliveries were lost in between, or this one is late. Only what was there
+		// before both is no news.
+		spec.Bases, spec.Common = []string{last, s.Base}, true
 	case s.Base != "":
-		return []string{s.Base}
-	case s.WholeHistory:
-		return nil
+		spec.Bases = []string{s.Base}
+	case !s.WholeHistory:
+		spec.Bases = []string{"refs/heads/" + s.Repository.DefaultBranch}
 	}
-	return []string{"refs/heads/" + s.Repository.DefaultBranch}
+	return spec
 }

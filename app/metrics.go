@@ -15,9 +15,13 @@ type metrics struct {
 	registry   *prometheus.Registry
 	deliveries *prometheus.CounterVec
 	stages     *prometheus.CounterVec
+	sweeps     *prometheus.CounterVec
+	found      *prometheus.CounterVec
+	backfilled prometheus.Counter
 }
 
-func newMetrics() *metrics {
+// newMetrics makes the metrics. working counts the jobs that wait or run.
+func newMetrics(working func() float64) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -26,8 +30,18 @@ func newMetrics() *metrics {
 		stages: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stanch_stages_total", Help: "Stages passed by pushes and by the credentials in them, by stage and rule.",
 		}, []string{"stage", "rule"}),
+		sweeps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stanch_sweeps_total", Help: "Sweeps that ended well, by what was swept: all failed deliveries, or the refs of one repository.",
+		}, []string{"swept"}),
+		found: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "stanch_swept_total", Help: "What sweeps found: deliveries that were asked for again, refs that had moved unseen.",
+		}, []string{"swept"}),
+		backfilled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "stanch_backfilled_commits_total", Help: "Commits of repositories' histories that backfills scanned.",
+		}),
 	}
-	m.registry.MustRegister(m.deliveries, m.stages, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	jobs := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stanch_jobs", Help: "Jobs that wait or run."}, working)
+	m.registry.MustRegister(jobs, m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -39,7 +53,8 @@ func (m *metrics) handler() http.Handler {
 // become labels, because anybody with the secret can send others.
 func (m *metrics) delivery(event string, fresh, queued bool) {
 	switch event {
-	case "push", "pull_request", "check_run", "check_suite", "installation", "installation_repositories", "ping":
+	case "push", "pull_request", "check_run", "check_suite", "installation", "installation_repositories", "repository",
+		"merge_group", "secret_scanning_alert", "issue_comment", "ping":
 	default:
 		event = "other"
 	}
@@ -47,3 +62,8 @@ func (m *metrics) delivery(event string, fresh, queued bool) {
 }
 
 func (m *metrics) stage(e Event) { m.stages.WithLabelValues(string(e.Stage), e.Rule).Inc() }
+
+func (m *metrics) swept(what string, found int) {
+	m.sweeps.WithLabelValues(what).Inc()
+	m.found.WithLabelValues(what).Add(float64(found))
+}

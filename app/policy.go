@@ -1,33 +1,49 @@
 package app
 
 import (
-	"bytes"
-	"errors"
 	"fmt"
-	"io"
-	"os"
-	"strings"
+	"slices"
+	"time"
 
-	"go.yaml.in/yaml/v3"
+	"github.com/bmatcuk/doublestar/v4"
 
 	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/checks/report"
 	"github.com/stanch-dev/stanch/rules"
 )
 
-// A Policy says what Stanch may do to a live credential without asking. It is
-// the operator's, read from a file outside every scanned repository.
+// A Policy says what Stanch may do to a live credential without asking, and what a
+// finding means to a check. The operator's is a file outside every scanned
+// repository; organisations and repositories change of it what it lets them. What
+// a Policy does not say has the default that its methods tell.
 type Policy struct {
-	Remedy `yaml:",inline"`
+	Remedy        `yaml:",inline"`
+	Comment       *bool                                `yaml:"comment,omitempty"`    // write the comment on pull requests
+	Public        Publicity                            `yaml:"public,omitempty"`     // whom the check is written for
+	Conclusion    map[rules.Severity]report.Conclusion `yaml:"conclusion,omitempty"` // what a finding does to the check
+	People        People                               `yaml:"people,omitempty"`
+	Suggestions   bool                                 `yaml:"suggestions,omitempty"` // review suggestions that replace the literal
+	InlineMarkers *bool                                `yaml:"inline_markers,omitempty"`
 	// Rules are exceptions for kinds of credential, by the rule's id.
-	Rules map[string]Remedy `yaml:"rules"`
+	Rules map[string]RulePolicy `yaml:"rules,omitempty"`
+	// Paths are exceptions for places; the first that fits a path counts.
+	Paths []PathPolicy `yaml:"paths,omitempty"`
+	// Allowlist is the file of the repository that lists what is no leak.
+	Allowlist string `yaml:"allowlist,omitempty"`
+	// Repositories is what other policies may change of this one. The operator's
+	// policy alone says it.
+	Repositories Repositories `yaml:"repositories,omitempty"`
+
+	// Origins tells where each setting was said, by its name: "people.press".
+	Origins map[string]Origin `yaml:"-"`
 }
 
-// A Remedy is a policy for some kinds of credential. What an exception leaves
-// empty is taken from the policy around it.
+// A Remedy is what may be done about some kinds of credential. What an exception
+// leaves empty is taken from the policy around it.
 type Remedy struct {
-	Remediation        Mode           `yaml:"remediation"`
-	Order              incident.Order `yaml:"order"`
-	WithoutReplacement Mode           `yaml:"without_replacement"`
+	Remediation        Mode           `yaml:"remediation,omitempty"`
+	Order              incident.Order `yaml:"order,omitempty"`
+	WithoutReplacement Mode           `yaml:"without_replacement,omitempty"`
 }
 
 // A Mode says how far Stanch may go by itself.
@@ -44,95 +60,175 @@ const (
 	RevokeAnyway Mode = "revoke"
 )
 
+// Publicity says whether checks are written for everybody, who learn nothing from
+// them that would help a thief.
+type Publicity string
+
+// The publicities: by the visibility of the repository, or for everybody in any case.
+const (
+	PublicAuto   Publicity = "auto"
+	PublicAlways Publicity = "always"
+)
+
+// A RulePolicy is an exception for one kind of credential.
+type RulePolicy struct {
+	Remedy     `yaml:",inline"`
+	Enabled    *bool             `yaml:"enabled,omitempty"` // false: only a live one is told of
+	Severity   rules.Severity    `yaml:"severity,omitempty"`
+	Conclusion report.Conclusion `yaml:"conclusion,omitempty"`
+}
+
+// A PathPolicy is an exception for the files that a pattern names. One without a
+// slash is for names at any depth; ** stands for any number of folders.
+type PathPolicy struct {
+	Glob       string            `yaml:"glob"`
+	Conclusion report.Conclusion `yaml:"conclusion"`
+	Origin     Origin            `yaml:"-"`
+}
+
+// People says who may press the check run's buttons and give commands.
+type People struct {
+	Press     Permission    `yaml:"press,omitempty"`      // the least permission on the repository
+	Approvals int           `yaml:"approvals,omitempty"`  // how many others must agree to what is not undone
+	Bypass    *bool         `yaml:"bypass,omitempty"`     // whether a bypass can be asked for
+	BypassFor time.Duration `yaml:"bypass_for,omitempty"` // the longest bypass
+}
+
+// A Permission is what a person may do to a repository, in GitHub's words.
+type Permission string
+
+// The permissions, the least first.
+const (
+	PermissionWrite    Permission = "write"
+	PermissionMaintain Permission = "maintain"
+	PermissionAdmin    Permission = "admin"
+)
+
+var permissions = []Permission{PermissionWrite, PermissionMaintain, PermissionAdmin}
+
+// Repositories says what the policies of organisations and repositories may change.
+type Repositories struct {
+	May []string `yaml:"may,omitempty"` // names of settings; see Changeable for the default
+}
+
+// defaultAllowlist is the file that lists what is no leak when no policy names one.
+const defaultAllowlist = ".github/stanch-allow.txt"
+
+// defaultBypass is the longest bypass when no policy says how long it may be.
+const defaultBypass = 7 * 24 * time.Hour
+
 // DefaultPolicy is what holds until an operator says otherwise: Stanch reports,
 // verifies, and waits to be asked.
 func DefaultPolicy() Policy {
 	return Policy{Remedy: Remedy{Remediation: Ask, Order: incident.ReplaceFirst, WithoutReplacement: Ask}}
 }
 
-// LoadPolicy reads a policy file. Keys it does not know are errors, so that a
-// misspelt safeguard is not silently off.
-func LoadPolicy(path string, catalogue []*rules.Rule) (Policy, error) {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return Policy{}, fmt.Errorf("read policy: %w", err)
-	}
-	p, err := parsePolicy(b, catalogue)
-	if err != nil {
-		return Policy{}, fmt.Errorf("policy %s: %w", path, err)
-	}
-	return p, nil
-}
+// For returns what may be done about what a rule finds.
+func (p Policy) For(rule string) Remedy { return p.Rules[rule].or(p.Remedy) }
 
-func parsePolicy(b []byte, catalogue []*rules.Rule) (Policy, error) {
-	p := DefaultPolicy()
-	d := yaml.NewDecoder(bytes.NewReader(b))
-	d.KnownFields(true)
-	if err := d.Decode(&p); err != nil && !errors.Is(err, io.EOF) {
-		return Policy{}, readable(err)
+// or fills in what r does not say.
+func (r Remedy) or(around Remedy) Remedy {
+	if r.Remediation == "" {
+		r.Remediation = around.Remediation
 	}
-	if err := p.check(); err != nil {
-		return Policy{}, err
+	if r.Order == "" {
+		r.Order = around.Order
 	}
-	known := map[string]bool{}
-	for _, r := range catalogue {
-		known[r.ID] = true
-	}
-	for id := range p.Rules {
-		if !known[id] {
-			return Policy{}, fmt.Errorf("rules: there is no rule %q: stanch rules list shows them", id)
-		}
-		if err := p.For(id).check(); err != nil {
-			return Policy{}, fmt.Errorf("rules: %s: %w", id, err)
-		}
-	}
-	return p, nil
-}
-
-// readable puts the decoder's complaints into one line and words of ours. They
-// name the line of the file.
-func readable(err error) error {
-	var wrong *yaml.TypeError
-	if !errors.As(err, &wrong) {
-		return err
-	}
-	text := strings.Join(wrong.Errors, "; ")
-	for _, t := range []string{"app.Policy", "app.Remedy"} {
-		text = strings.ReplaceAll(text, "not found in type "+t, "is no setting of a policy")
-	}
-	return errors.New(text)
-}
-
-// For returns what holds for a rule.
-func (p Policy) For(rule string) Remedy {
-	r, exception := p.Remedy, p.Rules[rule]
-	if exception.Remediation != "" {
-		r.Remediation = exception.Remediation
-	}
-	if exception.Order != "" {
-		r.Order = exception.Order
-	}
-	if exception.WithoutReplacement != "" {
-		r.WithoutReplacement = exception.WithoutReplacement
+	if r.WithoutReplacement == "" {
+		r.WithoutReplacement = around.WithoutReplacement
 	}
 	return r
 }
 
-func (r Remedy) check() error {
-	switch r.Remediation {
-	case Observe, Ask, Automatic:
-	default:
-		return fmt.Errorf("remediation is %q: it must be observe, ask or automatic", r.Remediation)
+// Comments reports whether pull requests get a comment.
+func (p Policy) Comments() bool { return p.Comment == nil || *p.Comment }
+
+// ForEverybody reports whether the checks of a repository are written for everybody.
+func (p Policy) ForEverybody(private bool) bool { return !private || p.Public == PublicAlways }
+
+// ReadsMarkers reports whether comments such as gitleaks:allow count.
+func (p Policy) ReadsMarkers() bool { return p.InlineMarkers == nil || *p.InlineMarkers }
+
+// Enabled reports whether what a rule finds is told of even if it is not live.
+func (p Policy) Enabled(rule string) bool {
+	enabled := p.Rules[rule].Enabled
+	return enabled == nil || *enabled
+}
+
+// SeverityOf is how bad a live credential of the rule's kind is.
+func (p Policy) SeverityOf(r *rules.Rule) rules.Severity {
+	if s := p.Rules[r.ID].Severity; s != "" {
+		return s
 	}
-	switch r.Order {
-	case incident.ReplaceFirst, incident.RevokeFirst:
-	default:
-		return fmt.Errorf("order is %q: it must be replace_first or revoke_first", r.Order)
+	return r.Severity
+}
+
+// AllowFile is the file of the repository that lists what is no leak.
+func (p Policy) AllowFile() string {
+	if p.Allowlist == "" {
+		return defaultAllowlist
 	}
-	switch r.WithoutReplacement {
-	case Ask, RevokeAnyway:
-	default:
-		return fmt.Errorf("without_replacement is %q: it must be ask or revoke", r.WithoutReplacement)
+	return p.Allowlist
+}
+
+// Least is the permission that a person needs to press buttons.
+func (p People) Least() Permission {
+	if p.Press == "" {
+		return PermissionWrite
 	}
-	return nil
+	return p.Press
+}
+
+// MayBypass reports whether a bypass can be asked for.
+func (p People) MayBypass() bool { return p.Bypass == nil || *p.Bypass }
+
+// LongestBypass is how long a bypass may last.
+func (p People) LongestBypass() time.Duration {
+	if p.BypassFor == 0 {
+		return defaultBypass
+	}
+	return p.BypassFor
+}
+
+// conclusions are what a finding may do to a check, the mildest first.
+var conclusions = []report.Conclusion{report.Success, report.Neutral, report.Failure}
+
+// ConclusionOf says what a finding of a rule does to the check, unless it is live,
+// and which setting says so: that of the rule or that of the path, whichever is
+// stricter; where there is neither, that of the severity.
+func (p Policy) ConclusionOf(r *rules.Rule, path string) (report.Conclusion, Origin) {
+	c, from := p.Rules[r.ID].Conclusion, p.Origins["rules."+r.ID+".conclusion"]
+	for _, place := range p.Paths {
+		if !fits(place.Glob, path) {
+			continue
+		}
+		if slices.Index(conclusions, place.Conclusion) > slices.Index(conclusions, c) {
+			c, from = place.Conclusion, place.Origin
+		}
+		break
+	}
+	if c == "" {
+		severity := p.SeverityOf(r)
+		c, from = p.Conclusion[severity], p.Origins["conclusion."+string(severity)]
+	}
+	if c == "" {
+		return report.Failure, Origin{}
+	}
+	return c, from
+}
+
+// fits reports whether a pattern names the path.
+func fits(glob, path string) bool { return doublestar.MatchUnvalidated(anywhere(glob), path) }
+
+// An Origin is the line of a file that says something; zero is a default.
+type Origin struct {
+	File string
+	Line int
+}
+
+func (o Origin) String() string {
+	if o.File == "" {
+		return "the default"
+	}
+	return fmt.Sprintf("%s:%d", o.File, o.Line)
 }

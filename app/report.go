@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +19,7 @@ import (
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // reportArgs is the job of telling GitHub what is known about a commit.
@@ -38,7 +41,10 @@ type reportWorker struct {
 // last state.
 func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) error {
 	a := w.app
-	if err := a.showProgress(ctx, job.Args.Check, false); err != nil {
+	switch err := a.showProgress(ctx, job.Args.Check, false); {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, github.ErrGone), errors.Is(err, github.ErrNoCommit) && job.Attempt >= confessAfter:
+		return river.JobCancel(err) // erased, uninstalled, or nothing that a check run could stand on
+	case err != nil:
 		return a.postpone(err)
 	}
 	// Two reports of one check at the same time could finish in the wrong order.
@@ -141,12 +147,19 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Public: !check.Repository.Private}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0}
 	done := settled{true, true}
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {
 		return s, done, err
 	}
+	judgement, err := a.judgementFor(scans)
+	if err != nil {
+		return s, done, err
+	}
+	s.Public, s.NoComment = judgement.Policy.ForEverybody(check.Repository.Private), !judgement.Policy.Comments()
+	s.AllowFile = judgement.Policy.AllowFile()
+	s.PolicyProblems, s.Notes = judgement.Problems, judgement.Notes
 	var problems []string
 	for _, scan := range scans {
 		switch {
@@ -164,10 +177,16 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		return s, done, err
 	}
 	leaks := map[string]report.Leak{} // by incident, without a place
-	for _, i := range incidents {
-		if leaks[i.ID], err = a.leak(ctx, i); err != nil {
+	for n, i := range incidents {
+		leak, err := a.leak(ctx, i, judgement)
+		if err != nil {
 			return s, done, err
 		}
+		leak.Number = n + 1
+		if err := a.wishes(ctx, check, i, &leak); err != nil {
+			return s, done, err
+		}
+		leaks[i.ID] = leak
 		if i.Verb != "" && i.State() != incident.Resolved {
 			done.incidents = false
 		}
@@ -176,25 +195,68 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	if err != nil {
 		return s, done, err
 	}
+	allowances, err := a.store.Allowances(ctx, check.Installation, check.Repository.ID)
+	if err != nil {
+		return s, done, err
+	}
 	for _, o := range occurrences {
 		leak := leaks[o.Incident]
 		leak.Location, leak.InTip = o.Location, o.InTip
+		leak.Conclusion, leak.Why = report.Conclusion(o.Conclusion), o.Why
+		if allowed, ok := allowances[leak.Fingerprint]; ok {
+			a.allow(&leak, allowed)
+		}
 		s.Leaks = append(s.Leaks, leak)
 	}
 	return s, done, nil
 }
 
+// allow shows a leak as what people of the repository said of it.
+func (a *App) allow(l *report.Leak, said store.Allowance) {
+	until := said.Expires.Format(time.DateOnly)
+	if !a.now().Before(said.Expires) {
+		l.Why = fmt.Sprintf("what %s allowed ended on %s", said.Owner, until)
+		return
+	}
+	l.Conclusion, l.Why = report.Success, fmt.Sprintf("%s until %s: %s", said.Owner, until, said.Reason)
+}
+
+// reach is what a credential can do, as far as its provider said so when it was
+// asked whose it is.
+func reach(i store.Incident) string {
+	said := identity(i)
+	var texts []string
+	for _, field := range []string{"login", "username", "user", "display_name", "name", "user_id", "account_id", "team_id", "id"} {
+		if said[field] != "" {
+			texts = append(texts, "acts as "+said[field])
+			break
+		}
+	}
+	for _, field := range slices.Sorted(maps.Keys(said)) {
+		switch name := strings.ToLower(field); {
+		case said[field] == "":
+		case strings.Contains(name, "scope"):
+			texts = append(texts, "scopes "+said[field])
+		case strings.Contains(name, "polic"):
+			texts = append(texts, "policies "+said[field])
+		}
+	}
+	return strings.Join(texts, "; ")
+}
+
 // leak is an incident as reports show it at each of its places.
-func (a *App) leak(ctx context.Context, i store.Incident) (report.Leak, error) {
-	rule, ok := a.rules[i.Rule]
-	if !ok {
-		return report.Leak{}, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
+func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.Leak, error) {
+	rule, err := a.ruleOf(i, j)
+	if err != nil {
+		return report.Leak{}, err
 	}
 	can := a.providers.Can(i.Rule)
 	leak := report.Leak{
 		Finding:  checks.Finding{Rule: rule, Fingerprint: i.Fingerprint, Redacted: i.Redacted, Validity: i.Validity},
-		Incident: i.ID, State: report.LeakState(i.State()), Resolution: string(i.Resolution),
-		Stuck: i.Stuck, Actionable: a.actionable(i), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke, CanDismiss: a.dismissable(i),
+		AllowID:  i.Fingerprint.AllowID(a.cfg.Keys.Allow),
+		Incident: i.ID, Reach: reach(i), State: report.LeakState(i.State()), Resolution: string(i.Resolution),
+		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
+		CanDismiss: a.dismissable(i), CanBypass: a.bypassable(i, j.Policy),
 	}
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
@@ -213,6 +275,21 @@ func (a *App) leak(ctx context.Context, i store.Incident) (report.Leak, error) {
 	return leak, nil
 }
 
+// ruleOf is the rule of an incident, as severe as the policy says: one of the catalogue,
+// or of the repository's own.
+func (a *App) ruleOf(i store.Incident, j judgement) (*rules.Rule, error) {
+	rule := &rules.Rule{ID: i.Rule}
+	if known := a.rules[i.Rule]; known != nil {
+		*rule = *known
+	} else if own, ok := j.Rules[i.Rule]; ok {
+		rule.Title, rule.Severity = own.Title, own.Severity
+	} else {
+		return nil, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
+	}
+	rule.Severity = j.Policy.SeverityOf(rule)
+	return rule, nil
+}
+
 // proof is how the provider refused the leaked credential.
 func (a *App) proof(ctx context.Context, id string) (string, error) {
 	actions, err := a.store.Actions(ctx, id)
@@ -228,8 +305,12 @@ func (a *App) proof(ctx context.Context, id string) (string, error) {
 	return "", nil
 }
 
-// enqueueReports has every check run that shows the incident brought up to date.
+// enqueueReports has every check run that shows the incident, and every alert of
+// GitHub's about it, brought up to date.
 func (a *App) enqueueReports(ctx context.Context, tx *store.Tx, incident string) error {
+	if err := a.enqueueAlerts(ctx, tx, incident); err != nil {
+		return err
+	}
 	ids, err := tx.ChecksOf(ctx, incident)
 	if err != nil {
 		return err

@@ -115,7 +115,7 @@ func (a *App) find(ctx context.Context, fp checks.Fingerprint) (found []place, c
 }
 
 func (r *remediation) withoutReplacement(ctx context.Context, i store.Incident, why string) error {
-	if r.app.cfg.Policy.For(i.Rule).WithoutReplacement != RevokeAnyway {
+	if i.WithoutReplacement != string(RevokeAnyway) {
 		return needPerson(why + " Give its users another one, then press Revoke now.")
 	}
 	return r.change(ctx, func(_ *store.Tx, i *store.Incident) error {

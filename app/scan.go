@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -44,6 +45,15 @@ type scanArgs struct {
 	Tip          string            `json:"tip"`            // what was pushed: a commit or an annotated tag
 	Base         string            `json:"base,omitempty"` // what was there before; empty for a new ref
 	Pull         int               `json:"pull,omitempty"`
+	By           github.Person     `json:"by,omitzero"`     // who pushed it, or opened the pull request
+	Group        bool              `json:"group,omitempty"` // Head is what a merge queue made
+	// Refs are the branches and tags that point at Tip, of which that is remembered
+	// when the scan is done.
+	Refs []string `json:"refs,omitempty"`
+	// Lost says that Tip is what a forced push took away, and Base what replaced it.
+	Lost bool `json:"lost,omitempty"`
+	// Backfill says that the range is a part of what there was before the App came.
+	Backfill bool `json:"backfill,omitempty"`
 	// Pinned says that Bases are where the range began when it was scanned before.
 	// Scanned again, it begins there again, wherever branches have moved since.
 	Pinned bool     `json:"pinned,omitempty"`
@@ -68,6 +78,10 @@ type scanWorker struct {
 // be scanned is said on the check run; it is never green.
 func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	a, s := w.app, job.Args
+	var err error
+	if s.Installation, s.Repository, err = a.current(ctx, s.Installation, s.Repository); err != nil {
+		return err
+	}
 	check, scan, err := a.beginScan(ctx, s)
 	if err != nil {
 		return err
@@ -83,6 +97,9 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	switch problem := couldNotScan(err, job.Attempt); {
 	case err == nil:
 		return nil
+	case errors.Is(err, github.ErrGone):
+		// Nobody can be told. Should the App come back, the sweep of refs finds this.
+		return river.JobCancel(err)
 	case problem != "":
 		a.log.WarnContext(ctx, "a range cannot be scanned", "delivery", s.Delivery, "error", err)
 		return a.failScan(ctx, s, check, problem, a.now())
@@ -95,23 +112,85 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 // scan scans the lines that the commits of a range add, verifies what it finds,
 // and records all of it together with the jobs that report it and act on it.
 func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) error {
-	found, err := a.examine(ctx, s)
+	seen, err := a.look(ctx, s)
 	if err != nil {
 		return err
 	}
-	if more := len(found.Findings) - maxFindings; more > 0 {
-		found.Findings = found.Findings[:maxFindings]
-		found.Coverage.Skipped = append(found.Coverage.Skipped, checks.Skip{
-			Commit: s.Head, Reason: fmt.Sprintf("%d more findings than the %d that one scan records", more, maxFindings),
+	return a.conclude(ctx, s, check, seen)
+}
+
+// A sighting is what a scan saw.
+type sighting struct {
+	git.Result
+	judge  *Judge // nil when there was nothing to look at
+	memory refMemory
+}
+
+// conclude judges and verifies what a scan saw, and records it.
+func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting) error {
+	shown, allowed := a.sift(&seen, s)
+	a.observeLeaks(Detected, s, shown, nil)
+	verdicts, err := a.verify(ctx, slices.Concat(shown, allowed))
+	if err != nil {
+		return err
+	}
+	live, counts := overrule(allowed, verdicts)
+	shown = append(shown, live...)
+	a.observeLeaks(Verified, s, shown, verdicts)
+	return a.recordScan(ctx, s, check, outcome{sighting: seen, leaks: shown, verdicts: verdicts, allowed: counts})
+}
+
+// An outcome is what a scan saw and what is thought of it.
+type outcome struct {
+	sighting
+	leaks    []judged
+	verdicts map[checks.Fingerprint]provider.Verdict
+	allowed  map[string]int // how many are not shown, by who allows them
+}
+
+// A judged leak is one with what it does to the check unless it is live.
+type judged struct {
+	git.Leak
+	Verdict
+}
+
+// sift judges the findings, and tells apart those that are allowed. Of either it
+// leaves no more than one scan records.
+func (a *App) sift(seen *sighting, s scanArgs) (shown, allowed []judged) {
+	for _, leak := range seen.Findings {
+		l := judged{leak, seen.judge.Of(&leak.Finding, a.now())}
+		if l.Allowed {
+			allowed = append(allowed, l)
+		} else {
+			shown = append(shown, l)
+		}
+	}
+	cut := func(all []judged, what string) []judged {
+		more := len(all) - maxFindings
+		if more <= 0 {
+			return all
+		}
+		seen.Coverage.Skipped = append(seen.Coverage.Skipped, checks.Skip{
+			Commit: s.Head, Reason: fmt.Sprintf("%d more %s than the %d that one scan records", more, what, maxFindings),
 		})
+		return all[:maxFindings]
 	}
-	a.observeLeaks(Detected, s, found.Findings, nil)
-	verdicts, err := a.verify(ctx, found.Findings)
-	if err != nil {
-		return err
+	return cut(shown, "findings"), cut(allowed, "allowed findings")
+}
+
+// overrule returns what is live of what is allowed: then nothing allows it. The rest is
+// counted, by who allows it.
+func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[string]int) {
+	counts = map[string]int{}
+	for _, l := range allowed {
+		if verdicts[l.Fingerprint].Validity != checks.Active {
+			counts[l.Why]++
+			continue
+		}
+		l.Why = "it is live, which overrules " + l.Why
+		live = append(live, l)
 	}
-	a.observeLeaks(Verified, s, found.Findings, verdicts)
-	return a.recordScan(ctx, s, check, found, verdicts)
+	return live, counts
 }
 
 // beginScan makes, or finds again, the rows of the check and the scan.
@@ -166,7 +245,7 @@ func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
 
 // examine fetches the range into a directory of its own, which it removes, and
 // scans it.
-func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error) {
+func (a *App) examine(ctx context.Context, s scanArgs, memory refMemory) (_ sighting, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, scanTimeout, errScanTime)
 	defer cancel()
 	defer func() {
@@ -174,44 +253,94 @@ func (a *App) examine(ctx context.Context, s scanArgs) (_ git.Result, err error)
 			err = errors.Join(errScanTime, err)
 		}
 	}()
-	token, err := a.github.Installation(s.Installation).GitToken(ctx, s.Repository)
+	remote, err := a.remote(ctx, s.Installation, s.Repository)
 	if err != nil {
-		return git.Result{}, fmt.Errorf("get a token to fetch with: %w", err)
+		return sighting{}, err
 	}
 	dir, err := os.MkdirTemp(a.cfg.Scratch, "scan-")
 	if err != nil {
-		return git.Result{}, err
+		return sighting{}, err
 	}
 	defer os.RemoveAll(dir)
 
-	mirror, err := a.fetch(ctx, s, github.Remote{URL: a.github.CloneURL(s.Repository), Token: token}, dir)
+	mirror, err := a.fetch(ctx, s, memory.last, remote, dir)
 	if err != nil {
-		return git.Result{}, err
+		return sighting{}, err
 	}
-	return mirror.Repository().Scan(ctx, mirror.Range(), a.scanner, mirror.FetchBlobs)
+	judge, err := a.judge(ctx, s, mirror)
+	if err != nil {
+		return sighting{}, err
+	}
+	scanner, err := a.scannerFor(judge)
+	if err != nil {
+		return sighting{}, err
+	}
+	if err := memory.compare(ctx, s, mirror); err != nil {
+		return sighting{}, err
+	}
+	found, err := mirror.Repository().Scan(ctx, mirror.Range(), scanner, mirror.FetchBlobs)
+	if mirror.Wrapped() {
+		found = unwrap(found, s.Tip)
+	}
+	return sighting{found, judge, memory}, err
+}
+
+// remote is a repository as git fetches it.
+func (a *App) remote(ctx context.Context, installation int64, repo github.Repository) (github.Remote, error) {
+	token, err := a.github.Installation(installation).GitToken(ctx, repo)
+	if err != nil {
+		return github.Remote{}, fmt.Errorf("get a token to fetch with: %w", err)
+	}
+	return github.Remote{URL: a.github.CloneURL(repo), Token: token}, nil
+}
+
+// unwrap names the tag where a scan names the commit that was made up around what
+// the tag names.
+func unwrap(found git.Result, tag string) git.Result {
+	for n := range found.Findings {
+		found.Findings[n].Commit = tag
+	}
+	for n := range found.Coverage.Skipped {
+		found.Coverage.Skipped[n].Commit = tag
+	}
+	found.Coverage.Tip = tag
+	return found
 }
 
 // recordScan records in one transaction what was found, what is to be done about
 // it, and the jobs that do and report it.
-func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, found git.Result, verdicts map[checks.Fingerprint]provider.Verdict) error {
-	s.Pinned, s.Bases = true, strings.FieldsFunc(found.Coverage.Base, func(r rune) bool { return r == ',' })
+func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o outcome) error {
+	coverage := o.Coverage
+	s.Pinned, s.Bases = true, strings.FieldsFunc(coverage.Base, func(r rune) bool { return r == ',' })
 	args, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
+	kept, err := a.judgementOf(o)
+	if err != nil {
+		return err
+	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
-		if err := a.recordLeaks(ctx, tx, s, found.Findings, verdicts); err != nil {
+		if err := a.recordLeaks(ctx, tx, s, o); err != nil {
 			return err
 		}
-		if err := tx.FinishScan(ctx, store.Scan{Delivery: s.Delivery, Job: args, Coverage: found.Coverage, Finished: a.now()}); err != nil {
+		if err := tx.FinishScan(ctx, store.Scan{Delivery: s.Delivery, Job: args, Coverage: coverage, Judgement: kept, Finished: a.now()}); err != nil {
+			return err
+		}
+		if err := o.memory.record(ctx, tx, s); err != nil {
 			return err
 		}
 		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "scan", Subject: s.Delivery, Detail: map[string]string{
-			"repository": s.Repository.FullName(), "tip": found.Coverage.Tip, "base": found.Coverage.Base,
-			"commits": fmt.Sprint(found.Coverage.Commits), "blobs": fmt.Sprint(found.Coverage.Blobs),
-			"bytes": fmt.Sprint(found.Coverage.Bytes), "skipped": fmt.Sprint(len(found.Coverage.Skipped)), "findings": fmt.Sprint(len(found.Findings)),
+			"repository": s.Repository.FullName(), "tip": coverage.Tip, "base": coverage.Base,
+			"commits": fmt.Sprint(coverage.Commits), "blobs": fmt.Sprint(coverage.Blobs),
+			"bytes": fmt.Sprint(coverage.Bytes), "skipped": fmt.Sprint(len(coverage.Skipped)), "findings": fmt.Sprint(len(o.leaks)),
 		}}); err != nil {
 			return err
+		}
+		if s.Pull != 0 && len(o.leaks) > 0 && o.judge.Policy.Suggestions {
+			if err := tx.Enqueue(ctx, suggestArgs{Check: check.ID, Pull: s.Pull}); err != nil {
+				return err
+			}
 		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
 	})
@@ -219,20 +348,21 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, fou
 
 // recordLeaks replaces what an earlier scan of the range found by what this one
 // did. Incidents go on.
-func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, leaks []git.Leak, verdicts map[checks.Fingerprint]provider.Verdict) error {
-	incidents := make([]store.Incident, len(leaks))
-	for n, leak := range leaks {
+func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outcome) error {
+	incidents := make([]store.Incident, len(o.leaks))
+	for n, leak := range o.leaks {
 		var err error
-		if incidents[n], err = a.openIncident(ctx, tx, s, leak, verdicts[leak.Fingerprint]); err != nil {
+		if incidents[n], err = a.openIncident(ctx, tx, s, leak.Leak, o.verdicts[leak.Fingerprint], o.judge.Policy); err != nil {
 			return err
 		}
 	}
 	if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
 		return err
 	}
-	for n, leak := range leaks {
+	for n, leak := range o.leaks {
 		if err := tx.AddOccurrence(ctx, store.Occurrence{
 			Incident: incidents[n].ID, Delivery: s.Delivery, Location: leak.Location, InTip: leak.InTip,
+			Conclusion: string(leak.Conclusion), Why: leak.Why,
 		}); err != nil {
 			return err
 		}
@@ -268,7 +398,7 @@ func (a *App) rescan(ctx context.Context, tx *store.Tx, s store.Scan) error {
 	return tx.Enqueue(ctx, args)
 }
 
-func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []git.Leak, verdicts map[checks.Fingerprint]provider.Verdict) {
+func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict) {
 	for _, leak := range leaks {
 		a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
 			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})

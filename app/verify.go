@@ -21,11 +21,14 @@ import (
 // time. maxFindings bounds how many it asks for.
 const verifyAtOnce = 8
 
-// verify asks the providers once about each distinct credential.
-func (a *App) verify(ctx context.Context, leaks []git.Leak) (map[checks.Fingerprint]provider.Verdict, error) {
+// verify asks the providers once about each distinct credential. Of the kinds that a
+// repository's own rules find nobody can be asked.
+func (a *App) verify(ctx context.Context, leaks []judged) (map[checks.Fingerprint]provider.Verdict, error) {
 	distinct := map[checks.Fingerprint]checks.Credential{}
 	for _, l := range leaks {
-		distinct[l.Fingerprint] = l.Credential
+		if a.rules[l.Rule.ID] != nil {
+			distinct[l.Fingerprint] = l.Credential
+		}
 	}
 	verdicts := make(map[checks.Fingerprint]provider.Verdict, len(distinct))
 	var mu sync.Mutex
@@ -50,7 +53,7 @@ func (a *App) verify(ctx context.Context, leaks []git.Leak) (map[checks.Fingerpr
 
 // openIncident finds or makes the incident of a leak, brings it up to date with
 // the verdict, and decides what is to be done.
-func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak git.Leak, v provider.Verdict) (store.Incident, error) {
+func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak git.Leak, v provider.Verdict, p Policy) (store.Incident, error) {
 	v, err := a.doubt(ctx, tx, leak.Fingerprint, v)
 	if err != nil {
 		return store.Incident{}, err
@@ -82,7 +85,7 @@ func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak g
 			return store.Incident{}, err
 		}
 	}
-	return i, a.decide(ctx, tx, &i, leak.Credential)
+	return i, a.decide(ctx, tx, &i, leak.Credential, p)
 }
 
 // doubt makes unknown what a verdict does not really say: nothing about a
@@ -134,7 +137,8 @@ func (a *App) learn(ctx context.Context, tx *store.Tx, i *store.Incident, s scan
 
 // begunAnew reports whether an incident that has ended is open again: the
 // credential was found live after it ended, whatever a person said of it; or it
-// was dismissed in another repository, whose people do not speak for this one.
+// was dismissed in another repository, whose people do not speak for this one; or
+// what was said in this one has ended.
 func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s scanArgs, v provider.Verdict) (bool, error) {
 	switch {
 	case i.State() != incident.Resolved:
@@ -145,13 +149,18 @@ func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s 
 		return false, nil
 	}
 	known, err := tx.RepositoriesOf(ctx, i.ID)
-	return !slices.Contains(known, s.Repository.ID), err
+	if err != nil || !slices.Contains(known, s.Repository.ID) {
+		return true, err
+	}
+	allowed, err := tx.Allowances(ctx, s.Installation, s.Repository.ID)
+	said, ok := allowed[i.Fingerprint]
+	return ok && !a.now().Before(said.Expires), err
 }
 
 // decide keeps what is needed to act on a credential, and starts to act where
 // the policy and the evidence allow it without a person.
-func (a *App) decide(ctx context.Context, tx *store.Tx, i *store.Incident, cred checks.Credential) error {
-	remedy, can := a.cfg.Policy.For(i.Rule), a.providers.Can(i.Rule)
+func (a *App) decide(ctx context.Context, tx *store.Tx, i *store.Incident, cred checks.Credential, p Policy) error {
+	remedy, can := p.For(i.Rule), a.providers.Can(i.Rule)
 	if i.State() != incident.Open || i.Verb != "" || remedy.Remediation == Observe || i.Validity == checks.Inactive || !can.Revoke {
 		return tx.SaveIncident(ctx, *i)
 	}
@@ -167,7 +176,7 @@ func (a *App) decide(ctx context.Context, tx *store.Tx, i *store.Incident, cred 
 	}
 	// What was begun, or waits for a person, is not begun again without one.
 	if remedy.Remediation == Automatic && i.Validity == checks.Active && i.Grade == string(provider.GradeA) && i.Stuck == "" && len(tried) == 0 {
-		return a.approve(ctx, tx, i, incident.Rotate, "policy")
+		return a.approve(ctx, tx, i, incident.Rotate, "policy", p)
 	}
 	return tx.SaveIncident(ctx, *i)
 }
@@ -179,14 +188,18 @@ func (a *App) isOwn(i store.Incident) bool { return slices.Contains(a.cfg.Own, i
 
 // approve starts a remediation on somebody's word. If its every step was done by
 // one that was abandoned, it is over.
-func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string) error {
-	i.Verb, i.Order, i.Stuck = verb, a.cfg.Policy.For(i.Rule).Order, ""
+func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string, p Policy) error {
+	remedy := p.For(i.Rule)
+	i.Verb, i.Order, i.WithoutReplacement, i.Stuck = verb, remedy.Order, string(remedy.WithoutReplacement), ""
 	done, err := tx.StepsDone(ctx, i.ID)
 	if err != nil {
 		return err
 	}
 	over := i.ResolveIfDone(i.Plan(done), done, a.now())
 	if err := tx.SaveIncident(ctx, *i); err != nil {
+		return err
+	}
+	if err := tx.EndRequests(ctx, i.ID, a.now(), verbRotate, verbRevoke); err != nil {
 		return err
 	}
 	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor, Verb: "approve " + string(verb), Subject: i.ID,

@@ -37,6 +37,7 @@ type world struct {
 	github   *githubtest.Server
 	api      *openapi.Validator // nil without GitHub's description
 	app      *app.App
+	cloud    bool
 	memory   *store.Store
 	secrets  *secretstore.File
 	keys     store.Keys
@@ -52,6 +53,8 @@ type world struct {
 
 type worldOptions struct {
 	policy app.Policy // automatic when zero
+	cloud  bool       // the API has a host of its own, as github.com's has
+	sweep  app.Sweep
 	public bool
 	sim    githubtest.Config
 	tamper func(*world, *app.Config)
@@ -64,7 +67,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	if _, err := exec.LookPath("git"); err != nil {
 		t.Fatal("these tests push with git: install it")
 	}
-	w := &world{t: t, dir: t.TempDir(), logs: &lockedBuffer{}, repoName: "acme/shop"}
+	w := &world{t: t, dir: t.TempDir(), logs: &lockedBuffer{}, repoName: "acme/shop", cloud: o.cloud}
 	// Without GitHub's description these tests hold all the same; with it, no
 	// request and no answer may contradict it.
 	if os.Getenv(openapi.Variable) != "" || os.Getenv("STANCH_CI") != "" {
@@ -72,6 +75,7 @@ func newWorld(t *testing.T, o worldOptions) *world {
 		o.sim.Wrap = w.api.Middleware
 	}
 	var err error
+	o.sim.APIHost = o.cloud
 	o.sim.AnonymousFetch = true // the developers'; the App comes with a token
 	o.sim.Dir = filepath.Join(w.dir, "github")
 	w.github, err = githubtest.New(o.sim)
@@ -116,10 +120,14 @@ func (w *world) start(o worldOptions) {
 		WebhookSecrets: []string{w.self.WebhookSecret},
 		SecretStores:   []app.SecretStore{w.secrets},
 		Scratch:        filepath.Join(w.dir, "scratch"),
+		Sweep:          o.sweep,
 		Providers: provider.Config{
 			BaseURLs:  map[string]string{"github": w.github.APIURL()},
 			BrokerURL: w.github.BrokerURL(), BrokerToken: checks.NewSecret(w.github.BrokerToken()), Logger: log,
 		},
+	}
+	if w.cloud {
+		cfg.GitHub.APIURL = w.github.APIURL()
 	}
 	if o.tamper != nil {
 		o.tamper(w, &cfg)
@@ -280,17 +288,23 @@ type tree struct {
 	url string
 }
 
-func (w *world) clone() *tree {
+func (w *world) clone(options ...string) *tree {
 	w.t.Helper()
 	g := &tree{w: w, dir: w.t.TempDir(), url: w.github.CloneURL(w.repoName)}
-	g.git("init", "--quiet", "--initial-branch=main")
+	g.git(append([]string{"init", "--quiet", "--initial-branch=main"}, options...)...)
 	return g
 }
 
 func (g *tree) git(args ...string) string {
 	g.w.t.Helper()
+	return g.feed("", args...)
+}
+
+// feed runs git with something to read.
+func (g *tree) feed(input string, args ...string) string {
+	g.w.t.Helper()
 	cmd := exec.Command("git", args...)
-	cmd.Dir = g.dir
+	cmd.Dir, cmd.Stdin = g.dir, strings.NewReader(input)
 	cmd.Env = append(os.Environ(), "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL="+os.DevNull, "GIT_TERMINAL_PROMPT=0",
 		"GIT_AUTHOR_NAME=Dana", "GIT_AUTHOR_EMAIL=dana@acme.example", "GIT_COMMITTER_NAME=Dana", "GIT_COMMITTER_EMAIL=dana@acme.example")
 	out, err := cmd.CombinedOutput()

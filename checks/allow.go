@@ -147,17 +147,36 @@ func newAllowances(all []rules.Allow) (allowances, error) {
 	return prepared, nil
 }
 
-// allows reports whether one of them allows what was found, or else in which
-// commits they do.
-func (l allowances) allows(s *condition.Subject) (yes bool, commits []string) {
+// A leave is what allowances say of a finding.
+type leave struct {
+	allowed   bool     // it is none
+	in        []string // the commits in which it is none
+	excused   string   // it is one with this excuse
+	excusedIn map[string]string
+}
+
+// allow asks all of them about what was found.
+func (l allowances) allow(s *condition.Subject) leave {
+	var all leave
 	for _, p := range l {
-		yes, some := p.allows(s)
-		if yes {
-			return true, nil
+		yes, commits := p.allows(s)
+		switch {
+		case yes && p.Excuse == "":
+			return leave{allowed: true}
+		case yes:
+			all.excused = p.Excuse
+		case p.Excuse == "":
+			all.in = append(all.in, commits...)
+		default:
+			for _, commit := range commits {
+				if all.excusedIn == nil {
+					all.excusedIn = map[string]string{}
+				}
+				all.excusedIn[strings.ToLower(commit)] = p.Excuse
+			}
 		}
-		commits = append(commits, some...)
 	}
-	return false, commits
+	return all
 }
 
 // required drops the findings of rules that require others which are not near, and

@@ -3,6 +3,7 @@ package checks
 import (
 	"crypto/sha256"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -43,15 +44,38 @@ func TestAllowances(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, commits := all.allows(&s)
+		got, commits := all.allow(&s).allowed, all.allow(&s).in
 		within := s
 		within.Commit = commit
-		in, none := all.allows(&within)
-		if got != test.want || in != test.in || none != nil {
-			t.Errorf("%s: allowed = %t, in the commit %t, %q", test.name, got, in, none)
+		in := all.allow(&within)
+		if got != test.want || in.allowed != test.in || in.in != nil {
+			t.Errorf("%s: allowed = %t, in the commit %+v", test.name, got, in)
 		}
 		if later := slices.ContainsFunc(commits, func(c string) bool { return strings.EqualFold(c, commit) }); later != (test.in && !test.want) {
 			t.Errorf("%s: allowed later in %q", test.name, commits)
+		}
+	}
+}
+
+// TestExcuses: a list with an excuse takes nothing out.
+func TestExcuses(t *testing.T) {
+	commit := strings.Repeat("a1", 20)
+	s := condition.Subject{Path: "tests/app.env", Secret: "abc", Rule: "acme"}
+	for name, test := range map[string]struct {
+		allow []rules.Allow
+		want  leave
+	}{
+		"an excuse":              {[]rules.Allow{{Paths: []string{"^tests/"}, Excuse: "a list"}}, leave{excused: "a list"}},
+		"none":                   {[]rules.Allow{{Paths: []string{"^src/"}, Excuse: "a list"}}, leave{}},
+		"taken out all the same": {[]rules.Allow{{Paths: []string{"^tests/"}, Excuse: "a list"}, {Paths: []string{"^tests/"}}}, leave{allowed: true}},
+		"in a commit":            {[]rules.Allow{{Commits: []string{strings.ToUpper(commit)}, Excuse: "a list"}}, leave{excusedIn: map[string]string{commit: "a list"}}},
+	} {
+		all, err := newAllowances(test.allow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := all.allow(&s); !reflect.DeepEqual(got, test.want) {
+			t.Errorf("%s: %+v; want %+v", name, got, test.want)
 		}
 	}
 }

@@ -17,7 +17,7 @@ type candidate struct {
 	parts      map[string]Secret
 	encodings  []string // that it was wrapped in, outermost first
 	inside     string   // where in an archive, if it was packed in one
-	allowedIn  []string // the commits in which it is no leak
+	leave      leave    // what allowances say of it
 }
 
 // A match is where a rule's pattern matches, or where a value is given that its
@@ -96,12 +96,12 @@ func (c *compiled) judge(found []candidate, path string, data []byte, matches []
 			continue
 		}
 		delete(parts, partName)
-		allowed, commits := false, []string(nil)
+		var leave leave
 		if len(e.allow) > 0 {
-			allowed, commits = e.allow.allows(c.subject(path, data, m, value))
+			leave = e.allow.allow(c.subject(path, data, m, value))
 		}
-		if !allowed {
-			found = append(found, candidate{rule: c, start: at.start, end: at.end, parts: parts, allowedIn: commits})
+		if !leave.allowed {
+			found = append(found, candidate{rule: c, start: at.start, end: at.end, parts: parts, leave: leave})
 		}
 	}
 	return found

@@ -39,6 +39,10 @@ type Finding struct {
 	// AllowedIn lists the commits, by their full ids, in which a rule's list of
 	// exceptions says that this is no leak.
 	AllowedIn []string
+	// Excused is the Excuse of a list that says that this is no leak, and ExcusedIn
+	// those of the lists that say it of one commit, by its full id in lower case.
+	Excused   string
+	ExcusedIn map[string]string
 
 	Validity Validity // what the provider said; Unverified until somebody asked
 }

@@ -26,9 +26,8 @@ type place struct {
 	line         int
 }
 
-// An IgnoreWarning is a line of a list of ignored findings that is not taken as it is
-// meant.
-type IgnoreWarning struct {
+// A ListWarning is a line of a list that is not taken as it is meant.
+type ListWarning struct {
 	Line int
 	Text string
 }
@@ -42,9 +41,9 @@ var (
 // id is there: a place whose rule is another scanner's is ignored whichever rule
 // finds something there, and a warning says so. So it does of lines that cannot be
 // read, which ignore nothing.
-func ParseIgnores(list []byte, known func(rule string) bool) (*Ignores, []IgnoreWarning) {
+func ParseIgnores(list []byte, known func(rule string) bool) (*Ignores, []ListWarning) {
 	all := &Ignores{places: make(map[place][]string), secrets: make(map[string]bool)}
-	var warnings []IgnoreWarning
+	var warnings []ListWarning
 	lines := bufio.NewScanner(bytes.NewReader(list))
 	lines.Buffer(nil, len(list)+1)
 	for n := 1; lines.Scan(); n++ {
@@ -53,7 +52,7 @@ func ParseIgnores(list []byte, known func(rule string) bool) (*Ignores, []Ignore
 			continue
 		}
 		if warning := all.add(text, known); warning != "" {
-			warnings = append(warnings, IgnoreWarning{n, warning})
+			warnings = append(warnings, ListWarning{n, warning})
 		}
 	}
 	return all, warnings

@@ -385,7 +385,9 @@ func (t *stream) finding(c candidate, path string, hides []window) Finding {
 		Encodings:   c.encodings,
 		Inside:      c.inside,
 		Marker:      AllowMarker(linesOf(t.buffer, c.start, c.end)),
-		AllowedIn:   c.allowedIn,
+		AllowedIn:   c.leave.in,
+		Excused:     c.leave.excused,
+		ExcusedIn:   c.leave.excusedIn,
 	}
 }
 

@@ -153,6 +153,26 @@ type Allow struct {
 	// Expression is a condition that holds for what is allowed, in the language that
 	// package checks describes at Allowlist.
 	Expression string `yaml:"expression"`
+	// Excuse, when not empty, keeps what is allowed among the findings, and each says
+	// Excuse: for whoever asks the provider first, because a live credential is a
+	// leak whatever a list says.
+	Excuse string `yaml:"-"`
+}
+
+// Allowing returns the rule with what lists for several rules allow of its findings.
+func (r *Rule) Allowing(all []Allow) *Rule {
+	c := *r
+	c.Detect.Allow = slices.Clone(r.Detect.Allow)
+	for _, a := range all {
+		if len(a.Rules) == 0 || slices.Contains(a.Rules, r.ID) {
+			a.Rules = nil
+			c.Detect.Allow = append(c.Detect.Allow, a)
+		}
+	}
+	if len(c.Detect.Allow) == len(r.Detect.Allow) {
+		return r
+	}
+	return &c
 }
 
 // A Requirement is a rule that must have found something near a finding.

@@ -10,6 +10,7 @@
 package github
 
 import (
+	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
@@ -23,6 +24,7 @@ import (
 	"sync"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
+	gh "github.com/google/go-github/v62/github"
 )
 
 // maxInstallations bounds the cache of installations. One that is pushed out
@@ -35,7 +37,10 @@ type Config struct {
 	PrivateKey []byte // PEM, as GitHub hands it out
 	// URL is GitHub's address in a browser: empty for github.com, or that of a
 	// GitHub Enterprise Server or of an enterprise on ghe.com.
-	URL       string
+	URL string
+	// APIURL is where the API is, with a slash at its end, if that cannot be told
+	// from URL.
+	APIURL    string
 	Transport http.RoundTripper // nil means a copy of http.DefaultTransport
 	Logger    *slog.Logger      // nil means no log
 }
@@ -69,6 +74,11 @@ func New(cfg Config) (*App, error) {
 	if err != nil {
 		return nil, err
 	}
+	if cfg.APIURL != "" {
+		if api, err = url.Parse(cfg.APIURL); err != nil {
+			return nil, errors.New("GitHub API URL cannot be read")
+		}
+	}
 	a := &App{
 		id: cfg.AppID, key: key, web: web, api: api,
 		door:          newDoor(cfg.Transport),
@@ -88,6 +98,48 @@ func (a *App) APIURL() string { return a.api.String() }
 // CloneURL is the address that git fetches repo from. It carries no token.
 func (a *App) CloneURL(repo Repository) string {
 	return a.web.JoinPath(repo.Owner, repo.Name+".git").String()
+}
+
+// IsServer reports whether this GitHub is an Enterprise Server.
+func (a *App) IsServer() bool { return strings.HasSuffix(a.api.Path, "/api/v3/") }
+
+// Login asks GitHub under what name the App does what it does.
+func (a *App) Login(ctx context.Context) (string, error) {
+	var app *gh.App
+	err := a.self.do(func(c *gh.Client) (err error) {
+		app, _, err = c.Apps.Get(ctx, "")
+		return err
+	})
+	if err != nil {
+		return "", fmt.Errorf("ask for the App's name: %w", err)
+	}
+	return app.GetSlug() + "[bot]", nil
+}
+
+// Installations lists where the App is installed and not suspended.
+func (a *App) Installations(ctx context.Context) ([]int64, error) {
+	var ids []int64
+	opts := &gh.ListOptions{PerPage: perPage, Page: 1}
+	for range maxPages {
+		var page []*gh.Installation
+		var resp *gh.Response
+		err := a.self.do(func(c *gh.Client) (err error) {
+			page, resp, err = c.Apps.ListInstallations(ctx, opts)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list installations: %w", err)
+		}
+		for _, i := range page {
+			if i.SuspendedAt == nil {
+				ids = append(ids, i.GetID())
+			}
+		}
+		if opts.Page = resp.NextPage; opts.Page == 0 {
+			return ids, nil
+		}
+	}
+	return nil, fmt.Errorf("list installations: more than %d pages", maxPages)
 }
 
 // Installation returns the App's installation of that id. Nothing is asked of

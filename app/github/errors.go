@@ -35,6 +35,12 @@ var (
 	ErrNotFound = errors.New("not found on GitHub, or not among the installation's repositories")
 	// ErrForbidden means that the installation lacks a permission.
 	ErrForbidden = errors.New("GitHub forbids it; see that the App has the permission and that the installation's owner accepted it")
+	// ErrInvalid means that GitHub understood and will not: the same request will
+	// never do.
+	ErrInvalid = errors.New("GitHub refuses the request as it is")
+	// ErrNoCommit means that GitHub knows no commit of that name, such as that of
+	// a tagged file. No check run can stand on it.
+	ErrNoCommit = errors.New("no such commit on GitHub")
 	// ErrUnauthorized means that GitHub did not accept who we say we are.
 	ErrUnauthorized = errors.New("GitHub refused the App's credentials; check the App id, its private key and this machine's clock")
 	// ErrCommentsClosed means that nobody can comment there: the conversation
@@ -75,6 +81,8 @@ func classify(err error) error {
 		return limited(secondary.Response.Header, after(secondary.RetryAfter))
 	case errors.As(err, &refused) && strings.Contains(refused.Message, "suspended"):
 		return fmt.Errorf("%w: %w", ErrGone, err)
+	case errors.As(err, &refused) && strings.HasPrefix(refused.Message, "No commit found for SHA"):
+		return fmt.Errorf("%w: %w", ErrNoCommit, err)
 	case errors.As(err, &refused):
 		return classifyResponse(refused.Response, err)
 	}
@@ -106,6 +114,8 @@ func classifyResponse(resp *http.Response, err error) error {
 		return fmt.Errorf("%w: %w", ErrForbidden, err)
 	case resp.StatusCode == http.StatusNotFound:
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
+	case resp.StatusCode == http.StatusUnprocessableEntity:
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
 	case resp.StatusCode == http.StatusUnauthorized:
 		return fmt.Errorf("%w: %w", ErrUnauthorized, err)
 	}

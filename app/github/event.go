@@ -14,9 +14,10 @@ import (
 // whose elements are file names of 255 bytes can still have four of them.
 const maxText = 1024
 
-// An Event is what a webhook delivery says: a Push, a PullRequest, a
-// CheckRunEvent, or Other. Only what Stanch acts on is decoded: commit
-// messages, titles and bodies, which strangers write, never get in.
+// An Event is what a webhook delivery says: a Push, a PullRequest, a MergeGroup,
+// a CheckRunEvent, a CheckSuiteEvent, an IssueComment, an InstallationEvent, a
+// RepositoryEvent, an AlertEvent, or Other. Only what Stanch acts on is decoded:
+// commit messages and titles, which strangers write, never get in.
 type Event interface {
 	// From is the installation that the event is for, 0 if it names none.
 	From() int64
@@ -30,6 +31,7 @@ type Push struct {
 	// After is the tag and this the commit.
 	HeadCommit               string
 	Created, Deleted, Forced bool
+	Sender                   Person // who pushed
 	Repository               Repository
 	Installation             int64
 }
@@ -42,6 +44,7 @@ type PullRequest struct {
 	HeadRef, BaseRef string // branch names
 	Before, After    string // where the head was and is, on "synchronize" only
 	BaseChanged      bool   // on "edited": it now goes to another branch
+	Author           Person // who opened it
 	// Fork says that the head is not in Repository, or that its repository no
 	// longer exists. Its pushes are not reported to us.
 	Fork         bool
@@ -59,10 +62,38 @@ type CheckRunEvent struct {
 	HeadSHA    string
 	AppID      int64 // whose check run it is
 	// Sender pressed the button. GitHub does not say who may: ask Permission.
-	Sender       string
+	Sender       Person
 	SenderType   string // "User" or "Bot"
 	Repository   Repository
 	Installation int64
+}
+
+// An IssueComment says that somebody commented on an issue or a pull request.
+type IssueComment struct {
+	Action    string
+	Number    int  // of the issue or pull request
+	Pull      bool // it is a pull request
+	CommentID int64
+	// Body is what a stranger wrote, to look for commands in it and for nothing else.
+	Body         string
+	Sender       Person
+	Bot          bool // a program wrote it
+	Repository   Repository
+	Installation int64
+}
+
+// A Person is an account on GitHub. Logins change hands; the number does not.
+type Person struct {
+	ID    int64  `json:"id"`
+	Login string `json:"login"`
+}
+
+// Is reports whether both are one account.
+func (p Person) Is(other Person) bool {
+	if p.ID != 0 && other.ID != 0 {
+		return p.ID == other.ID
+	}
+	return strings.EqualFold(p.Login, other.Login)
 }
 
 // Other is any other event.
@@ -82,6 +113,9 @@ func (e PullRequest) From() int64 { return e.Installation }
 func (e CheckRunEvent) From() int64 { return e.Installation }
 
 // From implements Event.
+func (e IssueComment) From() int64 { return e.Installation }
+
+// From implements Event.
 func (e Other) From() int64 { return e.Installation }
 
 // ParseEvent reads the payload of the event name (X-GitHub-Event). Fields that
@@ -98,6 +132,18 @@ func ParseEvent(name string, body []byte) (Event, error) {
 		event, err = parsePullRequest(body)
 	case "check_run":
 		event, err = parseCheckRun(body)
+	case "issue_comment":
+		event, err = parseIssueComment(body)
+	case "check_suite":
+		event, err = parseCheckSuite(body)
+	case "merge_group":
+		event, err = parseMergeGroup(body)
+	case "installation", "installation_repositories":
+		event, err = parseInstallation(body)
+	case "repository":
+		event, err = parseRepositoryEvent(body)
+	case "secret_scanning_alert":
+		event, err = parseAlert(body)
 	default:
 		event, err = parseOther(name, body)
 	}
@@ -143,6 +189,7 @@ func parsePush(body []byte) (Event, error) {
 		Forced       bool                `json:"forced"`
 		Repository   payloadRepository   `json:"repository"`
 		Installation payloadInstallation `json:"installation"`
+		Sender       payloadAccount      `json:"sender"`
 		HeadCommit   struct {
 			ID string `json:"id"`
 		} `json:"head_commit"`
@@ -153,7 +200,7 @@ func parsePush(body []byte) (Event, error) {
 	repo, repoErr := p.Repository.repository()
 	event := Push{
 		Ref: p.Ref, Before: p.Before, After: p.After, HeadCommit: p.HeadCommit.ID,
-		Created: p.Created, Deleted: p.Deleted, Forced: p.Forced,
+		Created: p.Created, Deleted: p.Deleted, Forced: p.Forced, Sender: p.Sender.person(),
 		Repository: repo, Installation: p.Installation.ID,
 	}
 	return event, cmp.Or(repoErr,
@@ -171,8 +218,9 @@ func parsePullRequest(body []byte) (Event, error) {
 			Base *struct{} `json:"base"`
 		} `json:"changes"`
 		PullRequest struct {
-			Head payloadSide `json:"head"`
-			Base payloadSide `json:"base"`
+			Head payloadSide    `json:"head"`
+			Base payloadSide    `json:"base"`
+			User payloadAccount `json:"user"`
 		} `json:"pull_request"`
 		Repository   payloadRepository   `json:"repository"`
 		Installation payloadInstallation `json:"installation"`
@@ -192,6 +240,7 @@ func parsePullRequest(body []byte) (Event, error) {
 		Action: p.Action, Number: p.Number,
 		HeadSHA: head.SHA, BaseSHA: base.SHA, HeadRef: head.Ref, BaseRef: base.Ref,
 		Before: p.Before, After: p.After, BaseChanged: p.Changes.Base != nil,
+		Author:     p.PullRequest.User.person(),
 		Fork:       head.Repo == nil || head.Repo.ID != repo.ID,
 		Repository: repo, Installation: p.Installation.ID,
 	}
@@ -228,7 +277,7 @@ func parseCheckRun(body []byte) (Event, error) {
 		Action: p.Action, Identifier: p.RequestedAction.Identifier,
 		CheckRunID: p.CheckRun.ID, ExternalID: p.CheckRun.ExternalID,
 		HeadSHA: p.CheckRun.HeadSHA, AppID: p.CheckRun.App.ID,
-		Sender: p.Sender.Login, SenderType: p.Sender.Type,
+		Sender: p.Sender.person(), SenderType: p.Sender.Type,
 		Repository: repo, Installation: p.Installation.ID,
 	}
 	return event, cmp.Or(repoErr,
@@ -236,6 +285,44 @@ func parseCheckRun(body []byte) (Event, error) {
 		checkText("identifier", p.RequestedAction.Identifier), checkText("sender", p.Sender.Login),
 		checkText("default_branch", repo.DefaultBranch))
 }
+
+func parseIssueComment(body []byte) (Event, error) {
+	var p struct {
+		Action string `json:"action"`
+		Issue  struct {
+			Number      int       `json:"number"`
+			PullRequest *struct{} `json:"pull_request"`
+		} `json:"issue"`
+		Comment struct {
+			ID   int64          `json:"id"`
+			Body string         `json:"body"`
+			User payloadAccount `json:"user"`
+			App  *struct{}      `json:"performed_via_github_app"`
+		} `json:"comment"`
+		Sender       payloadAccount      `json:"sender"`
+		Repository   payloadRepository   `json:"repository"`
+		Installation payloadInstallation `json:"installation"`
+	}
+	if err := decode(body, &p); err != nil {
+		return nil, err
+	}
+	repo, repoErr := p.Repository.repository()
+	if p.Issue.Number <= 0 || p.Comment.ID <= 0 {
+		return nil, errors.New("payload names no comment")
+	}
+	event := IssueComment{
+		Action: p.Action, Number: p.Issue.Number, Pull: p.Issue.PullRequest != nil,
+		CommentID: p.Comment.ID, Body: p.Comment.Body, Sender: p.Sender.person(),
+		Bot:        p.Comment.App != nil || p.Sender.Type != userType || p.Comment.User.ID != p.Sender.ID,
+		Repository: repo, Installation: p.Installation.ID,
+	}
+	return event, cmp.Or(repoErr, checkText("action", p.Action), checkText("sender", p.Sender.Login), checkText("default_branch", repo.DefaultBranch))
+}
+
+// userType is how payloads call the account of a person.
+const userType = "User"
+
+func (a payloadAccount) person() Person { return Person{ID: a.ID, Login: a.Login} }
 
 func parseOther(name string, body []byte) (Event, error) {
 	var p struct {

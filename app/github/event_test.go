@@ -71,10 +71,41 @@ var parseTests = []struct {
 		  'check_run':{'id':12,'external_id':'job-1','head_sha':'SHA','app':{'id':77}},` + repoJSON + `}`,
 		CheckRunEvent{
 			Action: "requested_action", Identifier: "rotate:1", CheckRunID: 12, ExternalID: "job-1", HeadSHA: testSHA,
-			AppID: 77, Sender: "ann", SenderType: "User", Repository: parsedRepo, Installation: 5,
+			AppID: 77, Sender: Person{Login: "ann"}, SenderType: "User", Repository: parsedRepo, Installation: 5,
 		},
 	},
-	{"installation", "installation", `{'action':'deleted','installation':{'id':5,'created_at':1}}`, Other{"installation", "deleted", 5}},
+	{
+		"installation", "installation", `{'action':'deleted','installation':{'id':5,'created_at':1}}`,
+		InstallationEvent{Action: "deleted", Installation: 5},
+	},
+	{
+		"repositories added and removed", "installation_repositories",
+		`{'action':'added','installation':{'id':5},'repositories_added':[{'id':9,'name':'shop','full_name':'acme/shop','private':true}],
+		  'repositories_removed':[{'id':8,'name':'old','full_name':'acme/old'}]}`,
+		InstallationEvent{
+			Action: "added", Installation: 5,
+			Added:   []Repository{{ID: 9, Owner: "acme", Name: "shop", Private: true}},
+			Removed: []Repository{{ID: 8, Owner: "acme", Name: "old"}},
+		},
+	},
+	{
+		"merge group", "merge_group",
+		`{'action':'checks_requested','merge_group':{'head_sha':'SHA','base_sha':'LONG'},'installation':{'id':5},` + repoJSON + `}`,
+		MergeGroup{Action: "checks_requested", HeadSHA: testSHA, BaseSHA: longSHA, Repository: parsedRepo, Installation: 5},
+	},
+	{
+		"check suite", "check_suite",
+		`{'action':'rerequested','check_suite':{'head_sha':'SHA','app':{'id':77}},'sender':{'login':'ann'},'installation':{'id':5},` + repoJSON + `}`,
+		CheckSuiteEvent{Action: "rerequested", HeadSHA: testSHA, AppID: 77, Sender: "ann", Repository: parsedRepo, Installation: 5},
+	},
+	{
+		"renamed repository", "repository", `{'action':'renamed','changes':{'repository':{'name':{'from':'old'}}},'installation':{'id':5},` + repoJSON + `}`,
+		RepositoryEvent{Action: "renamed", Repository: parsedRepo, Installation: 5},
+	},
+	{
+		"alert", "secret_scanning_alert", `{'action':'created','alert':{'number':3},'sender':{'login':'github'},'installation':{'id':5},` + repoJSON + `}`,
+		AlertEvent{Action: "created", Number: 3, Sender: "github", Repository: parsedRepo, Installation: 5},
+	},
 	{"unheard-of", "brand_new", `{'sender':{}}`, Other{Event: "brand_new"}},
 }
 
@@ -118,6 +149,10 @@ func TestParseEventRefuses(t *testing.T) {
 		{"no pull request", "pull_request", `{'action':'opened'` + repo + `}`},
 		{"no head", "pull_request", `{'action':'opened','number':1,'pull_request':{}` + repo + `}`},
 		{"no check run", "check_run", `{'action':'created'` + repo + `}`},
+		{"no check suite", "check_suite", `{'action':'rerequested'` + repo + `}`},
+		{"a group without a commit", "merge_group", `{'action':'checks_requested','merge_group':{'head_sha':'SHA'}` + repo + `}`},
+		{"an alert without a number", "secret_scanning_alert", `{'action':'created','alert':{}` + repo + `}`},
+		{"an added repository that climbs", "installation", `{'action':'created','repositories':[{'id':9,'full_name':'acme/..','name':'..'}]}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if got, err := ParseEvent(tt.event, payload(tt.body)); err == nil || got != nil {
@@ -197,7 +232,19 @@ func FuzzParseEvent(f *testing.F) {
 		case PullRequest:
 			checkFuzzed(t, e.Repository, []string{e.HeadSHA, e.BaseSHA}, e.HeadRef, e.BaseRef, e.Action)
 		case CheckRunEvent:
-			checkFuzzed(t, e.Repository, []string{e.HeadSHA}, e.Identifier, e.Sender, e.Action)
+			checkFuzzed(t, e.Repository, []string{e.HeadSHA}, e.Identifier, e.Sender.Login, e.Action)
+		case MergeGroup:
+			checkFuzzed(t, e.Repository, []string{e.HeadSHA, e.BaseSHA}, e.Action)
+		case CheckSuiteEvent:
+			checkFuzzed(t, e.Repository, []string{e.HeadSHA}, e.Action, e.Sender)
+		case InstallationEvent:
+			for _, repo := range append(e.Added, e.Removed...) {
+				checkFuzzed(t, repo, nil, e.Action)
+			}
+		case RepositoryEvent:
+			checkFuzzed(t, e.Repository, nil, e.Action)
+		case AlertEvent:
+			checkFuzzed(t, e.Repository, nil, e.Action, e.Sender)
 		case Other:
 			checkFuzzed(t, parsedRepo, nil, e.Action)
 		}

@@ -58,10 +58,15 @@ type Remote struct {
 // full names of refs such as "refs/pull/7/head".
 type FetchSpec struct {
 	Tip string
+	// More are further tips whose history is fetched along.
+	More []string
 	// Bases are where the interesting history begins. One that the server no
 	// longer has is reported by MissingBases and fails nothing: without it more is
 	// scanned. Ids of zeros, which stand for a ref's creation, are left out.
 	Bases []string
+	// Common says that of two Bases only the history that both have is not
+	// interesting; otherwise that of either.
+	Common bool
 }
 
 // FetchLimits bound what a fetch may take. Time is bounded by the context.
@@ -79,6 +84,9 @@ type Mirror struct {
 	repo   *git.Repository
 	rng    git.Range
 	gone   []string
+	// wrapped says that the tip is a tag of a folder or a file, and the range's
+	// tip a commit that was made around it.
+	wrapped bool
 }
 
 // Fetch makes a Mirror in dir, which must be empty or not exist. It asks for the
@@ -132,16 +140,26 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 	if _, err := git.Run(ctx, init); err != nil {
 		return err
 	}
-	if err := m.fetch(ctx, "", spec.Tip); err != nil {
+	if err := m.fetch(ctx, "", append([]string{spec.Tip}, spec.More...)...); err != nil {
 		return fmt.Errorf("tip %s: %w", spec.Tip, err)
 	}
 	var err error
 	if m.repo, err = git.Open(ctx, m.dir); err != nil {
 		return err
 	}
-	if m.rng.Tip, err = m.Resolve(ctx, spec.Tip); err != nil {
+	m.rng.Tip, err = m.Resolve(ctx, spec.Tip)
+	if errors.Is(err, ErrMissing) {
+		m.rng.Tip, err = m.wrap(ctx, spec.Tip)
+		m.wrapped = true
+	}
+	if err != nil {
 		return err
 	}
+	return m.fillBases(ctx, spec)
+}
+
+// fillBases brings the bases that did not come with the tip.
+func (m *Mirror) fillBases(ctx context.Context, spec FetchSpec) error {
 	for _, base := range spec.Bases {
 		if strings.Trim(base, "0") == "" {
 			continue
@@ -156,7 +174,12 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 			m.rng.Bases = append(m.rng.Bases, commit)
 		}
 	}
-	return nil
+	if !spec.Common || len(m.rng.Bases) != 2 {
+		return nil
+	}
+	var err error
+	m.rng.Bases, err = m.repo.MergeBases(ctx, m.rng.Bases[0], m.rng.Bases[1])
+	return err
 }
 
 // objectFormat is the hash that the remote's ids are made with.
@@ -193,6 +216,10 @@ func (m *Mirror) Repository() *git.Repository { return m.repo }
 // without the bases that are missing.
 func (m *Mirror) Range() git.Range { return m.rng }
 
+// Wrapped reports that the tip names no commit but a tagged folder or file. Then
+// the commit at the range's tip was made up around it, and nobody else has it.
+func (m *Mirror) Wrapped() bool { return m.wrapped }
+
 // MissingBases are the bases that the server does not have, as they were asked for.
 func (m *Mirror) MissingBases() []string { return m.gone }
 
@@ -204,6 +231,21 @@ func (m *Mirror) Resolve(ctx context.Context, rev string) (string, error) {
 		return "", fmt.Errorf("%w: %w", ErrMissing, err)
 	}
 	return commit, err
+}
+
+// Behind reports whether a commit of the mirror is another one's ancestor, or the
+// same. What is not there is nobody's.
+func (m *Mirror) Behind(ctx context.Context, rev, of string) (bool, error) {
+	commit, err := m.Resolve(ctx, rev)
+	if err != nil {
+		return false, err
+	}
+	other, err := m.Resolve(ctx, of)
+	if errors.Is(err, ErrMissing) {
+		return false, nil
+	}
+	common, commonErr := m.repo.MergeBases(ctx, commit, other)
+	return slices.Contains(common, commit), errors.Join(err, commonErr)
 }
 
 // Close wipes the mirror.

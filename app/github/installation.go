@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"net/url"
 	"regexp"
-	"strings"
 	"sync"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
@@ -79,6 +77,42 @@ func (i *Installation) do(ctx context.Context, call func(*gh.Client) error) erro
 	return fmt.Errorf("the token was refused and a new one is ready; try again: %w", err)
 }
 
+// Renew has the installation ask for a new token, which has the permissions that
+// the installation has now.
+func (i *Installation) Renew() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.renew()
+}
+
+// Repositories lists what the installation may see.
+func (i *Installation) Repositories(ctx context.Context) ([]Repository, error) {
+	var all []Repository
+	opts := &gh.ListOptions{PerPage: perPage, Page: 1}
+	for range maxPages {
+		var page *gh.ListRepositories
+		var resp *gh.Response
+		err := i.do(ctx, func(c *gh.Client) (err error) {
+			page, resp, err = c.Apps.ListRepos(ctx, opts)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("list the repositories of installation %d: %w", i.id, err)
+		}
+		for _, r := range page.Repositories {
+			repo := Repository{ID: r.GetID(), Owner: r.GetOwner().GetLogin(), Name: r.GetName(), Private: r.GetPrivate(), DefaultBranch: r.GetDefaultBranch()}
+			if err := checkPath(repo); err != nil {
+				return nil, err
+			}
+			all = append(all, repo)
+		}
+		if opts.Page = resp.NextPage; opts.Page == 0 {
+			return all, nil
+		}
+	}
+	return nil, fmt.Errorf("list the repositories of installation %d: more than %d pages", i.id, maxPages)
+}
+
 // GitToken returns a token with which git can read repo, and do nothing else.
 // It lives for an hour.
 func (i *Installation) GitToken(ctx context.Context, repo Repository) (checks.Secret, error) {
@@ -115,30 +149,6 @@ func tokenRefusal(err error) error {
 		return fmt.Errorf("%w: %w", ErrNotFound, err)
 	}
 	return err
-}
-
-// Permission says what login may do in repo: "admin", "write", "read" or
-// "none". Somebody whom GitHub does not know there may do nothing.
-func (i *Installation) Permission(ctx context.Context, repo Repository, login string) (string, error) {
-	if err := checkPath(repo, strings.TrimSuffix(login, "[bot]")); err != nil {
-		return "", err
-	}
-	var level *gh.RepositoryPermissionLevel
-	err := i.do(ctx, func(c *gh.Client) (err error) {
-		level, _, err = c.Repositories.GetPermissionLevel(ctx, repo.Owner, repo.Name, url.PathEscape(login))
-		return err
-	})
-	if errors.Is(err, ErrNotFound) {
-		return "none", nil
-	}
-	if err != nil {
-		return "", fmt.Errorf("ask for the permission of %s in %s: %w", login, repo.FullName(), err)
-	}
-	switch p := level.GetPermission(); p {
-	case "admin", "write", "read":
-		return p, nil
-	}
-	return "none", nil
 }
 
 // PullsFor returns the numbers of the open pull requests whose head is sha.

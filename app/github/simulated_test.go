@@ -197,7 +197,7 @@ func (s *stage) pressButton(i *github.Installation, repo github.Repository, id i
 	s.must(s.hub.PressButton(id, "rotate:1", "ann"))
 	pressed := last[github.CheckRunEvent](s)
 	if pressed.Action != "requested_action" || pressed.Identifier != "rotate:1" || pressed.CheckRunID != id ||
-		pressed.ExternalID != "job-1" || pressed.Sender != "ann" || pressed.SenderType != "User" || pressed.AppID != s.appID {
+		pressed.ExternalID != "job-1" || pressed.Sender.Login != "ann" || pressed.SenderType != "User" || pressed.AppID != s.appID {
 		s.t.Errorf("got %+v", pressed)
 	}
 	for login, want := range map[string]string{"ann": "write", "nobody-known": "none"} {

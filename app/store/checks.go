@@ -32,7 +32,9 @@ type Scan struct {
 	Job      json.RawMessage // the job's arguments, to run it again
 	Coverage checks.Coverage
 	Problem  string // why it could not be scanned
-	Finished time.Time
+	// Judgement is the policy that counted, as package app wrote it.
+	Judgement json.RawMessage
+	Finished  time.Time
 }
 
 // EnsureCheck returns the check of a commit, which it makes if there is none.
@@ -64,7 +66,11 @@ func (tx *Tx) EnsureCheck(ctx context.Context, c Check) (Check, error) {
 	return c, err
 }
 
-const selectCheck = `select id, installation, repository, head_sha, received, run_id, reported from checks`
+// selectCheck takes what the repository is called now, not what it was called then.
+const selectCheck = `select id, installation, coalesce((select json_object('id', r.id, 'owner', r.owner, 'name', r.name,
+		'private', json(iif(r.private, 'true', 'false')), 'default_branch', r.default_branch)
+		from repositories r where r.id = checks.repository_id), repository),
+	head_sha, received, run_id, reported from checks`
 
 // Check returns a check by its id, or ErrNotFound.
 func (q queries) Check(ctx context.Context, id string) (Check, error) {
@@ -74,6 +80,13 @@ func (q queries) Check(ctx context.Context, id string) (Check, error) {
 	}
 	c.Pulls, err = q.pulls(ctx, id)
 	return c, err
+}
+
+// CheckOf returns the id of a commit's check, or ErrNotFound.
+func (q queries) CheckOf(ctx context.Context, installation, repository int64, head string) (id string, err error) {
+	err = q.q.QueryRowContext(ctx, `select id from checks where installation = ? and repository_id = ? and head_sha = ?`,
+		installation, repository, head).Scan(&id)
+	return id, notFound(err)
 }
 
 func scanCheck(row interface{ Scan(...any) error }) (Check, error) {
@@ -122,8 +135,8 @@ func (tx *Tx) FinishScan(ctx context.Context, s Scan) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.q.ExecContext(ctx, `update scans set job = ?, coverage = ?, problem = '', finished = ? where delivery = ?`,
-		string(s.Job), string(coverage), micros(s.Finished), s.Delivery)
+	_, err = tx.q.ExecContext(ctx, `update scans set job = ?, coverage = ?, judgement = ?, problem = '', finished = ? where delivery = ?`,
+		string(s.Job), string(coverage), string(s.Judgement), micros(s.Finished), s.Delivery)
 	return err
 }
 
@@ -150,23 +163,23 @@ func (q queries) NewestCheck(ctx context.Context, installation, repository int64
 
 // Scans returns the scans of a check in the order in which they came.
 func (q queries) Scans(ctx context.Context, check string) ([]Scan, error) {
-	return collect(q, ctx, readScan, `select delivery, check_id, job, coverage, problem, finished from scans where check_id = ? order by rowid`, check)
+	return collect(q, ctx, readScan, `select delivery, check_id, job, coverage, problem, judgement, finished from scans where check_id = ? order by rowid`, check)
 }
 
 // Scan returns the scan of a delivery, or ErrNotFound.
 func (q queries) Scan(ctx context.Context, delivery string) (Scan, error) {
-	s, err := readScan(q.q.QueryRowContext(ctx, `select delivery, check_id, job, coverage, problem, finished from scans where delivery = ?`, delivery))
+	s, err := readScan(q.q.QueryRowContext(ctx, `select delivery, check_id, job, coverage, problem, judgement, finished from scans where delivery = ?`, delivery))
 	return s, notFound(err)
 }
 
 func readScan(row scanner) (Scan, error) {
 	var s Scan
-	var job, coverage []byte
+	var job, coverage, judgement []byte
 	var finished int64
-	if err := row.Scan(&s.Delivery, &s.CheckID, &job, &coverage, &s.Problem, &finished); err != nil {
+	if err := row.Scan(&s.Delivery, &s.CheckID, &job, &coverage, &s.Problem, &judgement, &finished); err != nil {
 		return Scan{}, err
 	}
-	s.Job, s.Finished = job, fromMicros(finished)
+	s.Job, s.Judgement, s.Finished = job, judgement, fromMicros(finished)
 	if len(coverage) > 0 {
 		if err := json.Unmarshal(coverage, &s.Coverage); err != nil {
 			return Scan{}, fmt.Errorf("scan %s: coverage: %w", s.Delivery, err)

@@ -20,9 +20,12 @@ type Incident struct {
 	Evidence json.RawMessage // what the provider said
 	Received time.Time       // when the delivery that brought it came in
 
-	Verb   incident.Verb   // the remediation that was approved; empty while none is
-	Order  incident.Order  // and its order
-	Stored json.RawMessage // where the credential is kept, as package app wrote it
+	Verb  incident.Verb  // the remediation that was approved; empty while none is
+	Order incident.Order // and its order
+	// WithoutReplacement is what the policy that counted then says of a credential
+	// that no store holds.
+	WithoutReplacement string
+	Stored             json.RawMessage // where the credential is kept, as package app wrote it
 }
 
 // Plan is the incident's remediation, step by step, given what is done already.
@@ -36,13 +39,17 @@ type Occurrence struct {
 	Delivery string // whose scan found it
 	checks.Location
 	InTip bool // whether the tip of the scanned range still has it
+	// Conclusion is what it does to the check unless it is live, failure when empty,
+	// and Why is who says so.
+	Conclusion string
+	Why        string
 }
 
 // ErrErased reports a sealed credential that is not kept any more.
 var ErrErased = errors.New("the credential is not kept any more")
 
 const incidentColumns = `id, fingerprint, rule, redacted, validity, grade, evidence, opened, received,
-	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, stored`
+	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored`
 
 // OpenIncident returns the incident of a credential, made from i if there is
 // none; opened reports which.
@@ -69,9 +76,9 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 // it is resolved, what was sealed for it is erased.
 func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
 	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
-		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, stored = ? where id = ?`,
+		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ? where id = ?`,
 		i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
-		i.Resolution, i.Stuck, i.Verb, i.Order, string(i.Stored), i.ID)
+		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), i.ID)
 	if err != nil || i.Resolved.IsZero() {
 		return err
 	}
@@ -95,17 +102,49 @@ func (q queries) Incidents(ctx context.Context, check string) ([]Incident, error
 			select incident from occurrences join scans using (delivery) where check_id = ?) order by opened, id`, check)
 }
 
-// Occurrences returns the places found by the scans of a check, each once.
+// Occurrences returns the places found by the scans of a check, each once. Scans that
+// found the same place may have followed different policies: the strictest counts.
 func (q queries) Occurrences(ctx context.Context, check string) ([]Occurrence, error) {
-	return collect(q, ctx, func(row scanner) (Occurrence, error) {
+	all, err := collect(q, ctx, func(row scanner) (Occurrence, error) {
 		var o Occurrence
 		var date int64
-		err := row.Scan(&o.Incident, &o.Delivery, &o.Commit, &o.Path, &o.Line, &o.Column, &o.EndLine, &o.EndColumn, &o.Author, &date, &o.InTip)
+		err := row.Scan(&o.Incident, &o.Delivery, &o.Commit, &o.Path, &o.Line, &o.Column, &o.EndLine, &o.EndColumn, &o.Author, &date,
+			&o.InTip, &o.Conclusion, &o.Why)
 		o.Date = fromMicros(date)
 		return o, err
-	}, `select incident, min(o.delivery), commit_sha, path, line, col, end_line, end_col, author, date, max(in_tip)
-		from occurrences o join scans s on s.delivery = o.delivery where s.check_id = ?
-		group by incident, commit_sha, path, line, col order by min(o.rowid)`, check)
+	}, `select incident, o.delivery, commit_sha, path, line, col, end_line, end_col, author, date, in_tip, conclusion, why
+		from occurrences o join scans s on s.delivery = o.delivery where s.check_id = ? order by o.rowid`, check)
+	type place struct {
+		incident, commit, path string
+		line, column           int
+	}
+	seen := map[place]int{}
+	var once []Occurrence
+	for _, o := range all {
+		at := place{o.Incident, o.Commit, o.Path, o.Line, o.Column}
+		n, known := seen[at]
+		if !known {
+			seen[at] = len(once)
+			once = append(once, o)
+			continue
+		}
+		once[n].InTip = once[n].InTip || o.InTip
+		if strictness(o.Conclusion) > strictness(once[n].Conclusion) {
+			once[n].Conclusion, once[n].Why = o.Conclusion, o.Why
+		}
+	}
+	return once, err
+}
+
+// strictness orders conclusions.
+func strictness(conclusion string) int {
+	switch conclusion {
+	case "success":
+		return 0
+	case "neutral":
+		return 1
+	}
+	return 2
 }
 
 // ChecksOf returns the ids of the checks that show an incident.
@@ -127,9 +166,10 @@ func (q queries) RepositoriesOf(ctx context.Context, incident string) ([]int64, 
 // AddOccurrence records a place. A place that is known already stays as it is.
 func (tx *Tx) AddOccurrence(ctx context.Context, o Occurrence) error {
 	_, err := tx.q.ExecContext(ctx, `insert into occurrences
-		(incident, delivery, commit_sha, path, line, col, end_line, end_col, author, date, in_tip)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
-		o.Incident, o.Delivery, o.Commit, o.Path, o.Line, o.Column, o.EndLine, o.EndColumn, o.Author, micros(o.Date), o.InTip)
+		(incident, delivery, commit_sha, path, line, col, end_line, end_col, author, date, in_tip, conclusion, why)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict do nothing`,
+		o.Incident, o.Delivery, o.Commit, o.Path, o.Line, o.Column, o.EndLine, o.EndColumn, o.Author, micros(o.Date), o.InTip,
+		o.Conclusion, o.Why)
 	return err
 }
 
@@ -144,7 +184,7 @@ func readIncident(row scanner) (Incident, error) {
 	var evidence, stored string
 	var opened, received, contained, rotated, dead, resolved int64
 	err := row.Scan(&i.ID, &i.Fingerprint, &i.Rule, &i.Redacted, &i.Validity, &i.Grade, &evidence, &opened, &received,
-		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &stored)
+		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored)
 	if err != nil {
 		return Incident{}, notFound(err)
 	}

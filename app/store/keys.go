@@ -24,6 +24,7 @@ const masterKeySize = 32
 type Keys struct {
 	Fingerprint checks.FingerprintKey
 	Audit       audit.Key
+	Allow       checks.FingerprintKey // of the names that allowlists know credentials by
 	seal        []byte
 }
 
@@ -35,6 +36,7 @@ func NewKeys(master []byte) (Keys, error) {
 	return Keys{
 		Fingerprint: derive(master, "stanch fingerprint v1"),
 		Audit:       derive(master, "stanch audit v1"),
+		Allow:       derive(master, "stanch allow v1"),
 		seal:        derive(master, "stanch seal v1"),
 	}, nil
 }

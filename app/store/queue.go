@@ -30,7 +30,8 @@ const maxInterruptions = 5
 
 // Work makes the store's queue run jobs. Each queue name has its number of
 // concurrent jobs. Call Stop before Close.
-func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[string]int, retry river.ClientRetryPolicy) error {
+// Periodic jobs are added from time to time by themselves.
+func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[string]int, retry river.ClientRetryPolicy, periodic ...*river.PeriodicJob) error {
 	if err := s.reviveJobs(ctx); err != nil {
 		return fmt.Errorf("revive interrupted jobs: %w", err)
 	}
@@ -41,6 +42,7 @@ func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[str
 	queue, err := river.NewClient(riversqlite.New(s.db), &river.Config{
 		Queues:            configs,
 		Workers:           workers,
+		PeriodicJobs:      periodic,
 		RetryPolicy:       retry,
 		MaxAttempts:       maxAttempts,
 		JobTimeout:        jobTimeout,
@@ -108,6 +110,18 @@ func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 	return nil
 }
 
+// EnqueueOnce adds a unique job when the transaction commits, unless one like it
+// waits or runs already.
+func (tx *Tx) EnqueueOnce(ctx context.Context, job river.JobArgs) error {
+	if tx.store.queue == nil {
+		return errors.New("enqueue job: the queue is not running")
+	}
+	if _, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil); err != nil {
+		return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+	}
+	return nil
+}
+
 // FinishStep records in the transaction that the job's current resumable step
 // is done, so that a crash right after the commit does not repeat it.
 func FinishStep[T river.JobArgs](ctx context.Context, tx *Tx, job *river.Job[T]) error {
@@ -170,4 +184,10 @@ func (h minLevel) WithAttrs(a []slog.Attr) slog.Handler {
 
 func (h minLevel) WithGroup(name string) slog.Handler {
 	return minLevel{h.Handler.WithGroup(name), h.level}
+}
+
+// Working counts the jobs that wait or run.
+func (s *Store) Working(ctx context.Context) (n int, err error) {
+	return n, s.db.QueryRowContext(ctx, `select count(*) from river_job
+		where state in ('available', 'pending', 'running', 'retryable', 'scheduled')`).Scan(&n)
 }

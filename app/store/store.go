@@ -7,7 +7,6 @@ package store
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,16 +16,8 @@ import (
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
-	"github.com/riverqueue/river/rivermigrate"
 	_ "modernc.org/sqlite" // the driver, without cgo
 )
-
-//go:embed schema.sql
-var schema string
-
-// schemaVersion is the version that schema.sql makes.
-const schemaVersion = 1
 
 // maxConns bounds the database connections. SQLite has one writer at a time;
 // the others read.
@@ -135,40 +126,6 @@ func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("commit transaction: %w", err)
 	}
 	return nil
-}
-
-func (s *Store) migrate(ctx context.Context) error {
-	var version int
-	if err := s.db.QueryRowContext(ctx, `pragma user_version`).Scan(&version); err != nil {
-		return err
-	}
-	if version > schemaVersion {
-		return fmt.Errorf("its tables are of version %d and this program knows version %d: use a newer stanch", version, schemaVersion)
-	}
-	river, err := rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.quietLog()})
-	if err != nil {
-		return err
-	}
-	if _, err := river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
-		return fmt.Errorf("make the queue's tables: %w", err)
-	}
-	if version == 0 {
-		if err := s.InTx(ctx, func(tx *Tx) error { return tx.create(ctx) }); err != nil {
-			return fmt.Errorf("make tables: %w", err)
-		}
-	}
-	return s.checkKey(ctx)
-}
-
-func (tx *Tx) create(ctx context.Context) error {
-	if _, err := tx.tx.ExecContext(ctx, schema); err != nil {
-		return err
-	}
-	if _, err := tx.tx.ExecContext(ctx, `insert into meta (name, value) values ('key', ?)`, tx.keys.check()); err != nil {
-		return err
-	}
-	_, err := tx.tx.ExecContext(ctx, fmt.Sprintf(`pragma user_version = %d`, schemaVersion))
-	return err
 }
 
 func (s *Store) checkKey(ctx context.Context) error {

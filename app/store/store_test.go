@@ -227,6 +227,72 @@ func TestIncidentsKeepCredentialsSealed(t *testing.T) {
 	}
 }
 
+// TestOccurrencesOfSeveralScans: the same place, found for a push and for a pull
+// request, is one, and the stricter policy counts.
+func TestOccurrencesOfSeveralScans(t *testing.T) {
+	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
+	defer s.Close()
+	inTx(t, s, func(tx *Tx) error {
+		check, err := tx.EnsureCheck(t.Context(), Check{Installation: 1, Repository: github.Repository{ID: 2}, HeadSHA: "abc"})
+		if err != nil {
+			return err
+		}
+		i, _, err := tx.OpenIncident(t.Context(), Incident{Incident: incident.Incident{Fingerprint: "f", Rule: "r"}})
+		if err != nil {
+			return err
+		}
+		at := checks.Location{Path: "a", Line: 1, Column: 1, Commit: "abc"}
+		for n, o := range []Occurrence{
+			{Conclusion: "success", Why: "a policy"}, {Conclusion: "neutral", Why: "another", InTip: true}, {Conclusion: "success", Why: "a third"},
+		} {
+			o.Incident, o.Delivery, o.Location = i.ID, fmt.Sprint(n), at
+			if _, err := tx.RecordDelivery(t.Context(), Delivery{ID: o.Delivery}); err != nil {
+				return err
+			}
+			if err := tx.StartScan(t.Context(), Scan{Delivery: o.Delivery, CheckID: check.ID}); err != nil {
+				return err
+			}
+			if err := tx.AddOccurrence(t.Context(), o); err != nil {
+				return err
+			}
+		}
+		places, err := tx.Occurrences(t.Context(), check.ID)
+		want := []Occurrence{{Incident: i.ID, Delivery: "0", Location: at, InTip: true, Conclusion: "neutral", Why: "another"}}
+		if diff := cmp.Diff(want, places); diff != "" {
+			t.Errorf("the places (-want +got):\n%s", diff)
+		}
+		return err
+	})
+}
+
+func TestAllowances(t *testing.T) {
+	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
+	defer s.Close()
+	made := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	first := Allowance{Installation: 1, Repository: 2, Fingerprint: "f", Reason: "a test's key", Owner: "@dana", Made: made, Expires: made.Add(time.Hour)}
+	second := first
+	second.Reason, second.Expires = "still a test's", made.Add(48*time.Hour)
+	other := first
+	other.Repository = 3
+	inTx(t, s, func(tx *Tx) error {
+		return errors.Join(tx.Allow(t.Context(), first), tx.Allow(t.Context(), second), tx.Allow(t.Context(), other))
+	})
+	got, err := s.Allowances(t.Context(), 1, 2)
+	if diff := cmp.Diff(map[checks.Fingerprint]Allowance{"f": second}, got); err != nil || diff != "" {
+		t.Errorf("allowances: %v (-want +got):\n%s", err, diff)
+	}
+	for _, spoil := range []func(*Allowance){
+		func(a *Allowance) { a.Reason = " " }, func(a *Allowance) { a.Owner = "" },
+		func(a *Allowance) { a.Fingerprint = "" }, func(a *Allowance) { a.Expires = a.Made }, func(a *Allowance) { a.Expires = time.Time{} },
+	} {
+		wrong := first
+		spoil(&wrong)
+		if err := s.InTx(t.Context(), func(tx *Tx) error { return tx.Allow(t.Context(), wrong) }); err == nil {
+			t.Errorf("%+v was recorded", wrong)
+		}
+	}
+}
+
 func TestSealIsBoundToItsPlace(t *testing.T) {
 	keys, other := newKeys(t, 1), newKeys(t, 2)
 	cred := checks.Credential{Rule: "kind", Parts: map[string]checks.Secret{"secret": checks.NewSecret("value")}}

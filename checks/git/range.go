@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -59,14 +60,24 @@ func (r *Repository) sinceMergeBase(ctx context.Context, from, to string) (Range
 	if err != nil {
 		return Range{}, err
 	}
-	out, err := line(ctx, r.dir, "merge-base", "--all", "--end-of-options", base, tip)
-	if failed := (*CommandError)(nil); errors.As(err, &failed) && failed.Stderr == "" {
-		return Range{Bases: []string{base}, Tip: tip}, nil // git exits silently when there is none
-	}
+	common, err := r.MergeBases(ctx, base, tip)
 	if err != nil {
 		return Range{}, fmt.Errorf("range %s...%s: %w", from, to, err)
 	}
-	return Range{Bases: strings.Fields(out), Tip: tip}, nil
+	if len(common) == 0 {
+		common = []string{base}
+	}
+	return Range{Bases: common, Tip: tip}, nil
+}
+
+// MergeBases returns the best common ancestors of two commits: what can be reached
+// from any of them can be reached from both. There may be none.
+func (r *Repository) MergeBases(ctx context.Context, a, b string) ([]string, error) {
+	out, err := line(ctx, r.dir, "merge-base", "--all", "--end-of-options", a, b)
+	if failed := (*CommandError)(nil); errors.As(err, &failed) && failed.Stderr == "" {
+		return nil, nil // git exits silently when there is none
+	}
+	return strings.Fields(out), err
 }
 
 // single is the range of one commit. A merge is compared with all its parents.
@@ -84,4 +95,33 @@ func (r *Repository) single(ctx context.Context, rev string) (Range, error) {
 		return Range{}, fmt.Errorf("range %s: git did not list the commit itself", rev)
 	}
 	return Range{Bases: ids[1:], Tip: tip}, nil
+}
+
+// Steps are the ranges by which a branch came to a range's tip, oldest first: each
+// commit of the range that first parents lead to, with its first parent as the base.
+// A positive most bounds their number to the last ones.
+func (r *Repository) Steps(ctx context.Context, rng Range, most int) ([]Range, error) {
+	args := []string{"rev-list", "--first-parent", "--parents"}
+	if most > 0 {
+		args = append(args, fmt.Sprintf("--max-count=%d", most))
+	}
+	args = append(args, "--end-of-options", rng.Tip)
+	for _, base := range rng.Bases {
+		args = append(args, "^"+base)
+	}
+	out, err := Run(ctx, Command(ctx, r.dir, args...))
+	if err != nil {
+		return nil, fmt.Errorf("list the steps to %.12s: %w", rng.Tip, err)
+	}
+	var steps []Range
+	for line := range strings.Lines(string(out)) {
+		ids := strings.Fields(line)
+		step := Range{Tip: ids[0]}
+		if len(ids) > 1 {
+			step.Bases = ids[1:2]
+		}
+		steps = append(steps, step)
+	}
+	slices.Reverse(steps)
+	return steps, nil
 }

@@ -293,6 +293,9 @@ func (s *scan) leak(c change, b *blob, f checks.Finding) {
 	}
 	f.Path = s.scanner.Hide(f.Path)
 	f.Commit = c.commit.String()
+	if excuse := f.ExcusedIn[f.Commit]; excuse != "" {
+		f.Excused = excuse
+	}
 	s.leaks = append(s.leaks, Leak{Finding: f})
 }
 

@@ -21,9 +21,12 @@ type CheckRun struct {
 // Conclusion is the verdict of a completed check run.
 type Conclusion string
 
-// The conclusions that Stanch uses. ActionRequired means "could not scan".
+// The conclusions that Stanch uses. ActionRequired means "could not scan". Neutral
+// lets a merge pass, as Success does, and shows that something is not as it should
+// be: a bypass, a policy file that is wrong, or what a policy wants to be seen.
 const (
 	Success        Conclusion = "success"
+	Neutral        Conclusion = "neutral"
 	Failure        Conclusion = "failure"
 	ActionRequired Conclusion = "action_required"
 )
@@ -75,13 +78,6 @@ const (
 	MaxCommentRunes = 65536
 )
 
-// The identifiers of the buttons, as they come back from GitHub.
-const (
-	ButtonRotate     = "rotate"
-	ButtonRevoke     = "revoke"
-	ButtonNotASecret = "not_a_secret"
-)
-
 // NewCheckRun says what the check run of a scan shows when it is completed.
 func NewCheckRun(s Scan) CheckRun {
 	s = s.masked()
@@ -89,28 +85,8 @@ func NewCheckRun(s Scan) CheckRun {
 		Conclusion:  s.conclusion(),
 		Title:       cutRunes(s.title(), MaxAnnotationTitle),
 		Summary:     cutBytes(s.summary(), MaxTextBytes),
-		Text:        cutBytes(s.runbooks(), MaxTextBytes),
+		Text:        cutBytes(s.text(), MaxTextBytes),
 		Annotations: s.annotations(),
 		Actions:     s.buttons(),
 	}
-}
-
-func (s Scan) buttons() []Button {
-	var rotate, revoke, dismiss bool
-	for _, l := range s.Leaks {
-		rotate = rotate || l.Actionable && l.CanRotate
-		revoke = revoke || l.Actionable && l.CanRevoke
-		dismiss = dismiss || l.dismissable()
-	}
-	var buttons []Button
-	if rotate {
-		buttons = append(buttons, Button{"Rotate now", "Replace it in its store, kill this one", ButtonRotate})
-	}
-	if revoke {
-		buttons = append(buttons, Button{"Revoke now", "Kill it now, without a replacement", ButtonRevoke})
-	}
-	if dismiss {
-		buttons = append(buttons, Button{"Not a secret", "Dismiss what is not known to be live", ButtonNotASecret})
-	}
-	return buttons
 }

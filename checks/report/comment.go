@@ -12,6 +12,9 @@ const CommentMarker = "<!-- stanch:comment -->"
 // there is no reason for one: only a live credential is worth a notification.
 // Where everybody reads along it waits until every live one is proved dead.
 func Comment(s Scan) string {
+	if s.NoComment {
+		return ""
+	}
 	s = s.masked()
 	var leaks []Leak
 	for _, l := range s.Leaks {

@@ -62,6 +62,15 @@ func (m mask) text(s string) string {
 	return clean
 }
 
+// texts returns all of them without the secrets in them.
+func (m mask) texts(all []string) []string {
+	clean := make([]string, len(all))
+	for i, text := range all {
+		clean[i] = m.text(text)
+	}
+	return clean
+}
+
 // cut replaces the secrets of n bytes in s.
 func (m mask) cut(s string, n int) string {
 	var b strings.Builder
@@ -106,10 +115,12 @@ func (s Scan) masked() Scan {
 	}
 	m := newMask(findings)
 	s.Problem = m.text(s.Problem)
+	s.PolicyProblems, s.Notes = m.texts(s.PolicyProblems), m.texts(s.Notes)
 	s.Leaks = slices.Clone(s.Leaks)
 	for i, l := range s.Leaks {
 		l.Finding = m.finding(l.Finding)
-		l.Stored, l.Stuck, l.Proof = m.text(l.Stored), m.text(l.Stuck), m.text(l.Proof)
+		l.Stored, l.Stuck, l.Proof, l.Reach, l.Why = m.text(l.Stored), m.text(l.Stuck), m.text(l.Proof), m.text(l.Reach), m.text(l.Why)
+		l.Asked, l.Bypass = m.people(l)
 		s.Leaks[i] = l
 	}
 	s.Coverage = slices.Clone(s.Coverage)
@@ -117,6 +128,20 @@ func (s Scan) masked() Scan {
 		s.Coverage[i] = m.coverage(c)
 	}
 	return s
+}
+
+// people masks what people said about a leak.
+func (m mask) people(l Leak) ([]Request, *Bypass) {
+	asked := slices.Clone(l.Asked)
+	for i := range asked {
+		asked[i].Reason = m.text(asked[i].Reason)
+	}
+	if l.Bypass == nil {
+		return asked, nil
+	}
+	bypass := *l.Bypass
+	bypass.Reason = m.text(bypass.Reason)
+	return asked, &bypass
 }
 
 func (m mask) coverage(c checks.Coverage) checks.Coverage {

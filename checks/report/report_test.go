@@ -79,8 +79,49 @@ func isGone(l *Leak) {
 	l.InTip = false
 	l.State, l.Resolution = StateResolved, resolvedRotated
 }
-func isInactive(l *Leak)   { l.Validity = checks.Inactive }
-func isDismissed(l *Leak)  { l.State, l.Resolution = StateResolved, resolvedFalsePositive }
+func isAllowed(l *Leak) {
+	isUnknown(l)
+	l.Conclusion, l.Why = Success, ".github/stanch-allow.txt:3, by @dana until 2030-12-31: a key of the test server"
+}
+func isAllowable(l *Leak) {
+	isUnknown(l)
+	l.AllowID = "allow1-0123456789abcdef0123456789abcdef"
+}
+func liveWithID(l *Leak) {
+	isAllowable(l)
+	isLive(l)
+}
+func isMarked(l *Leak) {
+	isUnknown(l)
+	l.Conclusion, l.Why = Neutral, "the comment gitleaks:allow beside it"
+}
+func liveAndMarked(l *Leak)      { isMarked(l); isLive(l) }
+func containedAndMarked(l *Leak) { isMarked(l); l.State = StateContained }
+func deadAndMarked(l *Leak)      { isMarked(l); isDead(l) }
+func inactiveAndMarked(l *Leak)  { isMarked(l); l.Validity = checks.Inactive }
+func pressable(l *Leak) {
+	waiting(l)
+	l.Number, l.Reach = 1, "acts as deploy-bot; scopes: repo, workflow"
+}
+func rotationAsked(l *Leak) {
+	pressable(l)
+	l.Asked = []Request{{Verb: verbRotate, By: "dana", Until: time.Date(2026, 3, 11, 5, 6, 7, 0, time.UTC)}}
+}
+func maybeBypassed(l *Leak) { isUnknown(l); l.CanDismiss, l.CanBypass, l.Number = false, true, 1 }
+func bypassAsked(l *Leak) {
+	maybeBypassed(l)
+	l.Asked = []Request{{Verb: verbBypass, By: "dana", Reason: "a demo | key of @vendor", Until: time.Date(2026, 3, 11, 5, 6, 7, 0, time.UTC)}}
+}
+func isBypassed(l *Leak) {
+	maybeBypassed(l)
+	l.Bypass = &Bypass{By: "dana", Approver: "erin", Reason: "a demo | key of @vendor", Until: time.Date(2026, 3, 11, 5, 6, 7, 0, time.UTC)}
+}
+func liveAndBypassed(l *Leak) { isBypassed(l); isLive(l) }
+func isInactive(l *Leak)      { l.Validity = checks.Inactive }
+func isDismissed(l *Leak) {
+	l.State, l.Resolution = StateResolved, resolvedFalsePositive
+	l.Conclusion, l.Why = Success, "@dana until 2027-03-11: an example"
+}
 func inContained(l *Leak)  { isLive(l); l.State = StateContained }
 func liveAndNone(l *Leak)  { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
 func diedByItself(l *Leak) { isInactive(l); l.State = StateContained }
@@ -98,28 +139,59 @@ var scans = []struct {
 	{"problem", Scan{Problem: "the commit is not there", Coverage: whole()}, ActionRequired, "Could not scan everything", false},
 	{"incomplete", Scan{Coverage: holed()}, ActionRequired, "Could not scan everything", false},
 	{"incomplete-live", Scan{Coverage: holed(), Leaks: []Leak{leak(isLive)}}, Failure,
-		"1 live credential, being rotated; not everything was scanned", true},
+		"1 live credential, being rotated; scan incomplete", true},
 	{"incomplete-gone", Scan{Coverage: holed(), Leaks: []Leak{leak(isGone)}}, ActionRequired, "Could not scan everything", true},
 	{"live", Scan{Coverage: whole(), Leaks: []Leak{leak(isLive)}}, Failure, "1 live credential, being rotated", true},
 	{"waiting", Scan{Coverage: whole(), Leaks: []Leak{leak(waiting), leak(isUnknown)}}, Failure,
-		"1 live credential, waiting for a decision", true},
+		"1 live credential, decision needed", true},
 	{"contained", Scan{Coverage: whole(), Leaks: []Leak{leak(inContained)}}, Failure,
-		"1 credential revoked, proof of death pending", true},
+		"1 credential revoked, proof pending", true},
 	{"stuck", Scan{Coverage: whole(), Leaks: []Leak{leak(isStuck)}}, Failure, "1 credential: a person must act", true},
 	{"unknown", Scan{Coverage: whole(), Leaks: []Leak{leak(isUnknown)}}, Failure, "1 credential found, validity unknown", false},
 	{"dead-in-tip", Scan{Coverage: whole(), Leaks: []Leak{leak(isDead)}}, Failure,
-		"Rotated and proved dead after 9 s; remove it from the file", true},
-	{"gone", Scan{Coverage: whole(), Leaks: []Leak{leak(isGone)}}, Success, "Rotated and proved dead after 9 s", true},
+		"Rotated, dead after 9 s; remove it", true},
+	{"gone", Scan{Coverage: whole(), Leaks: []Leak{leak(isGone)}}, Success, "Rotated, dead after 9 s", true},
 	{"never-live", Scan{Coverage: whole(), Leaks: []Leak{leak(isInactive)}}, Success, "1 credential found, not live", false},
 	{"dismissed", Scan{Coverage: whole(), Leaks: []Leak{leak(isDismissed)}}, Success, "1 finding, dismissed as no secret", false},
 	{"live-overrules-dismissal", Scan{Coverage: whole(), Leaks: []Leak{leak(liveAndNone)}}, Failure,
 		"1 live credential, being rotated", true},
 	{"contained-is-not-never-live", Scan{Coverage: whole(), Leaks: []Leak{leak(diedByItself)}}, Failure,
-		"1 credential revoked, proof of death pending", true},
+		"1 credential revoked, proof pending", true},
+	{"allowed", Scan{Coverage: whole(), Leaks: []Leak{leak(isAllowed), leak(isGone)}, Notes: []string{"2 not shown, allowed by .gitleaksignore"}}, Success,
+		"1 finding, allowed by the policy", true},
+	{"allowable", Scan{Coverage: whole(), AllowFile: ".github/stanch-allow.txt", Leaks: []Leak{leak(isAllowable), leak(isAllowable)}}, Failure,
+		"2 credentials found, validity unknown", false},
+	{"live-is-not-allowable", Scan{Coverage: whole(), AllowFile: ".github/stanch-allow.txt", Leaks: []Leak{leak(liveWithID)}}, Failure,
+		"1 live credential, being rotated", true},
+	{"marked", Scan{Coverage: whole(), Leaks: []Leak{leak(isMarked)}}, Neutral, "1 finding, allowed by the policy", false},
+	{"marked-in-a-hole", Scan{Coverage: holed(), Leaks: []Leak{leak(isMarked)}}, ActionRequired, "Could not scan everything", false},
+	{"marked-and-not-live", Scan{Coverage: whole(), Leaks: []Leak{leak(inactiveAndMarked)}}, Success, "1 credential found, not live", false},
+	{"live-overrules-marker", Scan{Coverage: whole(), Leaks: []Leak{leak(liveAndMarked)}}, Failure, "1 live credential, being rotated", true},
+	{"contained-overrules-marker", Scan{Coverage: whole(), Leaks: []Leak{leak(containedAndMarked)}}, Failure,
+		"1 credential revoked, proof pending", true},
+	{"dead-and-marked", Scan{Coverage: whole(), Leaks: []Leak{leak(deadAndMarked)}}, Neutral, "1 finding, allowed by the policy", true},
+	{"policy-problem", Scan{Coverage: whole(), PolicyProblems: []string{".github/stanch.yml:2: conclusion.high is \"neutrl\": it must be success, neutral or failure"}},
+		Neutral, "A policy file must be mended", false},
+	{"policy-problem-live", Scan{Coverage: whole(), PolicyProblems: []string{".github/stanch.yml:2: wrong"}, Leaks: []Leak{leak(isLive)}},
+		Failure, "1 live credential, being rotated", true},
+	{"no-comment", Scan{NoComment: true, Coverage: whole(), Leaks: []Leak{leak(isLive)}}, Failure, "1 live credential, being rotated", false},
+	{"pull-request", Scan{Coverage: whole(), Commands: true, Leaks: []Leak{leak(pressable)}}, Failure,
+		"1 live credential, decision needed", true},
+	{"second-person", Scan{Coverage: whole(), Commands: true, Leaks: []Leak{leak(rotationAsked)}}, Failure,
+		"1 live credential, second person needed", true},
+	{"bypass-possible", Scan{Coverage: whole(), Commands: true, Leaks: []Leak{leak(maybeBypassed)}}, Failure, "1 credential found, validity unknown", false},
+	{"bypass-asked", Scan{Coverage: whole(), Leaks: []Leak{leak(bypassAsked)}}, Failure, "1 credential found, validity unknown", false},
+	{"bypassed", Scan{Coverage: whole(), Leaks: []Leak{leak(isBypassed)}}, Neutral, "Bypassed by dana until 2026-03-11", false},
+	{"bypassed-but-live", Scan{Coverage: whole(), Leaks: []Leak{leak(liveAndBypassed)}}, Failure, "1 live credential, being rotated", true},
+	{"bypassed-but-another", Scan{Coverage: whole(), Leaks: []Leak{leak(isBypassed), leak(isUnknown)}}, Failure,
+		"1 credential found, validity unknown", false},
+	{"bypassed-but-incomplete", Scan{Coverage: holed(), Leaks: []Leak{leak(isBypassed)}}, ActionRequired, "Could not scan everything", false},
+	{"public-bypassed", Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isBypassed)}}, Neutral,
+		"Bypassed by dana until 2026-03-11", false},
 	{"public-live", Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isLive), leak(isUnknown), leak(isStuck)}}, Failure,
 		"3 credentials found", false},
 	{"public-dead", Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isDead)}}, Failure,
-		"Rotated and proved dead after 9 s; remove it from the file", true},
+		"Rotated, dead after 9 s; remove it", true},
 }
 
 func TestCheckRun(t *testing.T) {
@@ -171,13 +243,14 @@ func golden(t *testing.T, name, got string) {
 
 // In public, leaks that work and leaks that nobody could test look the same.
 func TestPublicHidesLiveness(t *testing.T) {
-	unknown := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isUnknown)}}
+	unknown := Scan{Public: true, Coverage: whole(), Leaks: []Leak{leak(isAllowable)}}
 	want := NewCheckRun(unknown)
 	for name, change := range map[string]func(*Leak){
 		"live": isLive, "contained": inContained, "stuck": isStuck, "waiting": waiting,
 	} {
 		s := unknown
 		s.Leaks = []Leak{leak(change)}
+		s.Leaks[0].AllowID = unknown.Leaks[0].AllowID
 		got := NewCheckRun(s)
 		got.Actions = want.Actions // only those who may write see buttons
 		if diff := cmp.Diff(want, got); diff != "" {

@@ -18,6 +18,16 @@ type Scan struct {
 	Coverage []checks.Coverage
 	Leaks    []Leak
 	Problem  string // why it could not be scanned; empty when it could
+	// PolicyProblems are what is wrong with the files that say how findings are judged.
+	// The check does not pass as if all were well, but nothing is stopped: the change that
+	// mends the file must get through.
+	PolicyProblems []string
+	Notes          []string // what is worth knowing besides, and how much is not shown
+	NoComment      bool     // the policy wants none
+	AllowFile      string   // the repository's allowlist
+	// Commands says that the commit is a pull request's head, on which people can
+	// give commands in comments.
+	Commands bool
 }
 
 // A Leak is one finding with its incident as far as it has come.
@@ -25,18 +35,54 @@ type Leak struct {
 	checks.Finding      // Validity is what the provider said when first asked
 	InTip          bool // the file still holds it at the head commit
 
+	Number     int    // names the credential in commands, 1 for the first of the check
 	Incident   string // the incident's id
 	State      LeakState
 	Resolution string        // one of GitHub's resolutions, or "rotated"
 	DeadAfter  time.Duration // from the push to the proof of death
 	Stored     string        // where its replacement is: "vault: kv/ci/deploy, field token, version 4"
 	Proof      string        // how the provider refused it, with the time
+	Reach      string        // what it can do, in its provider's words
 	Stuck      string        // what a person must do before anything goes on
 
 	Actionable bool // a person may press a button now
 	CanRotate  bool
 	CanRevoke  bool
 	CanDismiss bool // a person may say that it is no secret
+
+	// Conclusion is what it does to the check unless it is live: Failure when empty. Why
+	// says who decided that.
+	Conclusion Conclusion
+	Why        string
+	// AllowID names it in the repository's allowlist.
+	AllowID   checks.AllowID
+	CanBypass bool // a person may ask to merge all the same
+
+	Asked  []Request // what waits for a second person
+	Bypass *Bypass   // nil when there is none
+}
+
+// A Request is what one person asked for and another one must agree to.
+type Request struct {
+	Verb   string // "rotate", "revoke" or "bypass"
+	By     string // who asked
+	Reason string
+	Until  time.Time // when nobody can agree any more
+}
+
+// The verbs of requests.
+const (
+	verbRotate = "rotate"
+	verbRevoke = "revoke"
+	verbBypass = "bypass"
+)
+
+// A Bypass lets a commit pass with a credential that is not known to be live.
+type Bypass struct {
+	By       string
+	Approver string // empty when nobody had to agree
+	Reason   string
+	Until    time.Time
 }
 
 // LeakState is how far the incident of a leak has come.
@@ -70,14 +116,35 @@ const (
 	contained               // it was revoked; the proof is missing
 	unverified              // nobody could tell whether it works
 	exposed                 // dead, but still in the file
+	bypassed                // somebody answers for it until a certain time
+	excused                 // the policy or a list says that it stops nothing
 	gone                    // dead and out of the file
 	neverLive               // it did not work when it was first seen
 	dismissed               // somebody said that it is no secret
 )
 
-// phase judges the leak. A live credential overrules whoever dismissed it, and
-// only a proof makes a live one dead.
+// phase judges the leak, as far as the policy and people let it stop anything.
+// Nothing excuses what is live, or was and is not proved dead.
 func (l Leak) phase() phase {
+	p := l.standing()
+	switch {
+	case l.excusable(p) && (l.Conclusion == Neutral || l.Conclusion == Success):
+		return excused
+	case l.Bypass != nil && !p.passes() && (l.Validity != checks.Active || l.proved()):
+		return bypassed
+	}
+	return p
+}
+
+// excusable says that a policy may let pass a leak that stands like that.
+func (l Leak) excusable(p phase) bool {
+	return p == exposed || (p == unverified || p == stuck) && l.Validity != checks.Active &&
+		l.State != StateContained && l.State != StateRotated
+}
+
+// standing is where the leak stands whatever a policy or a bypass says. A live
+// credential overrules whoever dismissed it, and only a proof makes a live one dead.
+func (l Leak) standing() phase {
 	switch {
 	case l.proved() && l.InTip:
 		return exposed
@@ -105,7 +172,7 @@ func (l Leak) proved() bool {
 
 // wasLive says that the credential worked when it was found.
 func (l Leak) wasLive() bool {
-	return l.Validity == checks.Active || l.State == StateStuck || l.proved() || l.phase() == contained
+	return l.Validity == checks.Active || l.State == StateStuck || l.proved() || l.standing() == contained
 }
 
 // dismissable says that a person may call it no secret: it fails the check, and
@@ -115,9 +182,18 @@ func (l Leak) dismissable() bool {
 	return l.CanDismiss && l.Validity != checks.Active && (p == unverified || p == stuck)
 }
 
+// asked returns the request with a verb, nil when nobody asked for that.
+func (l Leak) asked(verb string) *Request {
+	i := slices.IndexFunc(l.Asked, func(r Request) bool { return r.Verb == verb })
+	if i < 0 {
+		return nil
+	}
+	return &l.Asked[i]
+}
+
 // passes says that the phase is no reason to stop a merge: the secret never
-// worked, is none, or is dead and out of the file.
-func (p phase) passes() bool { return p >= gone }
+// worked, is none, is excused, is dead and out of the file, or somebody answers for it.
+func (p phase) passes() bool { return p >= bypassed }
 
 // kind is the title of what was found, as people write it.
 func kind(f checks.Finding) string {
@@ -166,14 +242,17 @@ func (s Scan) worst() (phase, []Leak) {
 }
 
 // conclusion is never Success for what was not scanned, and a hole in the scan
-// never hides a leak.
+// never hides a leak. It is not Success either where a policy wants a person to look.
 func (s Scan) conclusion() Conclusion {
 	worst, _ := s.worst()
+	neutral := func(l Leak) bool { return l.phase() == excused && l.Conclusion == Neutral }
 	switch {
 	case !worst.passes():
 		return Failure
 	case !s.complete():
 		return ActionRequired
+	case worst == bypassed, len(s.PolicyProblems) > 0, slices.ContainsFunc(s.Leaks, neutral):
+		return Neutral
 	}
 	return Success
 }

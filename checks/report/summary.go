@@ -2,8 +2,11 @@ package report
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
+	"time"
 
 	"github.com/stanch-dev/stanch/checks"
 )
@@ -24,9 +27,12 @@ func (s Scan) summary() string {
 	if !s.complete() {
 		fmt.Fprintf(&b, "**Not everything was scanned:** %s\n\n", s.hole())
 	}
+	b.WriteString(s.policyProblems())
 	b.WriteString(s.state())
 	b.WriteString(s.findings(s.Leaks))
 	b.WriteString(s.proofs())
+	b.WriteString(s.allowLines())
+	b.WriteString(s.notes())
 	b.WriteString(s.manifest())
 	return b.String()
 }
@@ -39,21 +45,30 @@ func (s Scan) hole() string {
 	case len(s.Coverage) == 0:
 		return "there is no record of what was scanned, so nothing was."
 	}
-	skipped, lost := 0, false
-	for _, c := range s.Coverage {
+	skipped, lost, first := 0, false, ""
+	for _, c := range distinct(s.Coverage) {
 		skipped += len(c.Skipped)
 		lost = lost || c.Tip == ""
+		if len(c.Skipped) > 0 && first == "" {
+			first = skip(c.Skipped[0])
+		}
 	}
-	if lost {
+	switch {
+	case lost:
 		return "the last commit is not known."
+	case skipped == 1:
+		return first + "."
 	}
-	return count(skipped, "object") + " skipped, listed below with the reasons."
+	return fmt.Sprintf("%s. %s skipped, listed below with the reasons.", first, count(skipped, "object"))
 }
 
 // state is the first lines: where things stand, and the next step.
 func (s Scan) state() string {
 	worst, leaks := s.worst()
 	switch {
+	case !s.complete() && worst.passes() && s.Problem == "" && len(s.Coverage) > 0:
+		return "This check cannot pass before everything is scanned. Take what is listed below out of the commit, " +
+			"or put it there in a form that can be read, and push again.\n\n"
 	case !s.complete() && worst.passes():
 		return "This check cannot pass before everything is scanned. Run it again; if it stays so, " +
 			"the log of Stanch names the cause.\n\n"
@@ -65,6 +80,9 @@ func (s Scan) state() string {
 
 // nextStep says in plain words what the reader does now.
 func nextStep(p phase, leaks []Leak) string {
+	if ask := firstAsked(leaks); ask != nil && p != hidden {
+		return ask.nextStep()
+	}
 	switch p {
 	case hidden:
 		return "Treat it as stolen: whoever owns it replaces it. Take it out of the file in a new commit; " +
@@ -73,7 +91,7 @@ func nextStep(p phase, leaks []Leak) string {
 		return "The table says what to do. Stanch goes on by itself afterwards."
 	case live:
 		if leaks[0].Actionable {
-			return "Press a button above to replace or kill it. Then take it out of the file in a new commit."
+			return "Press a button of the check to replace or kill it. Then take it out of the file in a new commit."
 		}
 		return "Take it out of the file in a new commit; deleting the line alone leaves it readable in the history. " +
 			"This check changes by itself when the credential is proved dead."
@@ -82,7 +100,11 @@ func nextStep(p phase, leaks []Leak) string {
 			"Meanwhile take it out of the file in a new commit."
 	case unverified:
 		return "Nobody could tell whether it works, so it counts as stolen. Replace it where it is used and take it " +
-			"out of the file; if it is no secret, press “Not a secret”."
+			"out of the file" + otherwise(leaks) + "."
+	case bypassed:
+		return "The check passes until then, and is red again afterwards: take it out of the file before."
+	case excused:
+		return "Nothing to do: the policy lets it pass. The table says who decided so."
 	case exposed:
 		return "It cannot be used any more. The check passes when it is no longer in the file; " +
 			"the history needs no rewriting."
@@ -107,6 +129,48 @@ func incidents(leaks []Leak) string {
 	return " under " + strings.Join(ids, ", ")
 }
 
+// otherwise is what a person may do about credentials that nobody could verify,
+// instead of replacing them.
+func otherwise(leaks []Leak) string {
+	switch {
+	case slices.ContainsFunc(leaks, Leak.dismissable):
+		return "; if it is no secret, press “Not a secret”"
+	case slices.ContainsFunc(leaks, Leak.bypassable):
+		return "; if the merge cannot wait, press “Ask for bypass”"
+	}
+	return ""
+}
+
+// firstAsked is the first request that waits for a second person.
+func firstAsked(leaks []Leak) *Request {
+	for _, l := range leaks {
+		if len(l.Asked) > 0 {
+			return &l.Asked[0]
+		}
+	}
+	return nil
+}
+
+// nextStep says what a second person does.
+func (r Request) nextStep() string {
+	button := map[string]string{verbRotate: "Confirm rotation", verbRevoke: "Confirm revocation", verbBypass: "Approve bypass"}[r.Verb]
+	return fmt.Sprintf("%s asked for %s%s. Waiting for a second person: one with the permission, who is not %[1]s, presses “%[4]s” by %[5]s.",
+		plain(r.By), deed(r.Verb), because(r.Reason), button, r.Until.UTC().Format(time.DateOnly))
+}
+
+// deed is what a verb asks for.
+func deed(verb string) string {
+	return map[string]string{verbRotate: "a rotation", verbRevoke: "a revocation", verbBypass: "a bypass"}[verb]
+}
+
+// because is the reason that somebody gave, which may be none.
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return ": “" + plain(shorten(reason)) + "”"
+}
+
 // findings is the table of the leaks, worst first.
 func (s Scan) findings(leaks []Leak) string {
 	if len(leaks) == 0 {
@@ -115,10 +179,10 @@ func (s Scan) findings(leaks []Leak) string {
 	leaks = slices.Clone(leaks)
 	slices.SortStableFunc(leaks, func(a, b Leak) int { return int(s.phase(a)) - int(s.phase(b)) })
 	var b strings.Builder
-	b.WriteString("| Credential | Place | Commit | Validity | What has been done |\n|---|---|---|---|---|\n")
+	b.WriteString("| # | Credential | Place | Validity | What it can do | What has been done |\n|--:|---|---|---|---|---|\n")
 	for _, l := range leaks[:min(len(leaks), maxRows)] {
-		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n",
-			plain(kind(l.Finding)), place(l), commit(l.Commit), s.validity(l), s.done(l))
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n",
+			number(l), plain(kind(l.Finding)), placeIn(l), s.validity(l), s.reach(l), s.done(l))
 	}
 	if more := len(leaks) - maxRows; more > 0 {
 		fmt.Fprintf(&b, "\nand %d more: %s.\n", more, elsewhere(len(leaks)))
@@ -138,6 +202,33 @@ func place(l Leak) string {
 	return code(fmt.Sprintf("%s:%d", shorten(l.Path), l.Line))
 }
 
+// placeIn is the place with the commit that added it.
+func placeIn(l Leak) string {
+	if l.Commit == "" {
+		return place(l)
+	}
+	return place(l) + " in " + commit(l.Commit)
+}
+
+func number(l Leak) string {
+	if l.Number == 0 {
+		return "–"
+	}
+	return strconv.Itoa(l.Number)
+}
+
+// reach is what the credential can do, or could. It is not for the public, whatever
+// has become of it: what replaces it can do the same.
+func (s Scan) reach(l Leak) string {
+	switch {
+	case s.Public || l.phase() >= neverLive:
+		return "–"
+	case l.Reach == "":
+		return "not known"
+	}
+	return plain(shorten(l.Reach))
+}
+
 func commit(id string) string {
 	if id == "" {
 		return "–"
@@ -154,6 +245,8 @@ func (s Scan) validity(l Leak) string {
 		return "–"
 	case p == contained:
 		return "revoked"
+	case p == excused && l.proved():
+		return "dead"
 	case l.Validity == checks.Unverified:
 		return "not asked"
 	}
@@ -167,14 +260,22 @@ func (s Scan) done(l Leak) string {
 		return "Reported to the maintainers"
 	case p == exposed || p == gone:
 		return s.fate(l)
+	case p == bypassed:
+		return s.bypassed(*l.Bypass)
 	case p == dismissed:
-		return "Dismissed: " + plain(l.Resolution)
+		return "Dismissed: " + plain(l.Resolution) + s.because(l)
+	case p == excused && l.proved():
+		return s.fate(l) + "; allowed: " + plain(l.Why)
+	case p == excused:
+		return "Allowed: " + plain(l.Why)
 	case p == neverLive:
 		return "Nothing to do: it does not work"
 	case p == stuck:
 		return l.need()
 	case p == contained:
 		return "Revoked" + stored(l) + "; proof pending"
+	case len(l.Asked) > 0:
+		return l.waiting()
 	case l.Actionable:
 		return "Waiting for a decision"
 	case p == live:
@@ -197,6 +298,35 @@ func (s Scan) fate(l Leak) string {
 		fate += "; to do: " + plain(l.Stuck)
 	}
 	return fate
+}
+
+// bypassed says who answers for it. Reasons are for colleagues, not for the public.
+func (s Scan) bypassed(b Bypass) string {
+	text := fmt.Sprintf("Bypassed by %s until %s", plain(b.By), b.Until.UTC().Format("2006-01-02 15:04 MST"))
+	if b.Approver != "" {
+		text += ", approved by " + plain(b.Approver)
+	}
+	if s.Public {
+		return text
+	}
+	return text + because(b.Reason)
+}
+
+// because says who dismissed it, and why. Reasons are for colleagues.
+func (s Scan) because(l Leak) string {
+	if l.Conclusion != Success || l.Why == "" || s.Public {
+		return ""
+	}
+	return ", by " + plain(l.Why)
+}
+
+// waiting names what was asked for and by whom.
+func (l Leak) waiting() string {
+	var texts []string
+	for _, r := range l.Asked {
+		texts = append(texts, fmt.Sprintf("%s, asked for by %s%s", deed(r.Verb), plain(r.By), because(r.Reason)))
+	}
+	return "Waiting for a second person: " + strings.Join(texts, "; ")
 }
 
 func (l Leak) need() string {
@@ -238,18 +368,31 @@ func (s Scan) manifest() string {
 	var b strings.Builder
 	b.WriteString("#### What was scanned\n\n| From | To | Commits | Files | Size | Skipped |\n|---|---|--:|--:|--:|--:|\n")
 	var skipped []checks.Skip
-	for i, c := range s.Coverage {
+	coverage := distinct(s.Coverage)
+	for i, c := range coverage {
 		skipped = append(skipped, c.Skipped...)
 		if i < maxRanges {
 			fmt.Fprintf(&b, "| %s | %s | %d | %d | %s | %d |\n",
 				base(c.Base), commit(c.Tip), c.Commits, c.Blobs, Size(c.Bytes), len(c.Skipped))
 		}
 	}
-	if more := len(s.Coverage) - maxRanges; more > 0 {
+	if more := len(coverage) - maxRanges; more > 0 {
 		fmt.Fprintf(&b, "\nand %s more.\n", count(more, "range"))
 	}
 	b.WriteString(skips(skipped))
 	return b.String()
+}
+
+// distinct is the coverage without ranges that were scanned twice, as when a branch
+// is pushed and its pull request opened.
+func distinct(all []checks.Coverage) []checks.Coverage {
+	var once []checks.Coverage
+	for _, c := range all {
+		if !slices.ContainsFunc(once, func(other checks.Coverage) bool { return reflect.DeepEqual(c, other) }) {
+			once = append(once, c)
+		}
+	}
+	return once
 }
 
 // base is the commit before a range; a new branch has none.
@@ -267,13 +410,18 @@ func skips(skipped []checks.Skip) string {
 	}
 	var b strings.Builder
 	b.WriteString("\nNot scanned:\n\n")
-	for _, skip := range skipped[:min(len(skipped), maxSkips)] {
-		fmt.Fprintf(&b, "- %s in %s: %s\n", code(shorten(skip.Path)), commit(skip.Commit), plain(shorten(skip.Reason)))
+	for _, one := range skipped[:min(len(skipped), maxSkips)] {
+		b.WriteString("- " + skip(one) + "\n")
 	}
 	if more := len(skipped) - maxSkips; more > 0 {
 		fmt.Fprintf(&b, "- and %d more\n", more)
 	}
 	return b.String()
+}
+
+// skip says what was not scanned, and why.
+func skip(s checks.Skip) string {
+	return fmt.Sprintf("%s in %s: %s", code(shorten(s.Path)), commit(s.Commit), plain(shorten(s.Reason)))
 }
 
 // runbooks tells for each kind of leak what a person does when no program can.

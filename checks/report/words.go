@@ -49,29 +49,38 @@ func short(commit string) string {
 }
 
 // death says how the credential died and when.
-func (l Leak) death() string {
-	how := "Revoked"
+func (l Leak) death() string { return l.ended() + " and proved dead" + l.after() }
+
+// ended says what was done to the credential that is dead.
+func (l Leak) ended() string {
 	if l.Resolution == resolvedRotated || l.Stored != "" {
-		how = "Rotated"
+		return "Rotated"
 	}
-	if l.DeadAfter <= 0 {
-		return how + " and proved dead"
-	}
-	return how + " and proved dead after " + elapsed(l.DeadAfter)
+	return "Revoked"
 }
 
-// title is the check's one line, at most some sixty characters.
+func (l Leak) after() string {
+	if l.DeadAfter <= 0 {
+		return ""
+	}
+	return " after " + elapsed(l.DeadAfter)
+}
+
+// title is the check's one line: the state in about five words, for a list of checks
+// cuts off what is longer.
 func (s Scan) title() string {
 	worst, leaks := s.worst()
 	switch {
 	case !s.complete() && worst.passes():
 		return "Could not scan everything"
 	case !s.complete():
-		return leakTitle(worst, leaks) + "; not everything was scanned"
+		return leakTitle(worst, leaks) + "; scan incomplete"
+	case len(s.PolicyProblems) > 0 && worst.passes():
+		return "A policy file must be mended"
 	case len(s.Leaks) == 0:
 		return "No credentials found"
 	case worst == exposed:
-		return leakTitle(worst, leaks) + "; remove it from the file"
+		return leakTitle(worst, leaks) + "; remove it"
 	}
 	return leakTitle(worst, leaks)
 }
@@ -87,25 +96,36 @@ func leakTitle(p phase, leaks []Leak) string {
 	case p == live:
 		return count(n, "live credential") + underway(leaks)
 	case p == contained:
-		return count(n, "credential") + " revoked, proof of death pending"
+		return count(n, "credential") + " revoked, proof pending"
 	case p == unverified:
 		return count(n, "credential") + " found, validity unknown"
+	case p == excused:
+		return count(n, "finding") + ", allowed by the policy"
 	case p == neverLive:
 		return count(n, "credential") + " found, not live"
 	case p == dismissed:
 		return count(n, "finding") + ", dismissed as no secret"
+	case p == bypassed:
+		return leaks[0].Bypass.title()
 	case n == 1:
-		return leaks[0].death()
+		return leaks[0].ended() + ", dead" + leaks[0].after()
 	}
 	return count(n, "credential") + " proved dead"
+}
+
+func (b Bypass) title() string {
+	return fmt.Sprintf("Bypassed by %s until %s", Printable(b.By), b.Until.UTC().Format(time.DateOnly))
 }
 
 // underway says what is being done about live credentials.
 func underway(leaks []Leak) string {
 	rotate, revoke := true, true
 	for _, l := range leaks {
-		if l.Actionable {
-			return ", waiting for a decision"
+		switch {
+		case l.Actionable && len(l.Asked) > 0:
+			return ", second person needed"
+		case l.Actionable:
+			return ", decision needed"
 		}
 		rotate, revoke = rotate && l.CanRotate, revoke && l.CanRevoke
 	}

@@ -142,6 +142,7 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
 		WebhookSecrets: s.WebhookSecrets,
 		Scratch:        database + ".scratch",
+		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs},
 	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
 		return cfg, nil, err

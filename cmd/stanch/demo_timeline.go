@@ -78,12 +78,14 @@ func (t *timeline) observe(e app.Event) {
 		p = &demoPush{at: e.At, seen: map[app.Event]bool{}}
 		t.pushes[e.HeadSHA] = p
 	}
-	at := e.At
-	e.At = time.Time{}
-	if p.seen[e] {
+	// A commit is scanned for its push and for its pull request. Who comes second may
+	// find dead what the first has found live.
+	at, once := e.At, e
+	e.At, once.At, once.Validity = time.Time{}, time.Time{}, ""
+	if p.seen[once] {
 		return
 	}
-	p.seen[e] = true
+	p.seen[once] = true
 	p.stages = append(p.stages, e.Stage)
 	t.write(e, max(0, at.Sub(p.at)))
 	close(t.changed)

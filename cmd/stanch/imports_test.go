@@ -48,7 +48,7 @@ var mayImport = map[string][]string{
 	"app/webhook":     {"app/github"},
 	"app/store":       {"rules", "checks", "checks/report", "app/audit", "app/incident", "app/github"},
 
-	"app":   {"rules", "checks", "checks/*", "app/*"}, // but not the simulator: see simulatorStaysOutside
+	"app":   {"rules", "rules/gitleaks", "checks", "checks/*", "app/*"}, // but not the simulator: see simulatorStaysOutside
 	"cmd/*": {"rules", "rules/*", "checks", "checks/*", "app", "app/*"},
 }
 

@@ -51,12 +51,14 @@ type command struct {
 
 func commands() map[string]command {
 	return map[string]command{
+		"allow":      {"write the line of an allowlist that says that a credential is no leak", runAllow},
 		"action":     {"scan what an event of a GitHub workflow brings; the GitHub Action runs it", runAction},
 		"baseline":   {"write down the secrets that are known, so that scans report only new ones", runBaseline},
 		"completion": {"print what a shell needs to complete commands and flags", runCompletion},
 		"demo":       {"run everything on this machine: a key is pushed, found, replaced and proved dead", runDemoCommand},
 		"scan":       {"find secrets in files, folders, a range of commits or standard input", runScan},
 		"hook":       {"let git ask Stanch before a commit and before a push", runHook},
+		"policy":     {"check policy files, and explain and simulate what they do", runPolicy},
 		"rules":      {"list, show, lint and test the rules that say what a secret is", runRules},
 		"serve":      {"run the GitHub App", runServe},
 		"store":      {"keep credentials in an encrypted file that the server rotates", runStore},

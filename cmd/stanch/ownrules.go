@@ -96,28 +96,12 @@ func (s *ruleSet) addTOML(path string, catalogue []*rules.Rule) error {
 	s.warnings = append(s.warnings, config.Warnings...)
 	var changed []*rules.Rule
 	for _, r := range config.Rules {
-		if r = allowing(r, config.Allow); !r.Builtin() || s.where[r.ID] == "" {
+		if r = r.Allowing(config.Allow); !r.Builtin() || s.where[r.ID] == "" {
 			changed = append(changed, r)
 		}
 	}
 	s.put(path, changed)
 	return nil
-}
-
-// allowing returns the rule with what a file allows for several rules.
-func allowing(r *rules.Rule, all []rules.Allow) *rules.Rule {
-	c := *r
-	c.Detect.Allow = slices.Clone(r.Detect.Allow)
-	for _, a := range all {
-		if len(a.Rules) == 0 || slices.Contains(a.Rules, r.ID) {
-			a.Rules = nil
-			c.Detect.Allow = append(c.Detect.Allow, a)
-		}
-	}
-	if len(c.Detect.Allow) == len(r.Detect.Allow) {
-		return r
-	}
-	return &c
 }
 
 // ofRule is how warnings begin that are about one rule.

@@ -24,6 +24,11 @@ const (
 	// stopTimeout is how long running jobs may finish when the server is told to
 	// stop. What does not finish runs again at the next start.
 	stopTimeout = 20 * time.Second
+	// What GitHub did not tell is looked for this often. A delivery that failed can
+	// be had again for three days; refs that moved unseen cost a request for each
+	// repository.
+	sweepDeliveries = 10 * time.Minute
+	sweepRefs       = time.Hour
 )
 
 const serveUsage = `Usage: stanch serve

@@ -74,16 +74,23 @@ func routes() []route {
 		{"GET /repos/{owner}/{repo}/pulls", anyone, "pull_requests:read", listPulls},
 		{"GET /repos/{owner}/{repo}/pulls/{number}", anyone, "pull_requests:read", showPull},
 
+		{"GET /repos/{owner}/{repo}/pulls/{number}/comments", anyone, "pull_requests:read", listReviewComments},
+		{"POST /repos/{owner}/{repo}/pulls/{number}/reviews", byTokenOwner, "pull_requests:write", createReview},
+
 		{"POST /repos/{owner}/{repo}/check-runs", byInstalled, "checks:write", createCheckRun},
 		{"GET /repos/{owner}/{repo}/check-runs/{id}", anyone, "checks:read", showCheckRun},
 		{"PATCH /repos/{owner}/{repo}/check-runs/{id}", byInstalled, "checks:write", updateCheckRun},
 		{"GET /repos/{owner}/{repo}/check-runs/{id}/annotations", anyone, "checks:read", listAnnotations},
 		{"POST /repos/{owner}/{repo}/check-runs/{id}/rerequest", byInstalled, "checks:write", rerequest},
 
+		{"GET /repos/{owner}/{repo}/secret-scanning/alerts/{number}", byInstalled, "secret_scanning_alerts:read", showAlert},
+		{"PATCH /repos/{owner}/{repo}/secret-scanning/alerts/{number}", byInstalled, "secret_scanning_alerts:write", updateAlert},
+
 		{"GET /repos/{owner}/{repo}/issues/{number}/{id}", anyone, "pull_requests:read", commentRoutes},
 		{"POST /repos/{owner}/{repo}/issues/{number}/comments", byTokenOwner, "pull_requests:write", createComment},
 		{"PATCH /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", updateComment},
 		{"DELETE /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", deleteComment},
+		{"POST /repos/{owner}/{repo}/issues/comments/{id}/reactions", byTokenOwner, "pull_requests:write", createReaction},
 	}
 }
 

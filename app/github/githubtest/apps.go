@@ -42,10 +42,11 @@ type app struct {
 // list.
 var appPermissions = map[string]string{
 	"metadata": "read", "contents": "read", "checks": "write", "pull_requests": "write", "issues": "read",
+	"merge_queues": "read", "secret_scanning_alerts": "write",
 }
 
 // appEvents are what every App here is subscribed to.
-var appEvents = []string{"check_run", "check_suite", "issue_comment", "pull_request", "push"}
+var appEvents = []string{"check_run", "check_suite", "issue_comment", "merge_group", "pull_request", "push", "repository", "secret_scanning_alert"}
 
 var notSlug = regexp.MustCompile(`[^a-z0-9]+`)
 
@@ -106,6 +107,7 @@ type installation struct {
 	account      *account
 	repositories map[int64]bool // nil for all of the account's
 	created      time.Time
+	suspended    time.Time // zero while it is not
 }
 
 // Install installs an App at an account, for the repositories named, or for
@@ -132,6 +134,18 @@ func (s *Server) Install(appID int64, login string, repositories ...string) (int
 	a.installed = append(a.installed, made)
 	s.sendInstallation(made, "created")
 	return made.id, nil
+}
+
+// Installed is the number of an App's installation at an account, 0 without one.
+func (s *Server) Installed(appID int64, login string) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, i := range s.installations {
+		if i.app.id == appID && key(i.account.login) == key(login) {
+			return i.id
+		}
+	}
+	return 0
 }
 
 // Uninstall removes an installation; its tokens die.
@@ -161,7 +175,7 @@ func (s *Server) sendInstallation(i *installation, action string) {
 
 // has reports whether the App may see a repository.
 func (i *installation) has(repo *repository) bool {
-	return repo.owner == i.account && (i.repositories == nil || i.repositories[repo.id])
+	return !repo.deleted && repo.owner == i.account && (i.repositories == nil || i.repositories[repo.id])
 }
 
 func (a *app) installedAt(repo *repository) *installation {
@@ -191,7 +205,7 @@ func (i *installation) json(s *Server) object {
 		"permissions": appPermissions, "events": appEvents,
 		"created_at": stamp(i.created), "updated_at": stamp(i.created),
 		"single_file_name": nil, "has_multiple_single_files": false, "single_file_paths": []string{},
-		"suspended_by": nil, "suspended_at": nil,
+		"suspended_by": nil, "suspended_at": stamp(i.suspended),
 	}
 }
 
@@ -254,6 +268,9 @@ func createInstallationToken(c *call) (int, any, error) {
 	i, err := c.ownInstallation()
 	if err != nil {
 		return 0, nil, err
+	}
+	if !i.suspended.IsZero() {
+		return 0, nil, &apiError{Status: http.StatusForbidden, Message: "This installation has been suspended"}
 	}
 	var ask struct {
 		Repositories  []string          `json:"repositories"`

@@ -20,6 +20,7 @@ type Comment struct {
 	User       string // "slug[bot]" when an App wrote it
 	AppID      int64  // 0 when a person wrote it
 	Body       string
+	Reactions  []Reaction // oldest first
 	CreatedAt  time.Time
 	UpdatedAt  time.Time
 }
@@ -39,7 +40,13 @@ func (s *Server) Comments(repository string, number int) []Comment {
 	if err != nil {
 		return nil
 	}
-	return each(s.commentsOn(repo, number), func(c *comment) Comment { return c.Comment })
+	return each(s.commentsOn(repo, number), (*comment).export)
+}
+
+func (c *comment) export() Comment {
+	shown := c.Comment
+	shown.Reactions = slices.Clone(c.Reactions)
+	return shown
 }
 
 func (s *Server) commentsOn(repo *repository, number int) []*comment {
@@ -65,6 +72,24 @@ func (s *Server) Comment(repository string, number int, login, body string) (int
 		return 0, fmt.Errorf("comment on pull request %d of %s: there is no such one", number, repository)
 	}
 	return s.write(repo, number, s.account(login, "User"), nil, body).ID, nil
+}
+
+// EditComment changes a comment as its author does.
+func (s *Server) EditComment(id int64, body string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	found := s.comments[id]
+	if found == nil {
+		return fmt.Errorf("edit comment %d: there is no such one", id)
+	}
+	s.edit(found, body)
+	return nil
+}
+
+func (s *Server) edit(c *comment, body string) {
+	was := c.Body
+	c.Body, c.UpdatedAt = body, s.now()
+	s.sendComment(c, "edited", object{"changes": object{"body": object{"from": was}}})
 }
 
 // write makes a comment and tells the Apps of it.
@@ -194,9 +219,7 @@ func updateComment(c *call) (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
-	was := found.Body
-	found.Body, found.UpdatedAt = body, c.now()
-	c.sendComment(found, "edited", object{"changes": object{"body": object{"from": was}}})
+	c.edit(found, body)
 	return http.StatusOK, found.json(c.Server), nil
 }
 
@@ -222,7 +245,7 @@ func (c *comment) json(s *Server) object {
 		"issue_url": s.api("/repos/%s/issues/%d", c.Repository, c.Number),
 		"user":      c.user.simple(s), "author_association": c.association(),
 		"created_at": stamp(c.CreatedAt), "updated_at": stamp(c.UpdatedAt),
-		"performed_via_github_app": by, "reactions": reactions(at + "/reactions"),
+		"performed_via_github_app": by, "reactions": c.reactions(at + "/reactions"),
 	}
 }
 
@@ -234,13 +257,6 @@ func (c *comment) association() string {
 		return "COLLABORATOR"
 	}
 	return "NONE"
-}
-
-func reactions(url string) object {
-	return object{
-		"url": url, "total_count": 0, "+1": 0, "-1": 0, "laugh": 0, "hooray": 0, "confused": 0,
-		"heart": 0, "rocket": 0, "eyes": 0,
-	}
 }
 
 // issue is the pull request as the issue that it also is, in webhooks.

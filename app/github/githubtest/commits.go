@@ -1,7 +1,9 @@
 package githubtest
 
 import (
+	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 )
 
@@ -97,6 +99,47 @@ func (c commit) json(s *Server, repo *repository, distinct bool) object {
 		"author": c.author.json(s), "committer": c.committer.json(s),
 		"added": list(c.added), "modified": list(c.modified), "removed": list(c.remove),
 	}
+}
+
+// showCommit answers with one commit. Its author and committer are accounts if their
+// addresses are known.
+func showCommit(c *call, name string) (int, any, error) {
+	sha := c.git.commit(c.repo.dir, name)
+	if sha == "" {
+		return 0, nil, invalid("No commit found for SHA: %s", name)
+	}
+	found, err := c.git.log(c.repo.dir, 1, sha)
+	if err != nil || len(found) != 1 {
+		return 0, nil, errors.Join(err, errNotFound)
+	}
+	shown := found[0]
+	out, err := c.git.feed(c.repo.dir, "", "rev-parse", sha+"^@")
+	if err != nil {
+		return 0, nil, err
+	}
+	parents := each(strings.Fields(out), func(id string) object {
+		return object{"sha": id, "url": c.api("/repos/%s/commits/%s", c.repo.fullName(), id), "html_url": c.web("/%s/commit/%s", c.repo.fullName(), id)}
+	})
+	at := c.api("/repos/%s/commits/%s", c.repo.fullName(), sha)
+	tree := object{"sha": shown.tree, "url": c.api("/repos/%s/git/trees/%s", c.repo.fullName(), shown.tree)}
+	return http.StatusOK, object{
+		"sha": sha, "node_id": "C_" + sha, "url": at, "comments_url": at + "/comments",
+		"html_url": c.web("/%s/commit/%s", c.repo.fullName(), sha),
+		"author":   c.accountJSON(shown.author), "committer": c.accountJSON(shown.committer), "parents": parents,
+		"commit": object{
+			"url": c.api("/repos/%s/git/commits/%s", c.repo.fullName(), sha), "message": shown.message, "comment_count": 0, "tree": tree,
+			"author": shown.author.json(c.Server), "committer": shown.committer.json(c.Server),
+		},
+	}, nil
+}
+
+// accountJSON is the account of a person who committed; null for one that GitHub
+// does not know.
+func (s *Server) accountJSON(p person) any {
+	if a := s.accountOf(p.email); a != nil {
+		return a.simple(s)
+	}
+	return nil
 }
 
 func (p person) json(*Server) object {

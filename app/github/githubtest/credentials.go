@@ -21,6 +21,9 @@ var revocable = []string{"ghp_", "github_pat_", "gho_", "ghu_", "ghr_"}
 // revokeCredentials answers POST /credentials/revoke: whoever holds a token
 // may end it, without saying who he is.
 func revokeCredentials(c *call) (int, any, error) {
+	if c.cfg.Enterprise {
+		return 0, nil, errNotFound
+	}
 	if !c.quotaOf("revoke", c.cfg.RevocationLimit).take(c.now()) {
 		return 0, nil, &apiError{Status: http.StatusForbidden, Message: "API rate limit exceeded for 127.0.0.1."}
 	}

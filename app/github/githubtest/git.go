@@ -74,11 +74,15 @@ var settings = [][2]string{
 	{"gc.auto", "0"},
 }
 
-func (g gitCommand) initialise(dir, branch string) error {
+func (g gitCommand) initialise(dir, branch string, sha256 bool) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make a repository: %w", err)
 	}
-	if _, err := g.run(dir, "init", "--quiet", "--bare", "--template=", "--initial-branch="+branch); err != nil {
+	format := "sha1"
+	if sha256 {
+		format = "sha256"
+	}
+	if _, err := g.run(dir, "init", "--quiet", "--bare", "--template=", "--initial-branch="+branch, "--object-format="+format); err != nil {
 		return err
 	}
 	return g.configure(dir)
@@ -160,6 +164,17 @@ func (g gitCommand) file(dir, ref, path string) (sha string, data []byte, err er
 func (g gitCommand) fetch(dir, from, source, target string) error {
 	_, err := g.run(dir, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", from, "+"+source+":"+target)
 	return err
+}
+
+// merge makes a commit that merges head into base, as a queue does.
+func (g gitCommand) merge(dir, base, head string) (string, error) {
+	tree, err := g.run(dir, "merge-tree", "--write-tree", base, head)
+	if err != nil {
+		return "", err
+	}
+	out, err := g.run(dir, "-c", "user.name=GitHub", "-c", "user.email=noreply@github.com",
+		"commit-tree", "-p", base, "-p", head, "-m", "Merge pull request", strings.TrimSpace(tree))
+	return strings.TrimSpace(out), err
 }
 
 // count counts the commits that are in head and not in base.

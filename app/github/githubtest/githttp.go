@@ -101,7 +101,7 @@ func (s *Server) backend(w http.ResponseWriter, r *http.Request, repo *repositor
 	request := r.Clone(r.Context())
 	request.Body, request.TransferEncoding = body, nil
 	service := strings.SplitN(r.URL.Path, "/", 4)[3] // what follows /owner/repo.git/
-	request.URL.Path = "/" + key(repo.owner.login) + "/" + key(repo.name) + ".git/" + service
+	request.URL.Path = strings.TrimPrefix(repo.dir, s.git.dir) + "/" + service
 	request.ContentLength = body.size
 	server := &cgi.Handler{
 		Path: s.git.backend, Root: "/", Dir: s.git.dir, Stderr: io.Discard,

@@ -294,6 +294,10 @@ func (s *Server) hookHeader(d *delivery) http.Header {
 	h.Set("Content-Type", "application/json")
 	h.Set("User-Agent", "GitHub-Hookshot/5717d3c")
 	h.Set("X-GitHub-Event", d.Event)
+	if s.cfg.Enterprise {
+		h.Set("X-GitHub-Enterprise-Version", "3.19.0")
+		h.Set("X-GitHub-Enterprise-Host", s.listener.Addr().String())
+	}
 	h.Set("X-GitHub-Delivery", d.GUID)
 	h.Set("X-GitHub-Hook-ID", strconv.FormatInt(d.app.hook.id, 10))
 	h.Set("X-GitHub-Hook-Installation-Target-ID", strconv.FormatInt(d.app.id, 10))

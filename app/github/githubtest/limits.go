@@ -91,7 +91,9 @@ func (s *Server) limited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		limit := s.limit
-		s.caller(r).show(w.Header(), s.now())
+		if !s.cfg.Enterprise {
+			s.caller(r).show(w.Header(), s.now())
+		}
 		s.mu.Unlock()
 		w.Header().Set("X-GitHub-Request-Id", newGUID())
 		w.Header().Set("X-GitHub-Media-Type", "github.v3; format=json")

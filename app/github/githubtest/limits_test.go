@@ -66,10 +66,10 @@ func TestUnknown(t *testing.T) {
 	x := openShop(t, startLoose(t, Config{}))
 	x.call("", "GET", "/zen", nil).want(404)
 	x.as("DELETE", "/check-runs/1", nil).want(404)
-	x.as("GET", "/commits/main", nil).want(404)
+	x.as("GET", "/commits/main/statuses", nil).want(404)
 	x.as("GET", "/issues/1/events", nil).want(404)
 	want := "GET /api/v3/zen, DELETE /api/v3/repos/acme/shop/check-runs/1, " +
-		"GET /api/v3/repos/acme/shop/commits/main, GET /api/v3/repos/acme/shop/issues/1/events"
+		"GET /api/v3/repos/acme/shop/commits/main/statuses, GET /api/v3/repos/acme/shop/issues/1/events"
 	if got := strings.Join(x.Unknown(), ", "); got != want {
 		t.Errorf("unknown: %s\nwant: %s", got, want)
 	}

@@ -40,6 +40,7 @@ func (s *Server) pages(mux *http.ServeMux) {
 		"clock":    func(t time.Time) string { return t.UTC().Format("15:04:05") },
 		"none":     none,
 		"state":    runState,
+		"picture":  func(r Reaction) string { return pictures[r.Content] },
 		"words":    func(s string) string { return strings.ReplaceAll(s, "_", " ") },
 	}).ParseFS(site, "site/*.html"))
 	for pattern, page := range map[string]struct {
@@ -106,6 +107,11 @@ func markdown(text string) (template.HTML, error) {
 		return "", fmt.Errorf("render Markdown: %w", err)
 	}
 	return template.HTML(out.String()), nil // goldmark escapes whatever is text
+}
+
+// pictures are the reactions as people see them.
+var pictures = map[string]string{
+	"+1": "👍", "-1": "👎", "laugh": "😄", "confused": "😕", "heart": "❤️", "hooray": "🎉", "rocket": "🚀", "eyes": "👀",
 }
 
 func branchName(ref string) string {
@@ -282,6 +288,6 @@ func viewPull(s *Server, r *http.Request) (any, error) {
 		Comments []Comment
 	}{
 		Pull: p.export(s), Runs: s.runsFor(repo, p.headSHA),
-		Comments: each(s.commentsOn(repo, number), func(c *comment) Comment { return c.Comment }),
+		Comments: each(s.commentsOn(repo, number), (*comment).export),
 	}, nil
 }

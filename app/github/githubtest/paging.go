@@ -43,7 +43,7 @@ func page[T any](c *call, list []T) []T {
 func (c *call) link(query url.Values, rel string) string {
 	address := *c.Request.URL
 	address.RawQuery = query.Encode()
-	return fmt.Sprintf("<%s%s>; rel=%q", c.Server.URL(), address.RequestURI(), rel)
+	return fmt.Sprintf("<%s>; rel=%q", c.api("%s", strings.TrimPrefix(address.RequestURI(), APIPrefix)), rel)
 }
 
 func (c *call) perPage() int {

@@ -35,6 +35,7 @@ type pull struct {
 	headSHA string
 	created time.Time
 	updated time.Time
+	reviews []ReviewComment
 }
 
 // OpenPull opens a pull request, from a branch "branch" of the repository or
@@ -121,6 +122,50 @@ func (s *Server) ClosePull(repository string, number int) error {
 	}
 	p.closed, p.updated = s.now(), s.now()
 	return s.sendPull(p, p.user, "closed", nil)
+}
+
+// Retarget has a pull request go to another base branch.
+func (s *Server) Retarget(repository string, number int, base string) error {
+	return s.changePull(repository, number, "edited", func(p *pull) object {
+		from := object{"ref": object{"from": p.baseRef}, "sha": object{"from": s.git.commit(p.base.dir, "refs/heads/"+p.baseRef)}}
+		p.baseRef = base
+		return object{"changes": object{"base": from}}
+	})
+}
+
+// Ready says that a draft is ready for review.
+func (s *Server) Ready(repository string, number int) error {
+	return s.changePull(repository, number, "ready_for_review", func(*pull) object { return nil })
+}
+
+// Reopen opens a pull request again that was closed.
+func (s *Server) Reopen(repository string, number int) error {
+	return s.changePull(repository, number, "reopened", func(p *pull) object {
+		p.closed = time.Time{}
+		// A closed pull request does not follow its branch.
+		if err := s.git.fetch(p.base.dir, p.head.dir, "refs/heads/"+p.headRef, p.ref()); err != nil {
+			s.log.Error("bring a reopened pull request up to date", "error", err)
+			return nil
+		}
+		p.headSHA = s.git.commit(p.base.dir, p.ref())
+		return nil
+	})
+}
+
+func (s *Server) changePull(repository string, number int, action string, change func(*pull) object) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	repo, err := s.repository(repository)
+	if err != nil {
+		return err
+	}
+	p := repo.pull(number)
+	if p == nil {
+		return fmt.Errorf("%s pull request %d of %s: there is no such one", action, number, repository)
+	}
+	more := change(p)
+	p.updated = s.now()
+	return s.sendPull(p, p.user, action, more)
 }
 
 func (s *Server) sendPull(p *pull, sender *account, action string, more object) error {
@@ -211,6 +256,9 @@ func (p *pull) association() string {
 }
 
 func (p *pull) side(s *Server, repo *repository, ref, sha string) object {
+	if repo.deleted {
+		return object{"label": repo.owner.login + ":" + ref, "ref": ref, "sha": sha, "user": repo.owner.simple(s), "repo": nil}
+	}
 	shown := repo.json(s)
 	shown["allow_merge_commit"], shown["allow_squash_merge"], shown["allow_rebase_merge"] = true, true, true
 	return object{
@@ -282,7 +330,13 @@ func commitRoutes(c *call) (int, any, error) {
 		}
 		return listCommitPulls(c, sha)
 	}
-	return c.unknownRoute()
+	if strings.Contains(rest, "/") {
+		return c.unknownRoute()
+	}
+	if err := c.permit("contents:read"); err != nil {
+		return 0, nil, err
+	}
+	return showCommit(c, rest)
 }
 
 // listCommitPulls answers with the pull requests that a commit is part of.

@@ -174,6 +174,9 @@ func (s *Server) pushPayload(repo *repository, pusher *account, before map[strin
 	if none(p.Before) {
 		payload["base_ref"] = baseRef(before, p)
 	}
+	if s.git.commit(repo.dir, p.After) == "" {
+		return payload, nil // a tag of a folder or a file
+	}
 	commits, err := s.pushedCommits(repo, before, p)
 	if err != nil {
 		return nil, err

@@ -15,6 +15,7 @@ import (
 type RepoOptions struct {
 	Private       bool
 	DefaultBranch string // "main" when empty
+	SHA256        bool   // git's newer object format
 }
 
 type repository struct {
@@ -25,7 +26,9 @@ type repository struct {
 	private       bool
 	defaultBranch string
 	parent        *repository // what it was forked from
-	permissions   map[string]string
+	roles         map[string]role
+	deleted       bool
+	alerts        []*alert
 	pulls         []*pull
 	lastNumber    int
 	created       time.Time
@@ -63,10 +66,11 @@ func (s *Server) CreateRepository(owner, name string, o RepoOptions) (string, er
 	if s.repositories[key(repo.fullName())] != nil {
 		return "", fmt.Errorf("create repository %s: it exists", repo.fullName())
 	}
-	if err := s.git.initialise(repo.dir, o.DefaultBranch); err != nil {
+	if err := s.git.initialise(repo.dir, o.DefaultBranch, o.SHA256); err != nil {
 		return "", err
 	}
 	s.repositories[key(repo.fullName())] = repo
+	s.sendAbout(repo, "repository", object{"action": "created"})
 	return repo.fullName(), nil
 }
 
@@ -75,7 +79,7 @@ func (s *Server) newRepository(owner *account, name string, o RepoOptions) *repo
 		id: s.nextID(), owner: owner, name: name,
 		dir:     filepath.Join(s.git.dir, key(owner.login), key(name)+".git"),
 		private: o.Private, defaultBranch: o.DefaultBranch,
-		permissions: map[string]string{}, created: s.now(), pushed: s.now(),
+		roles: map[string]role{}, created: s.now(), pushed: s.now(),
 	}
 }
 

@@ -39,6 +39,13 @@ type Config struct {
 	Logger *slog.Logger     // nothing is logged when nil
 	Clock  func() time.Time // time.Now when nil
 
+	// APIHost serves the API on an address of its own, without a prefix, as
+	// github.com does with api.github.com.
+	APIHost bool
+	// Enterprise leaves out what an Enterprise Server does not have: merge groups,
+	// the revocation of credentials, and rate limits.
+	Enterprise bool
+
 	// Wrap, when set, wraps the API's handler, and nothing else. Package
 	// githubtest/openapi has a validator for it.
 	Wrap func(http.Handler) http.Handler
@@ -71,6 +78,7 @@ type Server struct {
 	now      func() time.Time
 	listener net.Listener
 	http     *http.Server
+	apiHost  net.Listener // nil unless the API has an address of its own
 	git      gitCommand
 	ownsDir  bool
 	work     sync.WaitGroup // webhook senders and delayed revocations
@@ -131,7 +139,25 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.listener = listener
 	s.http = &http.Server{Handler: s.handler(), ReadHeaderTimeout: 10 * time.Second}
+	if cfg.APIHost {
+		if s.apiHost, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, errors.Join(fmt.Errorf("listen for the simulated GitHub's API: %w", err), listener.Close(), s.removeDir())
+		}
+	}
 	return s, nil
+}
+
+// apiServer serves the API where it has an address of its own.
+func (s *Server) apiServer() *http.Server {
+	site := s.http.Handler
+	return &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = r.Clone(r.Context())
+		r.URL.Path = APIPrefix + r.URL.Path
+		if r.URL.RawPath != "" {
+			r.URL.RawPath = APIPrefix + r.URL.RawPath
+		}
+		site.ServeHTTP(w, r)
+	})}
 }
 
 func newState() state {
@@ -183,6 +209,16 @@ func (s *Server) Start() {
 			s.log.Error("serve the simulated GitHub", "error", err)
 		}
 	})
+	if s.apiHost == nil {
+		return
+	}
+	api := s.apiServer()
+	s.http.RegisterOnShutdown(func() { api.Close() })
+	s.work.Go(func() {
+		if err := api.Serve(s.apiHost); !errors.Is(err, http.ErrServerClosed) {
+			s.log.Error("serve the simulated GitHub's API", "error", err)
+		}
+	})
 }
 
 // Close stops answering and delivering, and removes the repositories if New
@@ -217,7 +253,11 @@ func (s *Server) URL() string { return "http://" + s.listener.Addr().String() }
 func (s *Server) APIURL() string { return s.api("/") }
 
 func (s *Server) api(format string, args ...any) string {
-	return s.URL() + APIPrefix + fmt.Sprintf(format, args...)
+	base := s.URL() + APIPrefix
+	if s.apiHost != nil {
+		base = "http://" + s.apiHost.Addr().String()
+	}
+	return base + fmt.Sprintf(format, args...)
 }
 
 func (s *Server) web(format string, args ...any) string {

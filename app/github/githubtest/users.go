@@ -3,6 +3,7 @@ package githubtest
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -12,6 +13,7 @@ type account struct {
 	login   string
 	kind    string // User, Organization or Bot
 	created time.Time
+	emails  []string // by which commits are known to be theirs
 }
 
 // CreateUser makes a person's account; one that exists stays as it is.
@@ -27,6 +29,25 @@ func (s *Server) CreateOrganization(login string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.account(login, "Organization")
+}
+
+// SetEmail makes commits with an address an account's.
+func (s *Server) SetEmail(login, email string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	who := s.account(login, "User")
+	who.emails = append(who.emails, email)
+}
+
+// accountOf finds the account that an address of a commit belongs to; nil for
+// nobody's.
+func (s *Server) accountOf(email string) *account {
+	for _, a := range s.accounts {
+		if slices.ContainsFunc(a.emails, func(own string) bool { return key(own) == key(email) }) {
+			return a
+		}
+	}
+	return nil
 }
 
 // account finds an account, or makes one of that kind.
@@ -118,37 +139,63 @@ func showUser(c *call) (int, any, error) {
 	return http.StatusOK, c.token.user.private(c.Server), nil
 }
 
-// SetPermission gives a person a permission on a repository: admin, write,
-// read or none.
+// A role is what a person may do with a repository: one of GitHub's roles, or one
+// that the organisation named itself and that has a base among them.
+type role struct{ name, base string }
+
+// legacy is the role in the four words that GitHub's "permission" knows (REST API,
+// "Get repository permissions for a user").
+func (r role) legacy() string {
+	switch r.base {
+	case "maintain":
+		return "write"
+	case "triage":
+		return "read"
+	}
+	return r.base
+}
+
+// SetPermission gives a person a role on a repository: admin, maintain, write,
+// triage, read or none.
 func (s *Server) SetPermission(repository, login, permission string) error {
+	return s.SetRole(repository, login, permission, permission)
+}
+
+// SetRole gives a person a role that the organisation named itself, on top of one
+// of GitHub's.
+func (s *Server) SetRole(repository, login, name, base string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	repo, err := s.repository(repository)
 	if err != nil {
 		return err
 	}
-	switch permission {
-	case "admin", "write", "read", "none":
+	switch base {
+	case "admin", "maintain", "write", "triage", "read", "none":
 	default:
-		return fmt.Errorf("permission %q: want admin, write, read or none", permission)
+		return fmt.Errorf("permission %q: want admin, maintain, write, triage, read or none", base)
 	}
-	repo.permissions[key(s.account(login, "User").login)] = permission
+	repo.roles[key(s.account(login, "User").login)] = role{name, base}
 	return nil
 }
 
-// permissionOf is what a person may do with a repository.
-func (r *repository) permissionOf(login string) string {
-	if set := r.permissions[key(login)]; set != "" {
+// roleOf is the role of a person in a repository.
+func (r *repository) roleOf(login string) role {
+	if set, ok := r.roles[key(login)]; ok {
 		return set
 	}
 	switch {
 	case key(r.owner.login) == key(login):
-		return "admin"
+		return role{"admin", "admin"}
 	case r.private:
-		return "none"
+		return role{"none", "none"}
 	}
-	return "read"
+	return role{"read", "read"}
 }
+
+// permissionOf is what a person may do with a repository: admin, write, read or
+// none.
+func (r *repository) permissionOf(login string) string { return r.roleOf(login).legacy() }
 
 // showPermission answers with a collaborator's permission.
 func showPermission(c *call) (int, any, error) {
@@ -156,12 +203,13 @@ func showPermission(c *call) (int, any, error) {
 	if user == nil {
 		return 0, nil, errNotFound
 	}
-	permission := c.repo.permissionOf(user.login)
+	held := c.repo.roleOf(user.login)
+	least := func(roles ...string) bool { return slices.Contains(roles, held.base) }
 	can := object{
-		"pull": permission != "none", "triage": false, "push": permission == "write" || permission == "admin",
-		"maintain": permission == "admin", "admin": permission == "admin",
+		"pull": held.base != "none", "triage": least("triage", "write", "maintain", "admin"),
+		"push": least("write", "maintain", "admin"), "maintain": least("maintain", "admin"), "admin": least("admin"),
 	}
 	person := user.simple(c.Server)
-	person["permissions"], person["role_name"] = can, permission
-	return http.StatusOK, object{"permission": permission, "role_name": permission, "user": person}, nil
+	person["permissions"], person["role_name"] = can, held.name
+	return http.StatusOK, object{"permission": held.legacy(), "role_name": held.name, "user": person}, nil
 }

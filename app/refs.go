@@ -1,0 +1,98 @@
+package app
+
+import (
+	"context"
+	"errors"
+
+	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/git"
+)
+
+// A refMemory is what a scan knows of the refs that it is about. A push says what
+// was there before, and what was last scanned may be older: then a delivery was
+// lost. It may be newer too: then this delivery is late.
+type refMemory struct {
+	last   string // what was last scanned, "" when nothing was
+	behind bool   // the tip is older than last
+
+	backfill *store.Backfill // how far a backfill has come with the scan; else nil
+}
+
+// recall looks up what was last scanned of the refs. Several refs at one tip are
+// known to differ only by their names.
+func (a *App) recall(ctx context.Context, s scanArgs) (m refMemory, err error) {
+	if len(s.Refs) == 0 {
+		return m, nil
+	}
+	m.last, err = a.store.Ref(ctx, s.Installation, s.Repository.ID, s.Refs[0])
+	if errors.Is(err, store.ErrNotFound) {
+		return m, nil
+	}
+	return m, err
+}
+
+// compare finds out whether the tip is older than what was last scanned. A push
+// that goes back on purpose says so: it comes from there.
+func (m *refMemory) compare(ctx context.Context, s scanArgs, mirror *github.Mirror) (err error) {
+	if m.last == "" || m.last == s.Base || s.Pinned || s.Lost {
+		return nil
+	}
+	m.behind, err = mirror.Behind(ctx, mirror.Range().Tip, m.last)
+	return err
+}
+
+// record remembers that the refs were scanned up to the tip.
+func (m refMemory) record(ctx context.Context, tx *store.Tx, s scanArgs) error {
+	if m.backfill != nil {
+		return tx.SaveBackfill(ctx, *m.backfill)
+	}
+	if m.behind || s.Lost {
+		return nil
+	}
+	for _, name := range s.Refs {
+		ref := store.Ref{Installation: s.Installation, Repository: s.Repository.ID, Name: name, SHA: s.Tip}
+		if err := tx.MoveRef(ctx, ref, m.last, s.Base); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look scans a range, unless nothing in it can be new.
+func (a *App) look(ctx context.Context, s scanArgs) (sighting, error) {
+	memory, err := a.recall(ctx, s)
+	if err != nil {
+		return sighting{}, err
+	}
+	nothing := func(from, to string) sighting {
+		return sighting{Result: git.Result{Coverage: checks.Coverage{Base: from, Tip: to, Skipped: []checks.Skip{}}}, memory: memory}
+	}
+	known, err := a.known(ctx, s, memory)
+	if err != nil || known {
+		return nothing(s.Head, s.Head), err
+	}
+	seen, err := a.examine(ctx, s, memory)
+	if s.Lost && errors.Is(err, github.ErrMissing) {
+		a.log.InfoContext(ctx, "what a forced push took away is not on GitHub any more", "delivery", s.Delivery, "tip", s.Tip)
+		return nothing(s.Base, s.Tip), nil
+	}
+	return seen, err
+}
+
+// known reports whether the tip was scanned before, as the head of this check or,
+// of what a forced push took away, of its own.
+func (a *App) known(ctx context.Context, s scanArgs, m refMemory) (bool, error) {
+	switch {
+	case s.Pinned:
+		return false, nil
+	case s.Lost && s.Tip == m.last:
+		return true, nil
+	case s.Lost:
+		return a.store.Scanned(ctx, s.Installation, s.Repository.ID, s.Tip)
+	case s.Tip == m.last || s.Tip == s.Base:
+		return a.store.Scanned(ctx, s.Installation, s.Repository.ID, s.Head)
+	}
+	return false, nil
+}

@@ -1,0 +1,85 @@
+package store
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"io/fs"
+
+	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/rivermigrate"
+)
+
+//go:embed schema/*.sql
+var schemaFiles embed.FS
+
+// schema returns the steps that make the tables, in the order of their names. The
+// first makes version 1, each other one brings the tables from the version before
+// it to its own. Steps that were released never change.
+func schema() ([]string, error) {
+	names, err := fs.Glob(schemaFiles, "schema/*.sql") // sorted
+	if err != nil {
+		return nil, err
+	}
+	steps := make([]string, len(names))
+	for n, name := range names {
+		text, err := schemaFiles.ReadFile(name)
+		if err != nil {
+			return nil, err
+		}
+		steps[n] = string(text)
+	}
+	return steps, nil
+}
+
+func (s *Store) migrate(ctx context.Context) error {
+	steps, err := schema()
+	if err != nil {
+		return err
+	}
+	river, err := rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.quietLog()})
+	if err != nil {
+		return err
+	}
+	version, err := s.version(ctx)
+	if err != nil {
+		return err
+	}
+	if version > len(steps) {
+		return fmt.Errorf("its tables are of version %d and this program knows version %d: use a newer stanch", version, len(steps))
+	}
+	if _, err := river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
+		return fmt.Errorf("make the queue's tables: %w", err)
+	}
+	if err := s.upgrade(ctx, version, steps); err != nil {
+		return err
+	}
+	return s.checkKey(ctx)
+}
+
+func (s *Store) version(ctx context.Context) (version int, err error) {
+	return version, s.db.QueryRowContext(ctx, `pragma user_version`).Scan(&version)
+}
+
+// upgrade takes the steps that are left, each with its version number in a
+// transaction of its own: what is interrupted goes on from there.
+func (s *Store) upgrade(ctx context.Context, version int, steps []string) error {
+	for n := version; n < len(steps); n++ {
+		err := s.InTx(ctx, func(tx *Tx) error {
+			if _, err := tx.tx.ExecContext(ctx, steps[n]); err != nil {
+				return err
+			}
+			if n == 0 {
+				if _, err := tx.tx.ExecContext(ctx, `insert into meta (name, value) values ('key', ?)`, tx.keys.check()); err != nil {
+					return err
+				}
+			}
+			_, err := tx.tx.ExecContext(ctx, fmt.Sprintf(`pragma user_version = %d`, n+1))
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("bring tables from version %d to %d: %w", n, n+1, err)
+		}
+	}
+	return nil
+}

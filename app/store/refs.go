@@ -1,0 +1,98 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"time"
+)
+
+// A Ref is what a branch or a tag pointed at when it was last scanned to the end.
+type Ref struct {
+	Installation int64
+	Repository   int64
+	Name         string // "refs/heads/main"
+	SHA          string
+}
+
+// Refs returns what was last scanned of each ref of a repository, by name.
+func (q queries) Refs(ctx context.Context, installation, repository int64) (map[string]string, error) {
+	refs := map[string]string{}
+	_, err := collect(q, ctx, func(row scanner) (r Ref, err error) {
+		err = row.Scan(&r.Name, &r.SHA)
+		refs[r.Name] = r.SHA
+		return r, err
+	}, `select ref, sha from refs where installation = ? and repository_id = ?`, installation, repository)
+	return refs, err
+}
+
+// Ref returns what was last scanned of a ref, or ErrNotFound.
+func (q queries) Ref(ctx context.Context, installation, repository int64, name string) (sha string, err error) {
+	err = q.q.QueryRowContext(ctx, `select sha from refs where installation = ? and repository_id = ? and ref = ?`,
+		installation, repository, name).Scan(&sha)
+	return sha, notFound(err)
+}
+
+// MoveRef records that a ref was scanned up to r.SHA, if what was last scanned of
+// it is one of from, or nothing is known of it. Otherwise another scan was faster,
+// which knew more.
+func (tx *Tx) MoveRef(ctx context.Context, r Ref, from ...string) error {
+	was, err := tx.Ref(ctx, r.Installation, r.Repository, r.Name)
+	if err == nil && !slices.Contains(from, was) {
+		return nil
+	}
+	if err != nil && !errors.Is(err, ErrNotFound) {
+		return err
+	}
+	_, err = tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha) values (?, ?, ?, ?)
+		on conflict (installation, repository_id, ref) do update set sha = excluded.sha`, r.Installation, r.Repository, r.Name, r.SHA)
+	return err
+}
+
+// ForgetRef forgets a ref that was deleted.
+func (tx *Tx) ForgetRef(ctx context.Context, installation, repository int64, name string) error {
+	_, err := tx.q.ExecContext(ctx, `delete from refs where installation = ? and repository_id = ? and ref = ?`, installation, repository, name)
+	return err
+}
+
+// Scanned reports whether a commit was scanned to the end as the head of something.
+func (q queries) Scanned(ctx context.Context, installation, repository int64, head string) (scanned bool, err error) {
+	err = q.q.QueryRowContext(ctx, `select exists (select 1 from checks join scans on check_id = id
+		where installation = ? and repository_id = ? and head_sha = ? and finished > 0 and problem = '')`,
+		installation, repository, head).Scan(&scanned)
+	return scanned, err
+}
+
+// QueuedRefs returns the refs of a repository about which jobs of a kind wait or
+// run.
+func (q queries) QueuedRefs(ctx context.Context, kind string, repository int64) (map[string]bool, error) {
+	queued := map[string]bool{}
+	_, err := collect(q, ctx, func(row scanner) (name string, err error) {
+		err = row.Scan(&name)
+		queued[name] = true
+		return name, err
+	}, `select value from river_job, json_each(river_job.args, '$.refs') where kind = ? and json_extract(river_job.args, '$.repository.id') = ?
+		and state in ('available', 'pending', 'running', 'retryable', 'scheduled')`, kind, repository)
+	return queued, err
+}
+
+// Mark returns a time that SetMark kept under a name, the zero time without one.
+func (q queries) Mark(ctx context.Context, name string) (time.Time, error) {
+	var text string
+	err := q.q.QueryRowContext(ctx, `select value from meta where name = ?`, name).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	if err != nil {
+		return time.Time{}, err
+	}
+	return time.Parse(time.RFC3339Nano, text)
+}
+
+// SetMark keeps a time under a name.
+func (tx *Tx) SetMark(ctx context.Context, name string, at time.Time) error {
+	_, err := tx.q.ExecContext(ctx, `insert into meta (name, value) values (?, ?) on conflict (name) do update set value = excluded.value`,
+		name, at.UTC().Format(time.RFC3339Nano))
+	return err
+}
