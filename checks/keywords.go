@@ -23,7 +23,8 @@ type matcher struct {
 // maxStates is how many states fit in the table's entries.
 const maxStates = 1 << 16
 
-// newMatcher builds a matcher of keywords, which are ASCII.
+// newMatcher builds a matcher of keywords, which are ASCII. Of some that are the same
+// but for the case of letters only the last one is found.
 func newMatcher(keywords []string) (*matcher, error) {
 	m := new(matcher)
 	columns := 1

@@ -46,7 +46,9 @@ func FuzzMatcher(f *testing.F) {
 	f.Add("password passw pwd", "PassWORD=pwd")
 	f.Add("ghp_ - -----", "------ghp_-")
 	f.Fuzz(func(t *testing.T, words, text string) {
-		keywords := strings.Fields(strings.Map(ascii, words))
+		keywords := strings.Fields(strings.ToLower(strings.Map(ascii, words)))
+		slices.Sort(keywords)
+		keywords = slices.Compact(keywords)
 		data := []byte(strings.Map(ascii, text))
 		m, err := newMatcher(keywords)
 		if err != nil {
