@@ -21,13 +21,14 @@ import (
 // beyond ASCII. What it lets pass, the pattern judges.
 type anchor struct {
 	prog   *syntax.Prog
-	wide   []bool     // instruction → it can match a character beyond ASCII
-	class  [256]uint8 // byte → column of dfaState.next: bytes that no instruction tells apart
-	width  int        // number of columns
-	lead   int        // how many bytes of a match may stand before the keyword
-	start  *dfaState  // where a match may be when the keyword begins
-	adrift bool       // a match without a keyword exists: nothing can be told
+	wide   []bool                   // instruction → it can match a character beyond ASCII
+	class  [256]uint8               // byte → column of dfaState.next: bytes that no instruction tells apart
+	width  int                      // number of columns
+	lead   int                      // how many bytes of a match may stand before the keyword
+	start  atomic.Pointer[dfaState] // where a match may be when the keyword begins
+	adrift bool                     // a match without a keyword exists: nothing can be told
 
+	with   *automata // the others of its scanner; may be nil
 	mu     sync.Mutex
 	states map[string]*dfaState
 	passed []bool // instruction → it was met in the step that is being made
@@ -41,12 +42,53 @@ type dfaState struct {
 	next   []atomic.Pointer[dfaState]
 }
 
-// maxDFAStates bounds what is kept of one automaton. At the bound the states are
-// forgotten, and made again as they are needed.
-const maxDFAStates = 2048
+// Automata are those of one scanner. Together they keep at most maxAutomata bytes of
+// states: then all are forgotten, and made again as they are needed.
+type automata struct {
+	mu    sync.Mutex
+	all   []*anchor
+	bytes int
+}
 
-// newAnchor makes the automaton of a pattern and its rule's keywords.
-func newAnchor(pattern string, keywords []string) (*anchor, error) {
+const maxAutomata = 24 << 20
+
+// add notes one more automaton.
+func (m *automata) add(a *anchor) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.all = append(m.all, a)
+}
+
+// grown notes that an automaton has one more state. None of them may be locked.
+func (m *automata) grown(size int) {
+	if m == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bytes += size; m.bytes <= maxAutomata {
+		return
+	}
+	m.bytes = 0
+	for _, a := range m.all {
+		a.forget()
+	}
+}
+
+// forget drops all states but where the automaton begins.
+func (a *anchor) forget() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	clear(a.states)
+	a.start.Store(a.state(a.start.Load().pcs))
+}
+
+// newAnchor makes the automaton of a pattern and its rule's keywords, one of those of a
+// scanner.
+func newAnchor(with *automata, pattern string, keywords []string) (*anchor, error) {
 	tree, err := syntax.Parse(pattern, syntax.Perl)
 	if err != nil {
 		return nil, err
@@ -55,7 +97,7 @@ func newAnchor(pattern string, keywords []string) (*anchor, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &anchor{prog: prog, states: make(map[string]*dfaState), passed: make([]bool, len(prog.Inst))}
+	a := &anchor{with: with, prog: prog, states: make(map[string]*dfaState), passed: make([]bool, len(prog.Inst))}
 	a.wide = make([]bool, len(prog.Inst))
 	for pc := range prog.Inst {
 		a.wide[pc] = matchesWide(&prog.Inst[pc])
@@ -66,6 +108,7 @@ func newAnchor(pattern string, keywords []string) (*anchor, error) {
 	}
 	a.classify(words)
 	a.begin(words)
+	with.add(a)
 	return a, nil
 }
 
@@ -190,7 +233,7 @@ func (a *anchor) begin(words *matcher) {
 			pcs = append(pcs, uint32(pc))
 		}
 	}
-	a.start = a.state(pcs)
+	a.start.Store(a.state(pcs))
 }
 
 // takes reports whether an instruction takes a byte.
@@ -296,9 +339,6 @@ func (a *anchor) state(pcs []uint32) *dfaState {
 	if s := a.states[string(key)]; s != nil {
 		return s
 	}
-	if len(a.states) >= maxDFAStates {
-		clear(a.states)
-	}
 	s := &dfaState{pcs: pcs, dead: len(pcs) == 0, next: make([]atomic.Pointer[dfaState], a.width)}
 	s.accept = slices.ContainsFunc(pcs, func(pc uint32) bool { return a.prog.Inst[pc].Op == syntax.InstMatch })
 	a.states[string(key)] = s
@@ -307,18 +347,32 @@ func (a *anchor) state(pcs []uint32) *dfaState {
 
 // extend returns the state that follows s after b, and remembers it.
 func (a *anchor) extend(s *dfaState, b byte) *dfaState {
+	next, size := a.made(s, b)
+	if size > 0 {
+		a.with.grown(size)
+	}
+	return next
+}
+
+// made is extend, and tells how many bytes more are kept.
+func (a *anchor) made(s *dfaState, b byte) (next *dfaState, size int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	next := a.state(a.step(s.pcs, b))
+	known := len(a.states)
+	next = a.state(a.step(s.pcs, b))
 	s.next[a.class[b]].Store(next)
-	return next
+	if len(a.states) > known {
+		const fixed = 160 // the state, its key and its place in the map
+		size = fixed + 8*len(next.pcs) + 8*len(next.next)
+	}
+	return next, size
 }
 
 // follow reports whether a match may stand around the keyword data[start:end], and
 // how far: no match that holds this keyword as its first ends after last. It looks
 // at data[:limit] at most, and has looked at that much when last is limit.
 func (a *anchor) follow(data []byte, start, end, limit int) (last int, ok bool) {
-	s := a.start
+	s := a.start.Load()
 	for i := start; i < limit; i++ {
 		b := data[i]
 		next := s.next[a.class[b]].Load()

@@ -15,7 +15,7 @@ func TestEveryRuleIsAnchored(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, r := range all {
-		e, err := compile(&r.Detect)
+		e, err := compile(&r.Detect, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", r.ID, err)
 		}
@@ -42,7 +42,7 @@ func TestAnchor(t *testing.T) {
 		{`.*key`, "key", "any key", rules.Lead, false, true},
 		{`(?i)ks?`, "k", "k", 1, false, true}, // the Kelvin sign does not count
 	} {
-		a, err := newAnchor(test.pattern, []string{test.keyword})
+		a, err := newAnchor(nil, test.pattern, []string{test.keyword})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestAnchor(t *testing.T) {
 func FuzzAnchor(f *testing.F) {
 	const pattern = `\bke?y[_-][a-c]{2,}(?:é|x*)\b|a.{0,3}word\d`
 	keywords := []string{"key", "ky", "word"}
-	a, err := newAnchor(pattern, keywords)
+	a, err := newAnchor(nil, pattern, keywords)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -40,6 +40,7 @@ type Scanner struct {
 	roaming  []uint16 // the rules without keywords
 	files    []uint16 // the rules that report files by their paths
 	together bool     // some rule's findings depend on other findings
+	automata automata // of the rules' patterns
 	rules    []compiled
 	searches sync.Pool // of *search, for this scanner
 }
@@ -96,7 +97,7 @@ func NewScanner(catalogue []*rules.Rule, key FingerprintKey) (*Scanner, error) {
 			return nil, fmt.Errorf("rule %s is there twice: rename or remove one", r.ID)
 		}
 		taken[r.ID] = true
-		if err := s.rules[i].prepare(r); err != nil {
+		if err := s.rules[i].prepare(r, &s.automata); err != nil {
 			return nil, fmt.Errorf("rule %s: %w", r.ID, err)
 		}
 		s.together = s.together || len(r.Detect.Required) > 0 || r.Detect.SkipReport
@@ -170,7 +171,7 @@ func joins(r rune) rune {
 }
 
 // prepare makes c ready to match the rule r.
-func (c *compiled) prepare(r *rules.Rule) error {
+func (c *compiled) prepare(r *rules.Rule, with *automata) error {
 	if slices.Contains(r.Detect.Keywords, "") {
 		return errors.New("a keyword is empty: remove it")
 	}
@@ -189,7 +190,7 @@ func (c *compiled) prepare(r *rules.Rule) error {
 	c.Rule, c.reach = r, cmp.Or(r.Detect.Reach, rules.DefaultReach)
 	if r.Builtin() {
 		c.expressions = sync.OnceValue(func() *expressions {
-			e, err := compile(&r.Detect)
+			e, err := compile(&r.Detect, with)
 			if err != nil {
 				panic(fmt.Sprintf("rule %s of the catalogue, which tests have compiled: %v", r.ID, err))
 			}
@@ -197,20 +198,20 @@ func (c *compiled) prepare(r *rules.Rule) error {
 		})
 		return nil
 	}
-	e, err := compile(&r.Detect)
+	e, err := compile(&r.Detect, with)
 	c.expressions = func() *expressions { return e }
 	return err
 }
 
-// compile makes the expressions of a rule.
-func compile(d *rules.Detect) (*expressions, error) {
+// compile makes the expressions of a rule, whose automaton is one of others.
+func compile(d *rules.Detect, with *automata) (*expressions, error) {
 	e := new(expressions)
 	var err error
 	if d.Value != "" {
 		e.pattern, err = regexp.Compile(`^(?:` + d.Value + `)$`)
 		e.least = rules.Shortest(d.Value)
 	} else if e.pattern, err = regexp.Compile(bounded(d)); err == nil && len(d.Keywords) > 0 {
-		e.anchor, err = newAnchor(e.pattern.String(), d.Keywords)
+		e.anchor, err = newAnchor(with, e.pattern.String(), d.Keywords)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("pattern: %w", err)
