@@ -251,6 +251,9 @@ func (c *chunks) Size() int64 { return c.size }
 
 // ReadAt implements io.ReaderAt.
 func (c *chunks) ReadAt(p []byte, offset int64) (n int, err error) {
+	if offset < 0 {
+		return 0, errors.New("read before the beginning")
+	}
 	for n < len(p) && offset < c.size {
 		more := copy(p[n:], c.pieces[offset/chunk][offset%chunk:])
 		n, offset = n+more, offset+int64(more)
