@@ -62,8 +62,8 @@ func TestCoverage(t *testing.T) {
 				if server && c.absent {
 					continue
 				}
-				if raced && (!c.absent && (n%2 == 0) == server || strings.Contains(c.name, "5,000 branches")) {
-					continue // on the other one; and so many refs only where SQLite is fast
+				if raced && (server || c.event != "push" && c.event != "pull_request") {
+					continue // what waits for sweeps and restarts waits too long there
 				}
 				all.Add(1)
 				w.run(c.event+": "+c.name, func(t *testing.T) {

@@ -27,7 +27,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // A world is a simulated GitHub with the real App behind it, a database, a
 // secret store, and a developer with git.
