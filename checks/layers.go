@@ -30,7 +30,7 @@ func (x *search) layer(l *decode.Layer, depth int) {
 	defer x.giveBack(inner)
 	inner.path, inner.foreign, inner.effort, inner.dropped, inner.loud = x.path, x.foreign, x.effort-layerEffort-len(l.Text), false, false
 	inner.limits = x.limits
-	inner.plain(l.Text)
+	inner.plain(l.Text, window{0, len(l.Text)})
 	inner.wrapped(l.Text, depth-1)
 	if format := decode.Format(l.Text); decode.Known(format) {
 		inner.loud = true

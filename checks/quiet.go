@@ -24,9 +24,10 @@ type Span struct{ Start, End int }
 // some rule may take for a credential: a keyword after which its pattern can match,
 // or may after more than is looked at; a value for a name that a rule accepts, or a
 // very long one; and the same in what is decoded, or an archive. Whether that is so
-// is told by fewer bytes than margin, wherever they stand, or in a layer, by what
-// is between two places that no layer reaches across. These bytes are either in one of
-// the windows, or stood together in the quiet text, where they were nothing.
+// is told by the bytes from lookBehind before a keyword to lookAhead after it or, in a
+// layer, by what is between two places that no layer reaches across. These bytes are
+// either near a change, and looked at, or stood together in the quiet text, where they
+// were nothing.
 func (s *Scanner) Holds(data []byte, changed []Span) (holds, quiet bool) {
 	x := s.borrow()
 	defer s.giveBack(x)
@@ -53,9 +54,6 @@ const (
 	longValue = 256
 )
 
-// margin is how much of the text stands around what is decided about one keyword.
-func (x *search) margin() int { return lookBehind + x.matcher.most + lookAhead }
-
 // runsOn reports whether a value, with what looks like more of it, is very long.
 func runsOn(data []byte, value window) bool {
 	end := value.end
@@ -68,33 +66,51 @@ func runsOn(data []byte, value window) bool {
 // unmoved looks at what is around the changes of a text, and reports whether that is
 // quiet.
 func (x *search) unmoved(data []byte, changed []Span) bool {
-	x.around(data, changed)
-	for _, w := range x.windows {
+	x.begin("", len(data))
+	for _, w := range x.near(changed, len(data)) {
+		if x.plain(data, w); x.loud || len(x.found) > 0 {
+			return false
+		}
+	}
+	for _, w := range x.uncut(data, changed) {
 		part := data[w.start:w.end]
-		if x.look("", part); !x.silent(part) {
+		if x.wrapped(part, maxLayers); !x.silent(part) {
 			return false
 		}
 	}
 	return true
 }
 
-// around sets the windows around changes, which begin and end where no layer reaches
-// across.
-func (x *search) around(data []byte, changed []Span) {
+// near returns where the keywords end of which changes may decide.
+func (x *search) near(changed []Span, length int) []window {
+	x.windows = x.windows[:0]
+	for _, c := range changed {
+		x.addWindow(window{max(0, c.Start-lookAhead), min(length, c.End+x.matcher.most+lookBehind)})
+	}
+	return x.windows
+}
+
+// uncut returns the parts of a text with changes that begin and end where no layer
+// reaches across, and none did before the changes.
+func (x *search) uncut(data []byte, changed []Span) []window {
 	x.windows = x.windows[:0]
 	low := 0
 	for _, c := range changed {
-		w := window{max(0, c.Start-x.margin()), min(len(data), c.End+x.margin())}
-		if w.end <= low {
+		end := min(len(data), c.End+decode.CutWidth) // from here on cuts are where they were
+		if end <= low {
 			continue
 		}
-		w.start = decode.CutBefore(data, low, max(low, w.start))
-		w.end = decode.CutAfter(data, w.end)
-		if n := len(x.windows); n > 0 && w.start == low {
-			x.windows[n-1].end = w.end
-		} else {
-			x.windows = append(x.windows, w)
-		}
-		low = w.end
+		x.addWindow(window{decode.CutBefore(data, low, max(low, c.Start)), decode.CutAfter(data, end)})
+		low = x.windows[len(x.windows)-1].end
 	}
+	return x.windows
+}
+
+// addWindow adds a window to those before it, with the last of which it may touch.
+func (x *search) addWindow(w window) {
+	if n := len(x.windows); n > 0 && w.start <= x.windows[n-1].end {
+		x.windows[n-1].end = max(w.end, x.windows[n-1].end)
+		return
+	}
+	x.windows = append(x.windows, w)
 }

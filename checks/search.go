@@ -89,18 +89,23 @@ const block = 32 << 10
 // look finds everything in data that some rule takes for a credential. When spent
 // afterwards, that may not be everything.
 func (x *search) look(path string, data []byte) {
-	x.path, x.foreign, x.dropped, x.loud = path, foreign(path), false, false
-	clear(x.found)
-	x.found = x.found[:0]
-	x.effort = leastEffort + effortPerByte*len(data)
-	x.plain(data)
+	x.begin(path, len(data))
+	x.plain(data, window{0, len(data)})
 	x.wrapped(data, maxLayers)
 }
 
-// plain looks at data as it is.
-func (x *search) plain(data []byte) {
-	for from := 0; from < len(data) && !x.spent(); from += block {
-		x.matcher.find(&x.hits, data, from, min(len(data), from+block))
+// begin makes ready for a text.
+func (x *search) begin(path string, length int) {
+	x.path, x.foreign, x.dropped, x.loud = path, foreign(path), false, false
+	clear(x.found)
+	x.found = x.found[:0]
+	x.effort = leastEffort + effortPerByte*length
+}
+
+// plain looks at data as it is, for keywords that end in w.
+func (x *search) plain(data []byte, w window) {
+	for from := w.start; from < w.end && !x.spent(); from += block {
+		x.matcher.find(&x.hits, data, from, min(w.end, from+block))
 		for _, lane := range x.hits {
 			for _, h := range lane {
 				for _, id := range x.matcher.keywords(h.state) {

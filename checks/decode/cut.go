@@ -7,6 +7,9 @@ import "bytes"
 // goes on in no encoding. Text without NUL between two cuts has the same layers
 // wherever it stands.
 
+// CutWidth is how many bytes before a cut decide that it is one, at most.
+const CutWidth = leastBase64 + len("x\\\r\n")
+
 // CutBefore returns the last cut of data up to at, or low if there is none after it,
 // which must be one.
 func CutBefore(data []byte, low, at int) int {

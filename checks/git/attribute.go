@@ -11,12 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// attribute finds the commits and paths to which the suspects belong.
-func (s *scan) attribute(ctx context.Context, tips []string, found *sighting, partial, unreachable bool) error {
-	commits, err := s.view.history(ctx, tips)
-	if err != nil {
-		return err
-	}
+// attribute finds which of the commits, and paths, the suspects belong to.
+func (s *scan) attribute(ctx context.Context, commits []objectID, found *sighting, partial, unreachable bool) error {
 	s.reportCuts(commits)
 	if !partial {
 		s.clean = func(id objectID) bool { return found.suspects[id] == "" }

@@ -63,33 +63,45 @@ func (r *Repository) history(ctx context.Context, run *scan, o HistoryOptions) e
 		return err
 	}
 	var tips []string
-	found := &sighting{scanner: run.scanner, suspects: make(map[objectID]string)}
+	var commits []objectID
+	found := &sighting{scanner: run.scanner, listed: o.Unreachable, suspects: make(map[objectID]string), first: make(chan struct{})}
+	seen := make(chan struct{})
 	group, both := errgroup.WithContext(ctx)
 	group.Go(func() (err error) {
-		tips, err = r.tips(both)
+		if tips, err = r.tips(both); err != nil || o.Unreachable {
+			return err
+		}
+		select { // the commits will be asked for, so they are listed while the rest is looked at
+		case <-found.first:
+			commits, err = run.view.history(both, tips)
+		case <-seen:
+		}
 		return err
 	})
-	group.Go(func() error { return found.all(both, store, run.view, o.Progress) })
+	group.Go(func() error {
+		defer close(seen)
+		return found.all(both, store, run.view, o.Progress)
+	})
 	if err := errors.Join(group.Wait(), store.Close()); err != nil {
 		return err
 	}
+	found.tell(&run.coverage)
 	if len(tips) > 0 {
 		run.coverage.Tip = tips[0]
 	}
-	run.coverage.Commits, run.coverage.Blobs, run.coverage.Bytes = int(found.commits.Load()), int(found.files.Load()), found.bytes.Load()
-	for _, id := range found.unreadable {
-		run.coverage.Skipped = append(run.coverage.Skipped, checks.Skip{Reason: "object " + id.String() + " cannot be read: git fsck tells more"})
-	}
-	if o.Unreachable {
-		for _, id := range found.commitIDs {
-			tips = append(tips, id.String())
-		}
+	for _, id := range found.commitIDs {
+		tips = append(tips, id.String())
 	}
 	partial := r.partial()
 	if len(found.suspects) == 0 && !partial && len(run.view.shallow) == 0 {
 		return nil
 	}
-	return run.attribute(ctx, tips, found, partial, o.Unreachable)
+	if commits == nil {
+		if commits, err = run.view.history(ctx, tips); err != nil {
+			return err
+		}
+	}
+	return run.attribute(ctx, commits, found, partial, o.Unreachable)
 }
 
 // tips lists the commits that refs and their like stand at, HEAD first.
@@ -163,9 +175,12 @@ func (r *Repository) partial() bool {
 // yet which commits and paths they belong to.
 type sighting struct {
 	scanner               *checks.Scanner
+	listed                bool // commitIDs has all commits
 	commits, files, bytes atomic.Int64
 	mu                    sync.Mutex
 	suspects              map[objectID]string // what holds a secret, with its kind
+	met                   sync.Once
+	first                 chan struct{} // closed when there is a suspect
 	commitIDs             []objectID
 	large, unreadable     []objectID
 }
@@ -189,38 +204,56 @@ func (g *sighting) all(ctx context.Context, store *store, v *view, progress func
 }
 
 // see looks at one object.
-func (g *sighting) see(id objectID, kind string, data []byte, changed []checks.Span) (quiet bool, err error) {
+func (g *sighting) see(object named, kind string, data []byte, changed []checks.Span) (quiet bool, err error) {
 	if data == nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
-		g.large = append(g.large, id)
-		return false, nil
+		return false, g.note(object, "", false)
 	}
-	g.count(id, kind, int64(len(data)))
+	g.count(kind, int64(len(data)))
 	holds, quiet := g.scanner.Holds(data, changed)
-	if holds {
-		g.suspect(id, kind)
+	if holds || g.listed && kind == "commit" {
+		err = g.note(object, kind, holds)
 	}
-	return quiet, nil
+	return quiet, err
 }
 
-func (g *sighting) count(id objectID, kind string, size int64) {
+func (g *sighting) count(kind string, size int64) {
 	g.bytes.Add(size)
 	switch kind {
 	case "blob":
 		g.files.Add(1)
 	case "commit":
 		g.commits.Add(1)
-		g.mu.Lock()
-		g.commitIDs = append(g.commitIDs, id)
-		g.mu.Unlock()
 	}
 }
 
-func (g *sighting) suspect(id objectID, kind string) {
+// note keeps the name of an object: one that holds a secret, a commit, or with no
+// kind one that git must bring.
+func (g *sighting) note(object named, kind string, holds bool) error {
+	id, err := object.id()
+	if err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.suspects[id] = kind
+	if kind == "" {
+		g.large = append(g.large, id)
+	}
+	if kind == "commit" && g.listed {
+		g.commitIDs = append(g.commitIDs, id)
+	}
+	if holds {
+		g.suspects[id] = kind
+		g.met.Do(func() { close(g.first) })
+	}
+	return nil
+}
+
+// tell adds what was seen to a coverage.
+func (g *sighting) tell(c *checks.Coverage) {
+	c.Commits, c.Blobs, c.Bytes = int(g.commits.Load()), int(g.files.Load()), g.bytes.Load()
+	for _, id := range g.unreadable {
+		c.Skipped = append(c.Skipped, checks.Skip{Reason: "object " + id.String() + " cannot be read: git fsck tells more"})
+	}
 }
 
 // seeLarge looks at the objects that git must bring, as they stream by.
@@ -241,13 +274,17 @@ func (g *sighting) seeLarge(ctx context.Context, v *view) error {
 	}
 	return v.read(ctx, there, func(id objectID, size int64, r io.Reader) error {
 		kind := objects[id].kind
-		g.count(id, kind, size)
+		g.count(kind, size)
+		holds := false
 		for _, err := range g.scanner.Scan("", r) {
 			if ctx.Err() != nil {
 				return context.Cause(ctx)
 			}
 			_ = err // an incomplete scan is a suspect too: it is told when the object is looked at again
-			g.suspect(id, kind)
+			holds = true
+		}
+		if err := g.note(named{loose: id}, kind, holds); err != nil {
+			return err
 		}
 		_, err := io.Copy(io.Discard, r)
 		return err

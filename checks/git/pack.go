@@ -30,6 +30,7 @@ var kindNames = map[byte]string{entryCommit: "commit", entryTree: "tree", entryB
 type pack struct {
 	file    *os.File
 	index   *os.File
+	whole   []byte   // the pack, when it is small
 	hash    int      // bytes of an object's name
 	offsets []int64  // entry → where it begins; one more is where the last one ends
 	names   []uint32 // entry → its place in the index's sorted list of names
@@ -44,6 +45,9 @@ const (
 	packHeader = 12 // "PACK", version, number of entries
 	idxHeader  = 8  // magic, version
 	idxFanout  = 4 * 256
+	// maxWholePack is the size up to which a pack is read at once. Objects that differ
+	// from each other are all over it.
+	maxWholePack = 16 << 20
 	// maxEntryHeader is enough for a size of 64 bits, and an offset or a name.
 	maxEntryHeader = 10 + 32
 )
@@ -61,8 +65,10 @@ func openPack(path, format string) (*pack, error) {
 	if p.file, err = os.Open(strings.TrimSuffix(path, ".idx") + ".pack"); err != nil {
 		return nil, errors.Join(err, p.index.Close())
 	}
-	if err := errors.Join(p.readIndex(), p.readHeaders()); err != nil {
-		return nil, errors.Join(fmt.Errorf("read pack %s: %w", path, err), p.Close())
+	for _, read := range []func() error{p.readIndex, p.readWhole, p.readHeaders} {
+		if err := read(); err != nil {
+			return nil, errors.Join(fmt.Errorf("read pack %s: %w", path, err), p.Close())
+		}
 	}
 	return p, nil
 }
@@ -129,6 +135,30 @@ func (p *pack) readIndex() error {
 	return nil
 }
 
+// readWhole reads a small pack at once.
+func (p *pack) readWhole() error {
+	end := p.offsets[len(p.names)]
+	if end > maxWholePack {
+		return nil
+	}
+	p.whole = make([]byte, end)
+	_, err := p.file.ReadAt(p.whole, 0)
+	return err
+}
+
+// read returns so many bytes of the pack, good until buffer is used again.
+func (p *pack) read(buffer *[]byte, offset, length int64) ([]byte, error) {
+	if p.whole != nil {
+		return p.whole[offset : offset+length], nil
+	}
+	if int64(cap(*buffer)) < length {
+		*buffer = make([]byte, length+length/8)
+	}
+	data := (*buffer)[:length]
+	_, err := p.file.ReadAt(data, offset)
+	return data, err
+}
+
 // readHeaders finds the kind of each entry, and what each difference is from.
 func (p *pack) readHeaders() error {
 	n := len(p.names)
@@ -137,18 +167,21 @@ func (p *pack) readHeaders() error {
 	for i := range n {
 		p.child[i], p.sibling[i] = -1, -1
 	}
-	window := make([]byte, 256<<10) // the pack's bytes from start on
-	start, have := int64(0), 0
+	var window []byte // the pack's bytes from start on
+	start := int64(0)
+	if window = p.whole; window == nil {
+		window = make([]byte, 0, 256<<10)
+	}
 	for i := range n {
 		at := p.offsets[i]
-		if at < start || at+maxEntryHeader > start+int64(have) {
-			got, err := p.file.ReadAt(window, at)
+		if p.whole == nil && (at < start || at+maxEntryHeader > start+int64(len(window))) {
+			got, err := p.file.ReadAt(window[:cap(window)], at)
 			if err != nil && !errors.Is(err, io.EOF) {
 				return err
 			}
-			start, have = at, got
+			start, window = at, window[:got]
 		}
-		h, err := parseEntryHeader(window[at-start:have], p.hash)
+		h, err := parseEntryHeader(window[at-start:], p.hash)
 		if err != nil {
 			return fmt.Errorf("object at %d: %w", at, err)
 		}

@@ -110,7 +110,7 @@ func readPacked(t testing.TB, pack, index, loose []byte) (seen map[string]int, e
 	sights := make(chan sight)
 	done := make(chan error, 1)
 	go func() {
-		done <- errors.Join(store.each(context.Background(), func(_ objectID, kind string, data []byte, _ []checks.Span) (bool, error) {
+		done <- errors.Join(store.each(context.Background(), func(_ named, kind string, data []byte, _ []checks.Span) (bool, error) {
 			sights <- sight{kind, slices.Clone(data)}
 			return true, nil
 		}, func(int) {}), store.Close())

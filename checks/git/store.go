@@ -111,13 +111,27 @@ func (s *store) Close() error {
 	return err
 }
 
+// A named is an object whose name is read only when somebody asks for it.
+type named struct {
+	pack  *pack
+	entry int
+	loose objectID // when no pack has it
+}
+
+func (o named) id() (objectID, error) {
+	if o.pack == nil {
+		return o.loose, nil
+	}
+	return o.pack.name(o.entry)
+}
+
 // A visit is what is called for each object that may hold text: files, commits and
 // tags. data is nil where git must bring the object, because it is large or could
 // not be read here; else it is good until the visit returns. It reports whether data
 // is quiet, as Scanner.Holds has it; changed is where data differs from an object that
 // was, and nil when it is stored as no such difference. Visits come from several
 // goroutines.
-type visit func(id objectID, kind string, data []byte, changed []checks.Span) (quiet bool, err error)
+type visit func(object named, kind string, data []byte, changed []checks.Span) (quiet bool, err error)
 
 // each visits every object once. said is told how many entries are dealt with.
 func (s *store) each(ctx context.Context, got visit, said func(done int)) error {
@@ -148,11 +162,14 @@ func (s *store) eachPacked(ctx context.Context, n int, p *pack, got visit, said 
 	for range runtime.GOMAXPROCS(0) {
 		group.Go(func() error {
 			w := &unpacker{pack: p, visit: func(entry int, kind byte, data []byte, changed []checks.Span) (bool, error) {
-				id, err := p.name(entry)
-				if err != nil || n > 0 && s.elsewhere(n, id) {
-					return false, err
+				object := named{pack: p, entry: entry}
+				if n > 0 {
+					id, err := object.id()
+					if err != nil || s.elsewhere(n, id) {
+						return false, err
+					}
 				}
-				return got(id, kindNames[kind], data, changed)
+				return got(object, kindNames[kind], data, changed)
 			}}
 			for {
 				from := int(next.Add(batch)) - batch
@@ -308,11 +325,8 @@ func (w *unpacker) inflate(out []byte, entry int) ([]byte, error) {
 	if length > maxWhole+maxWhole/8 {
 		return nil, errTooLarge
 	}
-	if int64(cap(w.packed)) < length {
-		w.packed = make([]byte, length+length/8)
-	}
-	packed := w.packed[:length]
-	if _, err := p.file.ReadAt(packed, p.offsets[entry]); err != nil {
+	packed, err := p.read(&w.packed, p.offsets[entry], length)
+	if err != nil {
 		return nil, err
 	}
 	h, err := parseEntryHeader(packed, p.hash)
@@ -374,7 +388,7 @@ func (s *store) eachLoose(ctx context.Context, got visit) error {
 					if kind == "tree" {
 						continue
 					}
-					if _, err := got(id, kind, data, nil); err != nil {
+					if _, err := got(named{loose: id}, kind, data, nil); err != nil {
 						return err
 					}
 				}
