@@ -209,7 +209,7 @@ func (p *writing) directive() bool {
 	if !p.lineStarts() {
 		return false
 	}
-	rest, _, _ := bytes.Cut(p.data[p.at:p.limit], []byte{'\n'})
+	rest, _, _ := bytes.Cut(p.ahead(), []byte{'\n'})
 	rest = bytes.TrimSpace(rest)
 	if len(rest) < 8 || bytes.ContainsAny(rest, " \t=:,;(){}[]<>|") {
 		return false
@@ -248,7 +248,7 @@ func (p *writing) defaulted() bool {
 		if !inName(p.peek()) {
 			return false
 		}
-		i := bytes.IndexByte(p.data[p.at:p.limit], '\n')
+		i := bytes.IndexByte(p.ahead(), '\n')
 		if i < 0 {
 			return false
 		}

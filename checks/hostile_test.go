@@ -69,3 +69,23 @@ func BenchmarkHostileInput(b *testing.B) {
 		}
 	}
 }
+
+// TestBlanksAtTheLimit puts blanks where the text that belongs to a name ends: passing
+// them leads across its limit.
+func TestBlanksAtTheLimit(t *testing.T) {
+	s := scanner(t)
+	blank := strings.Repeat(" ", 60)
+	for _, name := range []string{"password:", "password :", "password =", "password", "Password:\r", "password: |", "'password'", "password" + blank + ":"} {
+		for n := range 350 {
+			for _, text := range []string{
+				name + "\n" + strings.Repeat("a", n) + "\n" + blank + "b: c\n",
+				name + "\n" + blank + strings.Repeat("a", n) + blank + "\n" + blank + "b",
+				name + strings.Repeat(blank+"\n", n/50) + strings.Repeat("a", n%50) + "\n" + blank + "'b'",
+			} {
+				if found := scan(s, "file", []byte(text)); len(found) > 0 {
+					t.Fatalf("%q: found %v", text, ids(found))
+				}
+			}
+		}
+	}
+}

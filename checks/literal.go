@@ -60,6 +60,9 @@ type writing struct {
 	flag     bool // the value follows a blank
 }
 
+// ahead returns what is left up to the limit, which blanks may have led across.
+func (p *writing) ahead() []byte { return p.data[p.at:max(p.at, p.limit)] }
+
 // before returns the byte before the name, or 0 at the start of the text.
 func (p *writing) before() byte {
 	if p.name.start == 0 {
