@@ -1,8 +1,8 @@
 package app
 
 import (
-	"bytes"
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -247,7 +247,7 @@ func FuzzParsePolicy(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p, err := ParsePolicy("stanch.yml", text, all)
 		if problems := Problems(nil); errors.As(err, &problems) {
-			checkProblems(t, problems, bytes.Count(text, []byte("\n"))+1)
+			checkProblems(t, problems, len(lineBreak.FindAll(text, -1))+1)
 			return
 		}
 		p.Settings()
@@ -275,6 +275,9 @@ func FuzzParsePolicy(f *testing.F) {
 		}
 	})
 }
+
+// lineBreak is what ends a line of YAML (YAML 1.1, section 5.4).
+var lineBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
 
 // checkProblems checks that people find what is wrong.
 func checkProblems(t *testing.T, all Problems, lines int) {
