@@ -77,6 +77,35 @@ func TestPolicySaysWhoMayPress(t *testing.T) {
 	w.mustRotate("press", leaked)
 }
 
+// TestSideBranchDoesNotSayWhoMayPress: who may write to a branch does not choose, by a
+// pull request to it, who may press.
+func TestSideBranchDoesNotSayWhoMayPress(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy()})
+	g := w.seeded()
+	g.git("branch", "side") // without a policy
+	g.push("side")
+	w.judged(g, "only administrators", map[string]string{".github/stanch.yml": "people: {press: admin, bypass: false}\n"})
+	w.github.CreateUser("eve")
+	fork, err := w.github.Fork(w.repoName, "eve")
+	w.must(err)
+	leaked := w.token("side")
+	g.git("checkout", "--quiet", "-b", "gift", "side")
+	head := g.commit("leak", map[string]string{"a.env": env(leaked)})
+	g.git("push", "--quiet", w.github.CloneURL(fork), "gift")
+	_, err = w.github.OpenPull(w.repoName, "eve:gift", "side", "A gift")
+	w.must(err)
+	run := w.check(head, "is red with buttons", func(r githubtest.CheckRun) bool { return buttons(r) == "rotate revoke" })
+	w.must(w.github.PressButton(run.ID, "rotate", "dana")) // may write
+	w.eventually("the writer is refused", func() bool { return w.audited("refuse rotate") == 1 })
+	if !w.github.TokenLive(leaked) {
+		t.Error("the side branch's policy let a writer have it rotated")
+	}
+	w.person("ada", "admin")
+	w.must(w.github.PressButton(run.ID, "rotate", "ada"))
+	w.check(head, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
+	w.mustRotate("side", leaked)
+}
+
 func TestTwoPeopleMustAgree(t *testing.T) {
 	w := newWorld(t, worldOptions{policy: asking(app.People{Approvals: 1})})
 	w.person("erin", "write")

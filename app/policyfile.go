@@ -85,14 +85,30 @@ func (s scanArgs) policyRev() string {
 }
 
 // judge says how the findings of a scan are judged: by what the repository said before
-// it. What was pushed has no say in it.
+// it. What was pushed has no say in it. Nor does who may write to another branch than
+// the default one choose who may press: of that the stricter policy of both holds.
 func (a *App) judge(ctx context.Context, s scanArgs, mirror *github.Mirror) (*Judge, error) {
+	j, err := a.judgeAt(ctx, s, mirror, s.policyRev())
+	if err != nil || s.Pull == 0 && !s.Group || s.BaseRef == s.Repository.DefaultBranch {
+		return j, err
+	}
+	usual, err := a.judgeAt(ctx, s, mirror, "refs/heads/"+s.Repository.DefaultBranch)
+	if err != nil {
+		return nil, err
+	}
+	guarded := *j
+	guarded.Policy = j.Policy.guarded([]Policy{usual.Policy})
+	return &guarded, nil
+}
+
+// judgeAt is the judge at a commit or a ref of the repository.
+func (a *App) judgeAt(ctx context.Context, s scanArgs, mirror *github.Mirror, rev string) (*Judge, error) {
 	organisation, err := a.organisation(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	commit := ""
-	if rev := s.policyRev(); rev != "" {
+	if rev != "" {
 		commit, err = mirror.Bring(ctx, rev)
 		if err != nil && !errors.Is(err, github.ErrMissing) {
 			return nil, fmt.Errorf("fetch what the policy is read from: %w", err)

@@ -41,9 +41,10 @@ type scanArgs struct {
 	Received     time.Time         `json:"received"`
 	Installation int64             `json:"installation"`
 	Repository   github.Repository `json:"repository"`
-	Head         string            `json:"head"`           // the commit that the check run stands on
-	Tip          string            `json:"tip"`            // what was pushed: a commit or an annotated tag
-	Base         string            `json:"base,omitempty"` // what was there before; empty for a new ref
+	Head         string            `json:"head"`               // the commit that the check run stands on
+	Tip          string            `json:"tip"`                // what was pushed: a commit or an annotated tag
+	Base         string            `json:"base,omitempty"`     // what was there before; empty for a new ref
+	BaseRef      string            `json:"base_ref,omitempty"` // the branch that a pull request or a group goes to
 	Pull         int               `json:"pull,omitempty"`
 	By           github.Person     `json:"by,omitzero"`     // who pushed it, or opened the pull request
 	Group        bool              `json:"group,omitempty"` // Head is what a merge queue made

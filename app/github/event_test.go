@@ -90,8 +90,8 @@ var parseTests = []struct {
 	},
 	{
 		"merge group", "merge_group",
-		`{'action':'checks_requested','merge_group':{'head_sha':'SHA','base_sha':'LONG'},'installation':{'id':5},` + repoJSON + `}`,
-		MergeGroup{Action: "checks_requested", HeadSHA: testSHA, BaseSHA: longSHA, Repository: parsedRepo, Installation: 5},
+		`{'action':'checks_requested','merge_group':{'head_sha':'SHA','base_sha':'LONG','base_ref':'refs/heads/main'},'installation':{'id':5},` + repoJSON + `}`,
+		MergeGroup{Action: "checks_requested", HeadSHA: testSHA, BaseSHA: longSHA, BaseRef: "main", Repository: parsedRepo, Installation: 5},
 	},
 	{
 		"check suite", "check_suite",
@@ -263,7 +263,7 @@ func checkEvent(t *testing.T, event Event) {
 	case CheckRunEvent:
 		checkFuzzed(t, e.Repository, []string{e.HeadSHA}, e.Identifier, e.Sender.Login, e.Action)
 	case MergeGroup:
-		checkFuzzed(t, e.Repository, []string{e.HeadSHA, e.BaseSHA}, e.Action)
+		checkFuzzed(t, e.Repository, []string{e.HeadSHA, e.BaseSHA}, e.BaseRef, e.Action)
 	case CheckSuiteEvent:
 		checkFuzzed(t, e.Repository, []string{e.HeadSHA}, e.Action, e.Sender)
 	case IssueComment:
