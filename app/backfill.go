@@ -154,7 +154,7 @@ func (r *backfill) ref(ctx context.Context, name, sha string) error {
 	if err != nil {
 		return err
 	}
-	present := r.presence(tip)
+	present := presence(r.mirror, r.scanner, tip)
 	before := ""
 	for chunk := range slices.Chunk(line, backfillChunk) {
 		if err := r.mayGoOn(ctx); err != nil {
@@ -193,30 +193,6 @@ func (r *backfill) scanLater(ctx context.Context, name, sha string) error {
 	})
 }
 
-// presence tells which secrets the commit at a ref still has. It looks when it is
-// first asked, which is when a chunk has found something.
-func (r *backfill) presence(tip string) func(context.Context) (map[checks.Fingerprint]bool, error) {
-	var present map[checks.Fingerprint]bool
-	return func(ctx context.Context) (map[checks.Fingerprint]bool, error) {
-		if present != nil {
-			return present, nil
-		}
-		snapshot, err := r.mirror.Snapshot(ctx, tip)
-		if err != nil {
-			return nil, err
-		}
-		all, err := r.mirror.Repository().Scan(ctx, git.Range{Tip: snapshot}, r.scanner, r.mirror.FetchBlobs)
-		if err != nil {
-			return nil, err
-		}
-		present = map[checks.Fingerprint]bool{}
-		for _, f := range all.Findings {
-			present[f.Fingerprint] = true
-		}
-		return present, nil
-	}
-}
-
 // chunk scans the commits up to end, and records what it found together with how
 // far the backfill has come.
 func (r *backfill) chunk(ctx context.Context, tip, end, before string, present func(context.Context) (map[checks.Fingerprint]bool, error)) error {
@@ -225,21 +201,15 @@ func (r *backfill) chunk(ctx context.Context, tip, end, before string, present f
 	if err != nil {
 		return err
 	}
-	if len(found.Findings) > 0 {
-		still, err := present(ctx)
-		if err != nil {
-			return err
-		}
-		for n, f := range found.Findings {
-			found.Findings[n].InTip = still[f.Fingerprint]
-		}
+	if err := stillThere(ctx, found, present); err != nil {
+		return err
 	}
 	s := r.scan()
 	s.Delivery, s.Head, s.Tip = fmt.Sprintf("backfill %d %s", r.repo.ID, end), tip, tip
 	next := r.Backfill
 	next.Reached = append(slices.DeleteFunc(slices.Clone(r.Reached), func(id string) bool { return id == before }), end)
 	next.Commits += found.Coverage.Commits
-	err = a.recordChunk(ctx, s, sighting{found, r.judge, refMemory{backfill: &next}})
+	err = a.recordChunk(ctx, s, sighting{found, r.judge, refMemory{backfill: &next}, part{last: true}})
 	if err == nil {
 		r.Backfill = next
 		a.metrics.backfilled.Add(float64(found.Coverage.Commits))

@@ -14,6 +14,7 @@ var pushCases = []coverageCase{
 		s.push("main")
 		s.expect(head, "failure", at(guilty, "a.env", 2))
 	}, nil},
+	{"push", "more commits than one run of the scan takes", "all of them, in parts: the check run says how far it is, is red as soon as something is found, and never green before the end", false, nil, longPush},
 	{"push", "a branch that moves on", "every commit since, also what a later one removes", false, func(s *scene) {
 		s.began()
 		guilty := s.commit("leak", map[string]string{"a.env": env(s.leak())})

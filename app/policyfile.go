@@ -232,6 +232,8 @@ type judgement struct {
 	Policy   Policy   `json:"policy"`
 	Problems []string `json:"problems,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
+	// Allowed counts what is not shown, by who allows it.
+	Allowed map[string]int `json:"allowed,omitempty"`
 	// Rules are those of the repository's own that found something.
 	Rules map[string]ownRule `json:"rules,omitempty"`
 }
@@ -254,18 +256,30 @@ func told(all Problems) []string {
 	return texts
 }
 
-// judgementOf gathers what is kept of a judge and of what it allowed, as JSON. Where
-// there was nothing to look at, nothing is.
-func (a *App) judgementOf(o outcome) ([]byte, error) {
+// judgementOf gathers what is kept of a judge and of what it allowed, as JSON, together
+// with what was kept of the parts of the range before. Where there was nothing to look
+// at, nothing is.
+func (a *App) judgementOf(o outcome, earlier []byte) ([]byte, error) {
 	if o.judge == nil {
 		return nil, nil
 	}
-	kept := judgement{Policy: o.judge.Policy, Problems: told(o.judge.Problems), Notes: told(o.judge.Notes), Rules: map[string]ownRule{}}
-	for n, by := range slices.Sorted(maps.Keys(o.allowed)) {
+	policy, before := o.judge.Policy, judgement{}
+	if len(earlier) > 0 {
+		if err := json.Unmarshal(earlier, &before); err != nil {
+			return nil, fmt.Errorf("judgement of the parts before: %w", err)
+		}
+		policy = policy.guarded([]Policy{before.Policy})
+	}
+	kept := judgement{
+		Policy: policy, Problems: union(before.Problems, told(o.judge.Problems)), Notes: told(o.judge.Notes),
+		Allowed: together(before.Allowed, o.allowed), Rules: map[string]ownRule{},
+	}
+	maps.Copy(kept.Rules, before.Rules)
+	for n, by := range slices.Sorted(maps.Keys(kept.Allowed)) {
 		if n == maxTold {
 			break
 		}
-		kept.Notes = append(kept.Notes, fmt.Sprintf("%d not shown, allowed by %s", o.allowed[by], by))
+		kept.Notes = append(kept.Notes, fmt.Sprintf("%d not shown, allowed by %s", kept.Allowed[by], by))
 	}
 	for _, l := range o.leaks {
 		if a.rules[l.Rule.ID] == nil {

@@ -59,8 +59,8 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 		return err
 	}
 	run, comment := report.NewCheckRun(state), report.Comment(state)
-	if !done.scans && run.Conclusion == report.Success {
-		return nil // another range of the same commit is still being scanned
+	if !done.scans && run.Conclusion != report.Failure && state.Problem == "" {
+		return a.tellProgress(ctx, check, state, run) // more of what the commit brings is still being scanned
 	}
 	digest, err := digestOf(run, comment, check.Pulls)
 	if err != nil {
@@ -85,6 +85,14 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 		a.observe(Event{Stage: Checked, At: a.now(), Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Detail: string(run.Conclusion)})
 	}
 	return nil
+}
+
+// tellProgress shows how far a long scan is, where the check run shows nothing else.
+func (a *App) tellProgress(ctx context.Context, check store.Check, state report.Scan, run report.CheckRun) error {
+	if state.Progress.Of == 0 || check.Reported != "" {
+		return nil
+	}
+	return a.postpone(a.github.Installation(check.Installation).ShowProgress(ctx, check.Repository, check.RunID, run))
 }
 
 // settledMark is added to the digest of a report after which nothing is under way.
@@ -148,7 +156,7 @@ type settled struct{ scans, incidents bool }
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
 	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0}
-	done := settled{true, true}
+	var done settled
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {
 		return s, done, err
@@ -160,45 +168,81 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	s.Public, s.NoComment = judgement.Policy.ForEverybody(check.Repository.Private), !judgement.Policy.Comments()
 	s.AllowFile = judgement.Policy.AllowFile()
 	s.PolicyProblems, s.Notes = judgement.Problems, judgement.Notes
+	if done.scans, err = coverageOf(scans, &s); err != nil {
+		return s, done, err
+	}
+	leaks, ended, err := a.leaksOf(ctx, check, judgement)
+	if err != nil {
+		return s, done, err
+	}
+	done.incidents = ended
+	s.Leaks, err = a.placesOf(ctx, check, leaks)
+	return s, done, err
+}
+
+// coverageOf gathers what the scans of a check looked at and what went wrong, and
+// reports whether they are over.
+func coverageOf(scans []store.Scan, s *report.Scan) (done bool, err error) {
+	done = true
 	var problems []string
 	for _, scan := range scans {
 		switch {
 		case scan.Problem != "":
 			problems = append(problems, scan.Problem)
 		case scan.Finished.IsZero():
-			done.scans = false
+			done = false
+			job, err := resumed(scanArgs{}, scan)
+			if err != nil {
+				return false, err
+			}
+			if job.begun() {
+				s.Progress.Done += scan.Coverage.Commits
+				s.Progress.Of += job.Parts.Commits
+			}
 		default:
 			s.Coverage = append(s.Coverage, scan.Coverage)
 		}
 	}
 	s.Problem = strings.Join(problems, " ")
+	return done, nil
+}
+
+// leaksOf gathers the incidents of a check, as leaks without a place, and reports
+// whether nothing is being done about any of them.
+func (a *App) leaksOf(ctx context.Context, check store.Check, j judgement) (leaks map[string]report.Leak, ended bool, err error) {
 	incidents, err := a.store.Incidents(ctx, check.ID)
 	if err != nil {
-		return s, done, err
+		return nil, false, err
 	}
-	leaks := map[string]report.Leak{} // by incident, without a place
+	leaks, ended = map[string]report.Leak{}, true
 	for n, i := range incidents {
-		leak, err := a.leak(ctx, i, judgement)
+		leak, err := a.leak(ctx, i, j)
 		if err != nil {
-			return s, done, err
+			return nil, false, err
 		}
 		leak.Number = n + 1
 		if err := a.wishes(ctx, check, i, &leak); err != nil {
-			return s, done, err
+			return nil, false, err
 		}
 		leaks[i.ID] = leak
 		if i.Verb != "" && i.State() != incident.Resolved {
-			done.incidents = false
+			ended = false
 		}
 	}
+	return leaks, ended, nil
+}
+
+// placesOf is each leak at each of its places.
+func (a *App) placesOf(ctx context.Context, check store.Check, leaks map[string]report.Leak) ([]report.Leak, error) {
 	occurrences, err := a.store.Occurrences(ctx, check.ID)
 	if err != nil {
-		return s, done, err
+		return nil, err
 	}
 	allowances, err := a.store.Allowances(ctx, check.Installation, check.Repository.ID)
 	if err != nil {
-		return s, done, err
+		return nil, err
 	}
+	var all []report.Leak
 	for _, o := range occurrences {
 		leak := leaks[o.Incident]
 		leak.Location, leak.InTip = o.Location, o.InTip
@@ -206,9 +250,9 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		if allowed, ok := allowances[leak.Fingerprint]; ok {
 			a.allow(&leak, allowed)
 		}
-		s.Leaks = append(s.Leaks, leak)
+		all = append(all, leak)
 	}
-	return s, done, nil
+	return all, nil
 }
 
 // allow shows a leak as what people of the repository said of it.

@@ -428,6 +428,25 @@ func TestCode(t *testing.T) {
 	}
 }
 
+// TestProgress: what goes on is never told as if it were over.
+func TestProgress(t *testing.T) {
+	s := Scan{Progress: Progress{Done: 5000, Of: 12000}}
+	clean := NewCheckRun(s)
+	if clean.Title != "Scanning: 5000 of 12000 commits" || clean.Conclusion != ActionRequired ||
+		!strings.Contains(clean.Summary, "5000 of 12000 commits so far, and the scan goes on") || !strings.Contains(clean.Summary, "Nothing to do yet") {
+		t.Errorf("%+v", clean)
+	}
+	s.Leaks = []Leak{leak(isLive)}
+	red := NewCheckRun(s)
+	if !strings.HasSuffix(red.Title, "; scan incomplete") || red.Conclusion != Failure || !strings.Contains(red.Summary, "the scan goes on") {
+		t.Errorf("%+v", red)
+	}
+	s.Leaks, s.Coverage = nil, whole()
+	if run := NewCheckRun(s); run.Conclusion != ActionRequired {
+		t.Errorf("it is %s while a range is still being scanned", run.Conclusion)
+	}
+}
+
 func FuzzNoReportHoldsTheSecret(f *testing.F) {
 	f.Add("deploy/", ".env", "Ada", "no access")
 	f.Add("a|`", "\x1b[2J", "\xff\u202e", "<b>")

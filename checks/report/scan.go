@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type Scan struct {
 	Coverage []checks.Coverage
 	Leaks    []Leak
 	Problem  string // why it could not be scanned; empty when it could
+	Progress Progress
 	// PolicyProblems are what is wrong with the files that say how findings are judged.
 	// The check does not pass as if all were well, but nothing is stopped: the change that
 	// mends the file must get through.
@@ -29,6 +31,12 @@ type Scan struct {
 	// give commands in comments.
 	Commands bool
 }
+
+// Progress is how far the scan of a long range has come. Of is zero when nothing is
+// being scanned.
+type Progress struct{ Done, Of int }
+
+func (p Progress) String() string { return fmt.Sprintf("%d of %s", p.Done, count(p.Of, "commit")) }
 
 // A Leak is one finding with its incident as far as it has come.
 type Leak struct {
@@ -213,7 +221,7 @@ func severity(f checks.Finding) rules.Severity {
 
 // complete says that all was scanned that had to be. Nothing scanned is not all.
 func (s Scan) complete() bool {
-	return s.Problem == "" && len(s.Coverage) > 0 &&
+	return s.Problem == "" && s.Progress.Of == 0 && len(s.Coverage) > 0 &&
 		!slices.ContainsFunc(s.Coverage, func(c checks.Coverage) bool { return !c.Complete() })
 }
 

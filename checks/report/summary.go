@@ -42,6 +42,8 @@ func (s Scan) hole() string {
 	switch {
 	case s.Problem != "":
 		return plain(cutRunes(s.Problem, maxProblem))
+	case s.Progress.Of > 0:
+		return s.Progress.String() + " so far, and the scan goes on."
 	case len(s.Coverage) == 0:
 		return "there is no record of what was scanned, so nothing was."
 	}
@@ -66,6 +68,8 @@ func (s Scan) hole() string {
 func (s Scan) state() string {
 	worst, leaks := s.worst()
 	switch {
+	case s.Progress.Of > 0 && worst.passes() && s.Problem == "":
+		return "Nothing to do yet: the check ends when all commits are scanned.\n\n"
 	case !s.complete() && worst.passes() && s.Problem == "" && len(s.Coverage) > 0:
 		return "This check cannot pass before everything is scanned. Take what is listed below out of the commit, " +
 			"or put it there in a form that can be read, and push again.\n\n"
