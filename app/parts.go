@@ -88,7 +88,10 @@ func (a *App) scanPart(ctx context.Context, s scanArgs, mirror *github.Mirror, s
 	if p.end, p.commits, err = mirror.Repository().Part(ctx, rng, most); err != nil {
 		return found, p, err
 	}
-	p.last, rng.Tip = p.commits <= most, p.end
+	p.last, rng.Tip, rng.Messages = p.commits <= most, p.end, true
+	if p.last && s.Tip != whole.Tip {
+		rng.Tags = []string{s.Tip}
+	}
 	found, err = mirror.Repository().Scan(ctx, rng, scanner, mirror.FetchBlobs)
 	if err == nil && (!p.last || s.begun()) {
 		err = errors.Join(err, stillThere(ctx, found, presence(mirror, scanner, whole.Tip)))
@@ -101,7 +104,7 @@ func (a *App) scanPart(ctx context.Context, s scanArgs, mirror *github.Mirror, s
 }
 
 // stillThere sets what of a result the tip has, which lies behind what was scanned.
-func stillThere(ctx context.Context, found git.Result, present func(context.Context) (map[checks.Fingerprint]bool, error)) error {
+func stillThere(ctx context.Context, found git.Result, present presenceFunc) error {
 	if len(found.Findings) == 0 {
 		return nil
 	}
@@ -112,9 +115,12 @@ func stillThere(ctx context.Context, found git.Result, present func(context.Cont
 	return err
 }
 
+// A presenceFunc tells which secrets a commit has.
+type presenceFunc func(context.Context) (map[checks.Fingerprint]bool, error)
+
 // presence tells which secrets a commit has, whoever brought them. It looks when it is
 // first asked.
-func presence(mirror *github.Mirror, scanner *checks.Scanner, commit string) func(context.Context) (map[checks.Fingerprint]bool, error) {
+func presence(mirror *github.Mirror, scanner *checks.Scanner, commit string) presenceFunc {
 	var present map[checks.Fingerprint]bool
 	return func(ctx context.Context) (map[checks.Fingerprint]bool, error) {
 		if present != nil {

@@ -18,6 +18,7 @@ import (
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/git"
 	"github.com/stanch-dev/stanch/checks/report"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -155,7 +156,7 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, NoFile: git.CommitMessage, Commands: len(check.Pulls) > 0}
 	var done settled
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {

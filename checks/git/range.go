@@ -14,6 +14,10 @@ import (
 type Range struct {
 	Bases []string
 	Tip   string
+	// Messages says that a scan looks at what the commits say too, and at what the
+	// annotated tags say whose ids are Tags.
+	Messages bool
+	Tags     []string
 }
 
 // ParseRange reads a range as people write it:

@@ -27,6 +27,8 @@ type Scan struct {
 	Notes          []string // what is worth knowing besides, and how much is not shown
 	NoComment      bool     // the policy wants none
 	AllowFile      string   // the repository's allowlist
+	// NoFile is the path of findings that stand in no file, but in a message.
+	NoFile string
 	// Commands says that the commit is a pull request's head, on which people can
 	// give commands in comments.
 	Commands bool
