@@ -221,14 +221,18 @@ func (a *App) narrow(ctx context.Context, s scanArgs, commits int) error {
 	return river.JobSnooze(0)
 }
 
-// together adds what earlier parts of a range were allowed.
-func together(earlier, now map[string]int) map[string]int {
-	all := maps.Clone(now)
-	if all == nil {
-		all = map[string]int{}
+// together adds what earlier parts of a range were allowed, and sorts it.
+func together(earlier []allowance, now map[excuse]int) (all []allowance) {
+	counts := maps.Clone(now)
+	if counts == nil {
+		counts = map[excuse]int{}
 	}
-	for by, n := range earlier {
-		all[by] += n
+	for _, a := range earlier {
+		counts[a.excuse] += a.Findings
 	}
+	for by, n := range counts {
+		all = append(all, allowance{by, n})
+	}
+	slices.SortFunc(all, func(a, b allowance) int { return strings.Compare(a.String(), b.String()) })
 	return all
 }

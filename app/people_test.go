@@ -9,6 +9,7 @@ import (
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
 )
 
 // unverifiable is a line whose secret no provider can be asked about.
@@ -271,6 +272,44 @@ func TestAllowByCommand(t *testing.T) {
 	if n := w.audited("dismiss"); n != 1 {
 		t.Errorf("%d dismissals", n)
 	}
+}
+
+// TestReasonsAreNotForEverybody: neither those of people, nor those of lists.
+func TestReasonsAreNotForEverybody(t *testing.T) {
+	w := newWorld(t, worldOptions{public: true, policy: app.DefaultPolicy()})
+	g := w.seeded()
+	listed := w.token("listed")
+	w.silence()
+	id := checks.NewSecret(listed).Fingerprint(w.keys.Fingerprint).AllowID(w.keys.Allow)
+	w.judged(g, "allow", map[string]string{".github/stanch-allow.txt": string(id) + " 2999-12-31 @dana the spare door is open\n"})
+	head, number := w.pulled(g, "reasons", "a.env", unverifiable("DB")+"TOKEN="+listed+"\n")
+	w.check(head, "is red", func(r githubtest.CheckRun) bool {
+		return completed("failure")(r) && strings.Contains(r.Text, "/stanch allow")
+	})
+	if got := w.say(number, "dana", "/stanch allow the cellar has a window"); got != "eyes +1" {
+		t.Errorf("reactions %q", got)
+	}
+	run := w.check(head, "is green", completed("success"))
+	told := run.Title + run.Summary + run.Text
+	for _, c := range w.github.Comments(w.repoName, number) {
+		if c.AppID == w.self.ID {
+			told += c.Body
+		}
+	}
+	if strings.Contains(told, "cellar") || strings.Contains(told, "spare door") || !strings.Contains(told, "1 not shown, allowed by ") {
+		t.Errorf("everybody reads why something is allowed:\n%s", told)
+	}
+	w.must(w.github.SetPrivate(w.repoName, true))
+	w.eventually("the visibility is known", func() bool {
+		check, err := w.memory.Check(t.Context(), run.ExternalID)
+		return err == nil && check.Repository.Private
+	})
+	if got := w.say(number, "dana", "/stanch status"); got != "eyes +1" {
+		t.Errorf("reactions %q", got)
+	}
+	w.check(head, "tells colleagues why", func(r githubtest.CheckRun) bool {
+		return strings.Contains(r.Summary, "cellar") && strings.Contains(r.Summary, "spare door")
+	})
 }
 
 func TestBypass(t *testing.T) {

@@ -233,9 +233,26 @@ type judgement struct {
 	Problems []string `json:"problems,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
 	// Allowed counts what is not shown, by who allows it.
-	Allowed map[string]int `json:"allowed,omitempty"`
+	Allowed []allowance `json:"allowed,omitempty"`
 	// Rules are those of the repository's own that found something.
 	Rules map[string]ownRule `json:"rules,omitempty"`
+}
+
+// An allowance is how many findings somebody allows.
+type allowance struct {
+	excuse
+	Findings int `json:"findings"`
+}
+
+// allowances say how many are not shown, and who allows them. Reasons are for colleagues.
+func (j judgement) allowances(public bool) (texts []string) {
+	for _, a := range j.Allowed[:min(len(j.Allowed), maxTold)] {
+		if public {
+			a.Reason = ""
+		}
+		texts = append(texts, fmt.Sprintf("%d not shown, allowed by %s", a.Findings, a.excuse))
+	}
+	return texts
 }
 
 // An ownRule is what reports need of a rule that a repository brought.
@@ -275,12 +292,6 @@ func (a *App) judgementOf(o outcome, earlier []byte) ([]byte, error) {
 		Allowed: together(before.Allowed, o.allowed), Rules: map[string]ownRule{},
 	}
 	maps.Copy(kept.Rules, before.Rules)
-	for n, by := range slices.Sorted(maps.Keys(kept.Allowed)) {
-		if n == maxTold {
-			break
-		}
-		kept.Notes = append(kept.Notes, fmt.Sprintf("%d not shown, allowed by %s", kept.Allowed[by], by))
-	}
 	for _, l := range o.leaks {
 		if a.rules[l.Rule.ID] == nil {
 			kept.Rules[l.Rule.ID] = ownRule{l.Rule.Title, l.Rule.Severity}
@@ -307,17 +318,17 @@ func (a *App) judgementFor(scans []store.Scan) (judgement, error) {
 		all.Policy = one.Policy.guarded(strict)
 		strict = append(strict, one.Policy)
 		all.Problems = union(all.Problems, one.Problems)
-		all.Notes = union(all.Notes, one.Notes)
+		all.Notes, all.Allowed = union(all.Notes, one.Notes), union(all.Allowed, one.Allowed)
 		maps.Copy(all.Rules, one.Rules)
 	}
 	return all, nil
 }
 
 // union appends what is not there yet.
-func union(all, more []string) []string {
-	for _, text := range more {
-		if !slices.Contains(all, text) {
-			all = append(all, text)
+func union[T comparable](all, more []T) []T {
+	for _, one := range more {
+		if !slices.Contains(all, one) {
+			all = append(all, one)
 		}
 	}
 	return all

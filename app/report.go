@@ -168,7 +168,7 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	}
 	s.Public, s.NoComment = judgement.Policy.ForEverybody(check.Repository.Private), !judgement.Policy.Comments()
 	s.AllowFile = judgement.Policy.AllowFile()
-	s.PolicyProblems, s.Notes = judgement.Problems, judgement.Notes
+	s.PolicyProblems, s.Notes = judgement.Problems, union(judgement.Notes, judgement.allowances(s.Public))
 	if done.scans, err = coverageOf(scans, &s); err != nil {
 		return s, done, err
 	}
@@ -263,7 +263,7 @@ func (a *App) allow(l *report.Leak, said store.Allowance) {
 		l.Why = fmt.Sprintf("what %s allowed ended on %s", said.Owner, until)
 		return
 	}
-	l.Conclusion, l.Why = report.Success, fmt.Sprintf("%s until %s: %s", said.Owner, until, said.Reason)
+	l.Conclusion, l.Why, l.Reason = report.Success, fmt.Sprintf("%s until %s", said.Owner, until), said.Reason
 }
 
 // reach is what a credential can do, as far as its provider said so when it was

@@ -158,7 +158,7 @@ type outcome struct {
 	sighting
 	leaks    []judged
 	verdicts map[checks.Fingerprint]provider.Verdict
-	allowed  map[string]int // how many are not shown, by who allows them
+	allowed  map[excuse]int // how many are not shown, by who allows them
 }
 
 // A judged leak is one with what it does to the check unless it is live.
@@ -193,11 +193,11 @@ func (a *App) sift(seen *sighting, s scanArgs) (shown, allowed []judged) {
 
 // overrule returns what is live of what is allowed: then nothing allows it. The rest is
 // counted, by who allows it.
-func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[string]int) {
-	counts = map[string]int{}
+func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[excuse]int) {
+	counts = map[excuse]int{}
 	for _, l := range allowed {
 		if verdicts[l.Fingerprint].Validity != checks.Active {
-			counts[l.Why]++
+			counts[excuse{l.Why, l.Reason}]++
 			continue
 		}
 		l.Why = "it is live, which overrules " + l.Why

@@ -119,6 +119,7 @@ func (s Scan) masked() Scan {
 	s.Leaks = slices.Clone(s.Leaks)
 	for i, l := range s.Leaks {
 		l.Finding = m.finding(l.Finding)
+		l.Reason = m.text(l.Reason)
 		l.Stored, l.Stuck, l.Proof, l.Reach, l.Why = m.text(l.Stored), m.text(l.Stuck), m.text(l.Proof), m.text(l.Reach), m.text(l.Why)
 		l.Asked, l.Bypass = m.people(l)
 		s.Leaks[i] = l

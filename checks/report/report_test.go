@@ -81,7 +81,7 @@ func isGone(l *Leak) {
 }
 func isAllowed(l *Leak) {
 	isUnknown(l)
-	l.Conclusion, l.Why = Success, ".github/stanch-allow.txt:3, by @dana until 2030-12-31: a key of the test server"
+	l.Conclusion, l.Why, l.Reason = Success, ".github/stanch-allow.txt:3, by @dana until 2030-12-31", "a key of the test server"
 }
 func isAllowable(l *Leak) {
 	isUnknown(l)
@@ -120,7 +120,7 @@ func liveAndBypassed(l *Leak) { isBypassed(l); isLive(l) }
 func isInactive(l *Leak)      { l.Validity = checks.Inactive }
 func isDismissed(l *Leak) {
 	l.State, l.Resolution = StateResolved, resolvedFalsePositive
-	l.Conclusion, l.Why = Success, "@dana until 2027-03-11: an example"
+	l.Conclusion, l.Why, l.Reason = Success, "@dana until 2027-03-11", "an example"
 }
 func inContained(l *Leak)  { isLive(l); l.State = StateContained }
 func liveAndNone(l *Leak)  { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
@@ -238,6 +238,23 @@ func golden(t *testing.T, name, got string) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got); -update writes it anew:\n%s", path, diff)
+	}
+}
+
+// TestPublicHidesReasons: what colleagues tell each other is not for everybody.
+func TestPublicHidesReasons(t *testing.T) {
+	for name, change := range map[string]func(*Leak){"allowed": isAllowed, "dismissed": isDismissed, "bypassed": isBypassed} {
+		l := leak(change)
+		reason := l.Reason
+		if l.Bypass != nil {
+			reason = l.Bypass.Reason[:6]
+		}
+		for _, public := range []bool{true, false} {
+			run := NewCheckRun(Scan{Public: public, Coverage: whole(), Leaks: []Leak{l}})
+			if told := run.Title + run.Summary + run.Text; strings.Contains(told, reason) == public {
+				t.Errorf("%s, in public %v:\n%s", name, public, told)
+			}
+		}
 	}
 }
 

@@ -61,9 +61,10 @@ type Leak struct {
 	CanDismiss bool // a person may say that it is no secret
 
 	// Conclusion is what it does to the check unless it is live: Failure when empty. Why
-	// says who decided that.
+	// says who decided that, and Reason why.
 	Conclusion Conclusion
 	Why        string
+	Reason     string
 	// AllowID names it in the repository's allowlist.
 	AllowID   checks.AllowID
 	CanBypass bool // a person may ask to merge all the same

@@ -269,9 +269,9 @@ func (s Scan) done(l Leak) string {
 	case p == dismissed:
 		return "Dismissed: " + plain(l.Resolution) + s.because(l)
 	case p == excused && l.proved():
-		return s.fate(l) + "; allowed: " + plain(l.Why)
+		return s.fate(l) + "; allowed: " + s.excuse(l)
 	case p == excused:
-		return "Allowed: " + plain(l.Why)
+		return "Allowed: " + s.excuse(l)
 	case p == neverLive:
 		return "Nothing to do: it does not work"
 	case p == stuck:
@@ -316,12 +316,20 @@ func (s Scan) bypassed(b Bypass) string {
 	return text + because(b.Reason)
 }
 
-// because says who dismissed it, and why. Reasons are for colleagues.
+// because says who dismissed it, and why.
 func (s Scan) because(l Leak) string {
 	if l.Conclusion != Success || l.Why == "" || s.Public {
 		return ""
 	}
-	return ", by " + plain(l.Why)
+	return ", by " + s.excuse(l)
+}
+
+// excuse says who lets it pass, and why. Reasons are for colleagues.
+func (s Scan) excuse(l Leak) string {
+	if l.Reason == "" || s.Public {
+		return plain(l.Why)
+	}
+	return plain(l.Why + ": " + l.Reason)
 }
 
 // waiting names what was asked for and by whom.

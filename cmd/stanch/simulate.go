@@ -202,7 +202,7 @@ func (s *simulation) judged(j *app.Judge, p git.Range, result git.Result, findin
 		v := j.Of(&f, s.now)
 		told := simulatedFinding{
 			Rule: f.Rule.ID, File: f.Path, Line: f.Line, Commit: f.Commit, Validity: f.Validity,
-			Conclusion: v.Conclusion, Shown: !v.Allowed, Why: v.Why, Action: "nothing is done to it",
+			Conclusion: v.Conclusion, Shown: !v.Allowed, Why: v.Because(), Action: "nothing is done to it",
 		}
 		if f.Validity == checks.Active {
 			told.Conclusion, told.Shown, told.Why, told.Action = report.Failure, true, "it is live", wouldDo(j.Policy, f.Rule.ID)
