@@ -204,7 +204,7 @@ func (r *backfill) scanLater(ctx context.Context, name, sha string) error {
 func (r *backfill) chunk(ctx context.Context, tip, end, before string, present presenceFunc) error {
 	next := r.Backfill
 	next.Reached = append(slices.DeleteFunc(slices.Clone(r.Reached), func(id string) bool { return id == before }), end)
-	return r.look(ctx, r.scan(tip, tip, end), git.Range{Tip: end, Bases: r.Reached, Messages: true}, next, present)
+	return r.look(ctx, r.scan(tip, tip, end), git.Range{Tip: end, Bases: r.Reached, Messages: true, Pointers: true}, next, present)
 }
 
 // message scans what the tag at a ref says, unless that is known.

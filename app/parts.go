@@ -88,7 +88,7 @@ func (a *App) scanPart(ctx context.Context, s scanArgs, mirror *github.Mirror, s
 	if p.end, p.commits, err = mirror.Repository().Part(ctx, rng, most); err != nil {
 		return found, p, err
 	}
-	p.last, rng.Tip, rng.Messages = p.commits <= most, p.end, true
+	p.last, rng.Tip, rng.Messages, rng.Pointers = p.commits <= most, p.end, true, true
 	if p.last && s.Tip != whole.Tip {
 		rng.Tags = []string{s.Tip}
 	}
@@ -169,6 +169,7 @@ func joined(before, part checks.Coverage) checks.Coverage {
 	part.Blobs += before.Blobs
 	part.Bytes += before.Bytes
 	part.Skipped = slices.Concat(before.Skipped, part.Skipped)
+	part.Elsewhere = slices.Concat(before.Elsewhere, part.Elsewhere)
 	return part
 }
 

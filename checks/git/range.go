@@ -18,6 +18,8 @@ type Range struct {
 	// annotated tags say whose ids are Tags.
 	Messages bool
 	Tags     []string
+	// Pointers says that what files of Git LFS point at counts as skipped.
+	Pointers bool
 }
 
 // ParseRange reads a range as people write it:

@@ -75,6 +75,7 @@ func (r *Repository) Scan(ctx context.Context, rng Range, s *checks.Scanner, mis
 		return Result{}, err
 	}
 	run := &scan{view: v, scanner: s, fetch: missing, blobs: make(map[objectID]*blob), counted: make(map[objectID]bool)}
+	run.strict = rng.Pointers
 	run.coverage = checks.Coverage{Base: strings.Join(bases, ","), Tip: tip, Skipped: []checks.Skip{}}
 	rng.Bases, rng.Tip = bases, tip
 	err = errors.Join(run.scan(ctx, rng), v.Close())
@@ -92,6 +93,7 @@ type scan struct {
 	view    *view
 	scanner *checks.Scanner
 	fetch   Fetcher
+	strict  bool                // what files of Git LFS point at counts as skipped
 	clean   func(objectID) bool // reports what is known to hold no secret; nil when nothing is
 
 	blobs    map[objectID]*blob // the looked-at blobs that hold secrets
@@ -121,6 +123,7 @@ func (s *scan) scan(ctx context.Context, rng Range) error {
 	s.reportCuts(commits)
 	var pending []change
 	err = s.view.changes(ctx, commits, func(commit objectID, entries []entry) error {
+		s.notePointers(commit, entries)
 		pending = append(pending, newBlobs(commit, entries)...)
 		if len(pending) < maxPending {
 			return nil
@@ -376,6 +379,9 @@ func (s *scan) readAll(ctx context.Context, places []place, objects map[objectID
 // inspect scans one blob and returns nil when nothing is in it.
 func (s *scan) inspect(path string, data []byte) *blob {
 	findings, err := s.scanner.Examine(path, data)
+	if err == nil && s.strict && isPointer(data) {
+		err = errPointer
+	}
 	if len(findings) == 0 && err == nil {
 		return nil
 	}

@@ -147,10 +147,15 @@ func (m mask) people(l Leak) ([]Request, *Bypass) {
 
 func (m mask) coverage(c checks.Coverage) checks.Coverage {
 	c.Base, c.Tip = m.text(c.Base), m.text(c.Tip)
-	c.Skipped = slices.Clone(c.Skipped)
-	for i, skip := range c.Skipped {
-		skip.Path, skip.Reason = m.text(skip.Path), m.text(skip.Reason)
-		c.Skipped[i] = skip
-	}
+	c.Skipped, c.Elsewhere = m.skips(c.Skipped), m.skips(c.Elsewhere)
 	return c
+}
+
+func (m mask) skips(all []checks.Skip) []checks.Skip {
+	all = slices.Clone(all)
+	for i, skip := range all {
+		skip.Path, skip.Reason = m.text(skip.Path), m.text(skip.Reason)
+		all[i] = skip
+	}
+	return all
 }

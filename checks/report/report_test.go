@@ -473,6 +473,7 @@ func FuzzNoReportHoldsTheSecret(f *testing.F) {
 		l.Path, l.Author, l.Stuck, l.Stored = hostile, author+value, problem+value, value+value
 		c := holed()
 		c[0].Skipped[0].Path, c[0].Base = hostile, value
+		c[0].Elsewhere = []checks.Skip{{Path: hostile}}
 		s := Scan{Coverage: c, Problem: problem + value, Leaks: []Leak{l}}
 		for name, text := range everything(t, s) {
 			if strings.Contains(text, value) {

@@ -392,7 +392,27 @@ func (s Scan) manifest() string {
 		fmt.Fprintf(&b, "\nand %s more.\n", count(more, "range"))
 	}
 	b.WriteString(skips(skipped))
+	b.WriteString(elsewhereIn(coverage))
 	return b.String()
+}
+
+// elsewhereIn lists what belongs to other repositories.
+func elsewhereIn(coverage []checks.Coverage) string {
+	var paths []string
+	for _, c := range coverage {
+		for _, p := range c.Elsewhere {
+			paths = append(paths, code(shorten(p.Path)))
+		}
+	}
+	slices.Sort(paths)
+	if paths = slices.Compact(paths); len(paths) == 0 {
+		return ""
+	}
+	text := strings.Join(paths[:min(len(paths), maxSkips)], ", ")
+	if more := len(paths) - maxSkips; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return "\nOf other repositories, whose own pushes bring what they hold: " + text + ".\n"
 }
 
 // distinct is the coverage without ranges that were scanned twice, as when a branch

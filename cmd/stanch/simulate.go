@@ -131,7 +131,7 @@ func (s *simulation) push(ctx context.Context, p git.Range) error {
 	if err != nil {
 		return err
 	}
-	p.Messages = true
+	p.Messages, p.Pointers = true, true
 	result, err := s.repository.Scan(ctx, p, scanner, nil)
 	if err != nil {
 		return err
