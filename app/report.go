@@ -61,7 +61,8 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 	}
 	run, comment := report.NewCheckRun(state), report.Comment(state)
 	if !done.scans && run.Conclusion != report.Failure && state.Problem == "" {
-		return a.tellProgress(ctx, check, state, run) // more of what the commit brings is still being scanned
+		a.tellProgress(ctx, check, state, run)
+		return nil // more of what the commit brings is still being scanned
 	}
 	digest, err := digestOf(run, comment, check.Pulls)
 	if err != nil {
@@ -89,11 +90,14 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 }
 
 // tellProgress shows how far a long scan is, where the check run shows nothing else.
-func (a *App) tellProgress(ctx context.Context, check store.Check, state report.Scan, run report.CheckRun) error {
+// Nothing waits for that: the next part tells more.
+func (a *App) tellProgress(ctx context.Context, check store.Check, state report.Scan, run report.CheckRun) {
 	if state.Progress.Of == 0 || check.Reported != "" {
-		return nil
+		return
 	}
-	return a.postpone(a.github.Installation(check.Installation).ShowProgress(ctx, check.Repository, check.RunID, run))
+	if err := a.github.Installation(check.Installation).ShowProgress(ctx, check.Repository, check.RunID, run); err != nil {
+		a.log.WarnContext(ctx, "the check run does not show how far the scan is", "check", check.ID, "error", err)
+	}
 }
 
 // settledMark is added to the digest of a report after which nothing is under way.
