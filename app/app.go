@@ -67,6 +67,8 @@ type Config struct {
 	Scratch string
 	// Sweep says how often what GitHub did not tell is looked for.
 	Sweep Sweep
+	// Turn bounds one run of a scan.
+	Turn Turn
 	// Observe is told of every stage that is passed, on the goroutine that
 	// passed it. It may be nil.
 	Observe func(Event)

@@ -129,16 +129,19 @@ func (r *backfill) run(ctx context.Context) error {
 
 // bringJudge reads how the default branch, as it is, judges what is found.
 func (r *backfill) bringJudge(ctx context.Context) (err error) {
-	if r.judge, err = r.app.judge(ctx, r.scan(), r.mirror); err != nil {
+	if r.judge, err = r.app.judge(ctx, r.scan("", "", ""), r.mirror); err != nil {
 		return err
 	}
 	r.scanner, err = r.app.scannerFor(r.judge)
 	return err
 }
 
-// scan is what the scans of a backfill have in common.
-func (r *backfill) scan() scanArgs {
-	return scanArgs{Received: r.app.now(), Installation: r.repo.Installation, Repository: r.repo.Repository, Backfill: true}
+// scan is a scan of the backfill, which is named by where it ends.
+func (r *backfill) scan(head, tip, end string) scanArgs {
+	return scanArgs{
+		Delivery: fmt.Sprintf("backfill %d %s", r.repo.ID, end), Received: r.app.now(), Backfill: true,
+		Installation: r.repo.Installation, Repository: r.repo.Repository, Head: head, Tip: tip,
+	}
 }
 
 // ref scans what a ref has and no ref before it had, in chunks.
@@ -154,7 +157,7 @@ func (r *backfill) ref(ctx context.Context, name, sha string) error {
 	if err != nil {
 		return err
 	}
-	present := r.presence(tip)
+	present := presence(r.mirror, r.scanner, tip)
 	before := ""
 	for chunk := range slices.Chunk(line, backfillChunk) {
 		if err := r.mayGoOn(ctx); err != nil {
@@ -165,6 +168,9 @@ func (r *backfill) ref(ctx context.Context, name, sha string) error {
 			return err
 		}
 		before = end
+	}
+	if err := r.message(ctx, name, sha, tip, present); err != nil {
+		return err
 	}
 	return r.app.store.InTx(ctx, func(tx *store.Tx) error {
 		// A push that came in the meantime knows more.
@@ -193,56 +199,41 @@ func (r *backfill) scanLater(ctx context.Context, name, sha string) error {
 	})
 }
 
-// presence tells which secrets the commit at a ref still has. It looks when it is
-// first asked, which is when a chunk has found something.
-func (r *backfill) presence(tip string) func(context.Context) (map[checks.Fingerprint]bool, error) {
-	var present map[checks.Fingerprint]bool
-	return func(ctx context.Context) (map[checks.Fingerprint]bool, error) {
-		if present != nil {
-			return present, nil
-		}
-		snapshot, err := r.mirror.Snapshot(ctx, tip)
-		if err != nil {
-			return nil, err
-		}
-		all, err := r.mirror.Repository().Scan(ctx, git.Range{Tip: snapshot}, r.scanner, r.mirror.FetchBlobs)
-		if err != nil {
-			return nil, err
-		}
-		present = map[checks.Fingerprint]bool{}
-		for _, f := range all.Findings {
-			present[f.Fingerprint] = true
-		}
-		return present, nil
-	}
-}
-
 // chunk scans the commits up to end, and records what it found together with how
 // far the backfill has come.
-func (r *backfill) chunk(ctx context.Context, tip, end, before string, present func(context.Context) (map[checks.Fingerprint]bool, error)) error {
-	a := r.app
-	found, err := r.mirror.Repository().Scan(ctx, git.Range{Tip: end, Bases: r.Reached}, r.scanner, r.mirror.FetchBlobs)
+func (r *backfill) chunk(ctx context.Context, tip, end, before string, present presenceFunc) error {
+	next := r.Backfill
+	next.Reached = append(slices.DeleteFunc(slices.Clone(r.Reached), func(id string) bool { return id == before }), end)
+	return r.look(ctx, r.scan(tip, tip, end), git.Range{Tip: end, Bases: r.Reached, Messages: true, Pointers: true}, next, present)
+}
+
+// message scans what the tag at a ref says, unless that is known.
+func (r *backfill) message(ctx context.Context, name, tag, tip string, present presenceFunc) error {
+	if tag == tip {
+		return nil
+	}
+	known, err := r.app.store.Ref(ctx, r.repo.Installation, r.repo.ID, name)
+	if known == tag || err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return r.look(ctx, r.scan(tip, tag, tag), git.Range{Tip: tip, Bases: []string{tip}, Messages: true, Tags: []string{tag}}, r.Backfill, present)
+}
+
+// look scans a range, and records what it found together with how far the backfill has
+// come then.
+func (r *backfill) look(ctx context.Context, s scanArgs, rng git.Range, next store.Backfill, present presenceFunc) error {
+	found, err := r.mirror.Repository().Scan(ctx, rng, r.scanner, r.mirror.FetchBlobs)
 	if err != nil {
 		return err
 	}
-	if len(found.Findings) > 0 {
-		still, err := present(ctx)
-		if err != nil {
-			return err
-		}
-		for n, f := range found.Findings {
-			found.Findings[n].InTip = still[f.Fingerprint]
-		}
+	if err := stillThere(ctx, found, present); err != nil {
+		return err
 	}
-	s := r.scan()
-	s.Delivery, s.Head, s.Tip = fmt.Sprintf("backfill %d %s", r.repo.ID, end), tip, tip
-	next := r.Backfill
-	next.Reached = append(slices.DeleteFunc(slices.Clone(r.Reached), func(id string) bool { return id == before }), end)
 	next.Commits += found.Coverage.Commits
-	err = a.recordChunk(ctx, s, sighting{found, r.judge, refMemory{backfill: &next}})
+	err = r.app.recordChunk(ctx, s, sighting{found, r.judge, refMemory{backfill: &next}, part{last: true}})
 	if err == nil {
 		r.Backfill = next
-		a.metrics.backfilled.Add(float64(found.Coverage.Commits))
+		r.app.metrics.backfilled.Add(float64(found.Coverage.Commits))
 	}
 	return err
 }

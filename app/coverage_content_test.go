@@ -29,7 +29,7 @@ var contentCases = []coverageCase{
 			s.t.Errorf("the first line does not say why: %s", first)
 		}
 	}, nil},
-	{"content", "a submodule", "its pointer is no content; the rest is scanned", false, func(s *scene) {
+	{"content", "a submodule", "its pointer is no content, and the check run names it; the rest is scanned", false, func(s *scene) {
 		first := s.began()
 		s.git("update-index", "--add", "--cacheinfo", "160000,"+first+",vendor/lib")
 		s.must(os.WriteFile(filepath.Join(s.tree.dir, "a.env"), []byte(env(s.leak())), 0o644))
@@ -37,14 +37,31 @@ var contentCases = []coverageCase{
 		s.git("commit", "--quiet", "-m", "submodule")
 		head := s.git("rev-parse", "HEAD")
 		s.push("main")
-		s.expect(head, "failure", at(head, "a.env", 2))
+		run := s.expect(head, "failure", at(head, "a.env", 2))
+		if !strings.Contains(run.Summary, "Of other repositories") || !strings.Contains(run.Summary, "vendor/lib") {
+			s.t.Errorf("the check run does not name the submodule:\n%s", run.Summary)
+		}
 	}, nil},
-	{"content", "a Git LFS pointer", "it is scanned as the text that it is; what it points at is not in the repository", false, func(s *scene) {
+	{"content", "an archive that cannot be opened", "the rest is scanned; `action_required`, the file is named", false, func(s *scene) {
+		s.began()
+		head := s.commit("sealed", map[string]string{"keys.7z": "7z\xbc\xaf\x27\x1c\x00\x04" + strings.Repeat("\x00", 100)})
+		s.push("main")
+		run := s.expect(head, "action_required")
+		first, _, _ := strings.Cut(run.Summary, "\n")
+		if !strings.Contains(first, "keys.7z") || !strings.Contains(first, "the archive cannot be opened") {
+			s.t.Errorf("the first line does not say why: %s", first)
+		}
+	}, nil},
+	{"content", "a Git LFS pointer", "what it points at is not in the repository, and not scanned: `action_required`, the file is named", false, func(s *scene) {
 		s.began()
 		pointer := "version https://git-lfs.github.com/spec/v1\noid sha256:" + strings.Repeat("4d", 32) + "\nsize 12345\n"
 		head := s.commit("pointer", map[string]string{"model.bin": pointer})
 		s.push("main")
-		s.expect(head, "success")
+		run := s.expect(head, "action_required")
+		first, _, _ := strings.Cut(run.Summary, "\n")
+		if !strings.Contains(first, "model.bin") || !strings.Contains(first, "Git LFS") {
+			s.t.Errorf("the first line does not say why: %s", first)
+		}
 	}, nil},
 	{"content", "a file that is renamed", "what was there before is no news", false, func(s *scene) {
 		renamed(s, "")

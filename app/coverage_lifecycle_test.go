@@ -17,6 +17,22 @@ var lifecycleCases = []coverageCase{
 		o.expect(o.tip, "failure", at(o.guilty, "old.env", 2))
 		o.expect(o.branch, "failure", at(o.branch, "branch.env", 2))
 	}, nil},
+	{"installation", "created, with credentials in what commits and tags say", "they are found at their commits", false, func(s *scene) {
+		o := newOwner(s, "said", func(s *scene) {
+			s.commit("next\n\nThe token is\n"+s.leak(), nil)
+			s.git("tag", "-a", "-m", "v1\n\n"+s.leak(), "v1", "main")
+			s.commit("and on", nil)
+		})
+		o.await("the backfill to end", o.backfilled)
+		said := o.git("rev-parse", "v1^{commit}")
+		run := o.expect(o.tip, "failure", at(o.guilty, "old.env", 2), at(said, "(message)", 4))
+		for _, a := range run.Annotations {
+			if a.Path == "(message)" {
+				o.t.Errorf("an annotation on no file: %+v", a)
+			}
+		}
+		o.expect(said, "failure", at(said, "(message)", 3))
+	}, nil},
 	{"installation", "deleted", "what is kept is erased, and the audit log says so", false, func(s *scene) {
 		o := newOwner(s, "deleted")
 		o.await("the backfill to end", o.backfilled)
@@ -193,7 +209,7 @@ type owner struct {
 	guilty, tip, branch      string
 }
 
-func newOwner(s *scene, name string) *owner {
+func newOwner(s *scene, name string, more ...func(*scene)) *owner {
 	s.t.Helper()
 	o := &owner{scene: s}
 	login := fmt.Sprintf("%s-%s", name, s.tail())
@@ -205,11 +221,14 @@ func newOwner(s *scene, name string) *owner {
 	s.commit("first", map[string]string{"a.txt": "a\n"})
 	o.guilty = s.commit("leak", map[string]string{"old.env": env(s.leak())})
 	s.git("branch", "side")
+	for _, add := range more {
+		add(s)
+	}
 	o.tip = s.commit("next", map[string]string{"b.txt": "b\n"})
 	s.git("checkout", "--quiet", "side")
 	o.branch = s.commit("leak on a branch", map[string]string{"branch.env": env(s.leak())})
 	s.git("checkout", "--quiet", "main")
-	s.push("main", "side")
+	s.push("--all", "--follow-tags")
 	o.installation, err = s.github.Install(s.self.ID, login)
 	s.must(err)
 	s.await("the repository to be known", func() bool {

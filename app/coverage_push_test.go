@@ -14,6 +14,20 @@ var pushCases = []coverageCase{
 		s.push("main")
 		s.expect(head, "failure", at(guilty, "a.env", 2))
 	}, nil},
+	{"push", "more commits than one run of the scan takes", "all of them, in parts: the check run says how far it is, is red as soon as something is found, and never green before the end", false, nil, longPush},
+	{"push", "a credential in what a commit says", "it is found at the commit", false, func(s *scene) {
+		s.began()
+		guilty := s.commit("leak\n\nThe token is\n"+s.leak(), nil)
+		head := s.commit("next", map[string]string{"b.txt": "b\n"})
+		s.push("main")
+		s.expect(head, "failure", at(guilty, "(message)", 4))
+	}, nil},
+	{"push", "a credential in what a tag says", "it is found at the commit that the tag is about", false, func(s *scene) {
+		head := s.began()
+		s.git("tag", "-a", "-m", "v1\n\n"+s.leak(), "v1")
+		s.push("v1")
+		s.expect(head, "failure", at(head, "(message)", 3))
+	}, nil},
 	{"push", "a branch that moves on", "every commit since, also what a later one removes", false, func(s *scene) {
 		s.began()
 		guilty := s.commit("leak", map[string]string{"a.env": env(s.leak())})

@@ -215,7 +215,7 @@ func onPullRequest(d webhook.Delivery, e github.PullRequest) reaction {
 	}
 	return do(scanArgs{
 		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
-		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, Pull: e.Number, By: e.Author,
+		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, BaseRef: e.BaseRef, Pull: e.Number, By: e.Author,
 	})
 }
 
@@ -227,7 +227,7 @@ func onMergeGroup(d webhook.Delivery, e github.MergeGroup) reaction {
 	}
 	return do(scanArgs{
 		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
-		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, Group: true,
+		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, BaseRef: e.BaseRef, Group: true,
 	})
 }
 

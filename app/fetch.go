@@ -16,7 +16,7 @@ const (
 	problemTransient = "The commits could not be scanned so far. Stanch keeps trying; if this stays, see its log."
 	problemTooLarge  = "The repository is larger than Stanch's limit for fetches. Scan it with stanch scan --git."
 	problemMissing   = "The commits are not on GitHub any more, so they cannot be scanned. Push again, or re-run the check if they are back."
-	problemTime      = "The commits took longer to scan than Stanch allows. Re-run the check; if this stays, push fewer commits at a time."
+	problemTime      = "The commits took longer to fetch and to scan than Stanch allows, one at a time too. Re-run the check; if this stays, scan them with stanch scan --git."
 )
 
 // couldNotScan is what to tell about an error that trying again will not mend,

@@ -161,18 +161,37 @@ func (j *Judge) lists(read ReadFile) error {
 // A Verdict is what a finding does to a check unless it is live.
 type Verdict struct {
 	Conclusion report.Conclusion
-	// Why names who says so, and where.
-	Why string
+	// Why names who says so, and where; Reason is what that one gives for it, which is
+	// for colleagues.
+	Why, Reason string
 	// Allowed says that it is no leak: nothing but a live credential is worth a line.
 	Allowed bool
 }
 
+// Because is who says so, where and why.
+func (v Verdict) Because() string { return excuse{v.Why, v.Reason}.String() }
+
+// An excuse is who lets something pass, and the reason.
+type excuse struct {
+	By     string `json:"by"`
+	Reason string `json:"reason,omitempty"`
+}
+
+func (e excuse) String() string {
+	if e.Reason == "" {
+		return e.By
+	}
+	return e.By + ": " + e.Reason
+}
+
 // Of judges a finding.
 func (j *Judge) Of(f *checks.Finding, now time.Time) Verdict {
-	allowed := func(why string) Verdict { return Verdict{report.Success, why, true} }
+	allowed := func(why string) Verdict { return Verdict{Conclusion: report.Success, Why: why, Allowed: true} }
 	entry, listed := j.entry(f)
 	if listed && !entry.Expired(now) {
-		return allowed(fmt.Sprintf("%s:%d, by %s until %s: %s", j.Policy.AllowFile(), entry.Line, entry.Owner, entry.Until.Format(time.DateOnly), entry.Reason))
+		v := allowed(fmt.Sprintf("%s:%d, by %s until %s", j.Policy.AllowFile(), entry.Line, entry.Owner, entry.Until.Format(time.DateOnly)))
+		v.Reason = entry.Reason
+		return v
 	}
 	for _, list := range j.ignored {
 		if list.Ignore(f) {

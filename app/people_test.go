@@ -9,6 +9,7 @@ import (
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
 )
 
 // unverifiable is a line whose secret no provider can be asked about.
@@ -75,6 +76,35 @@ func TestPolicySaysWhoMayPress(t *testing.T) {
 	w.must(w.github.PressButton(run.ID, "rotate", "max"))
 	w.check(head, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
 	w.mustRotate("press", leaked)
+}
+
+// TestSideBranchDoesNotSayWhoMayPress: who may write to a branch does not choose, by a
+// pull request to it, who may press.
+func TestSideBranchDoesNotSayWhoMayPress(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy()})
+	g := w.seeded()
+	g.git("branch", "side") // without a policy
+	g.push("side")
+	w.judged(g, "only administrators", map[string]string{".github/stanch.yml": "people: {press: admin, bypass: false}\n"})
+	w.github.CreateUser("eve")
+	fork, err := w.github.Fork(w.repoName, "eve")
+	w.must(err)
+	leaked := w.token("side")
+	g.git("checkout", "--quiet", "-b", "gift", "side")
+	head := g.commit("leak", map[string]string{"a.env": env(leaked)})
+	g.git("push", "--quiet", w.github.CloneURL(fork), "gift")
+	_, err = w.github.OpenPull(w.repoName, "eve:gift", "side", "A gift")
+	w.must(err)
+	run := w.check(head, "is red with buttons", func(r githubtest.CheckRun) bool { return buttons(r) == "rotate revoke" })
+	w.must(w.github.PressButton(run.ID, "rotate", "dana")) // may write
+	w.eventually("the writer is refused", func() bool { return w.audited("refuse rotate") == 1 })
+	if !w.github.TokenLive(leaked) {
+		t.Error("the side branch's policy let a writer have it rotated")
+	}
+	w.person("ada", "admin")
+	w.must(w.github.PressButton(run.ID, "rotate", "ada"))
+	w.check(head, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
+	w.mustRotate("side", leaked)
 }
 
 func TestTwoPeopleMustAgree(t *testing.T) {
@@ -242,6 +272,44 @@ func TestAllowByCommand(t *testing.T) {
 	if n := w.audited("dismiss"); n != 1 {
 		t.Errorf("%d dismissals", n)
 	}
+}
+
+// TestReasonsAreNotForEverybody: neither those of people, nor those of lists.
+func TestReasonsAreNotForEverybody(t *testing.T) {
+	w := newWorld(t, worldOptions{public: true, policy: app.DefaultPolicy()})
+	g := w.seeded()
+	listed := w.token("listed")
+	w.silence()
+	id := checks.NewSecret(listed).Fingerprint(w.keys.Fingerprint).AllowID(w.keys.Allow)
+	w.judged(g, "allow", map[string]string{".github/stanch-allow.txt": string(id) + " 2999-12-31 @dana the spare door is open\n"})
+	head, number := w.pulled(g, "reasons", "a.env", unverifiable("DB")+"TOKEN="+listed+"\n")
+	w.check(head, "is red", func(r githubtest.CheckRun) bool {
+		return completed("failure")(r) && strings.Contains(r.Text, "/stanch allow")
+	})
+	if got := w.say(number, "dana", "/stanch allow the cellar has a window"); got != "eyes +1" {
+		t.Errorf("reactions %q", got)
+	}
+	run := w.check(head, "is green", completed("success"))
+	told := run.Title + run.Summary + run.Text
+	for _, c := range w.github.Comments(w.repoName, number) {
+		if c.AppID == w.self.ID {
+			told += c.Body
+		}
+	}
+	if strings.Contains(told, "cellar") || strings.Contains(told, "spare door") || !strings.Contains(told, "1 not shown, allowed by ") {
+		t.Errorf("everybody reads why something is allowed:\n%s", told)
+	}
+	w.must(w.github.SetPrivate(w.repoName, true))
+	w.eventually("the visibility is known", func() bool {
+		check, err := w.memory.Check(t.Context(), run.ExternalID)
+		return err == nil && check.Repository.Private
+	})
+	if got := w.say(number, "dana", "/stanch status"); got != "eyes +1" {
+		t.Errorf("reactions %q", got)
+	}
+	w.check(head, "tells colleagues why", func(r githubtest.CheckRun) bool {
+		return strings.Contains(r.Summary, "cellar") && strings.Contains(r.Summary, "spare door")
+	})
 }
 
 func TestBypass(t *testing.T) {

@@ -2,6 +2,7 @@ package app
 
 import (
 	"errors"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -245,9 +246,11 @@ func FuzzParsePolicy(f *testing.F) {
 	all := catalogue(f)
 	f.Fuzz(func(t *testing.T, text []byte) {
 		p, err := ParsePolicy("stanch.yml", text, all)
-		if err != nil {
+		if problems := Problems(nil); errors.As(err, &problems) {
+			checkProblems(t, problems, len(lineBreak.FindAll(text, -1))+1)
 			return
 		}
+		p.Settings()
 		for _, r := range all {
 			c := checker{}
 			c.remedy("", p.For(r.ID))
@@ -259,9 +262,32 @@ func FuzzParsePolicy(f *testing.F) {
 			}
 		}
 		// The same file as a repository's gives no more than it may.
-		merged, _ := DefaultPolicy().Merge(all, PolicyFile{Name: "stanch.yml", Text: text})
-		if merged.Remedy != DefaultPolicy().Remedy || merged.Repositories.May != nil {
+		operator := DefaultPolicy()
+		operator.People = People{Press: PermissionMaintain, Approvals: 1, BypassFor: time.Hour}
+		merged, _ := operator.Merge(all, PolicyFile{Name: "stanch.yml", Text: text})
+		if merged.Remedy != operator.Remedy || merged.Repositories.May != nil {
 			t.Errorf("a repository's file changed %+v, %v", merged.Remedy, merged.Repositories)
 		}
+		for _, name := range []string{"public", "people.press", "people.approvals", "people.bypass", "people.bypass_for"} {
+			if !stricter(name, merged, operator) {
+				t.Errorf("a repository's file loosened %s: %+v", name, merged.People)
+			}
+		}
 	})
+}
+
+// lineBreak is what ends a line of YAML (YAML 1.1, section 5.4).
+var lineBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
+
+// checkProblems checks that people find what is wrong.
+func checkProblems(t *testing.T, all Problems, lines int) {
+	t.Helper()
+	if len(all) == 0 {
+		t.Error("a refusal without a reason")
+	}
+	for _, p := range all {
+		if p.File != "stanch.yml" || p.Line < 0 || p.Line > lines || p.Text == "" {
+			t.Errorf("a problem in a file of %d lines: %+v", lines, p)
+		}
+	}
 }

@@ -85,14 +85,30 @@ func (s scanArgs) policyRev() string {
 }
 
 // judge says how the findings of a scan are judged: by what the repository said before
-// it. What was pushed has no say in it.
+// it. What was pushed has no say in it. Nor does who may write to another branch than
+// the default one choose who may press: of that the stricter policy of both holds.
 func (a *App) judge(ctx context.Context, s scanArgs, mirror *github.Mirror) (*Judge, error) {
+	j, err := a.judgeAt(ctx, s, mirror, s.policyRev())
+	if err != nil || s.Pull == 0 && !s.Group || s.BaseRef == s.Repository.DefaultBranch {
+		return j, err
+	}
+	usual, err := a.judgeAt(ctx, s, mirror, "refs/heads/"+s.Repository.DefaultBranch)
+	if err != nil {
+		return nil, err
+	}
+	guarded := *j
+	guarded.Policy = j.Policy.guarded([]Policy{usual.Policy})
+	return &guarded, nil
+}
+
+// judgeAt is the judge at a commit or a ref of the repository.
+func (a *App) judgeAt(ctx context.Context, s scanArgs, mirror *github.Mirror, rev string) (*Judge, error) {
 	organisation, err := a.organisation(ctx, s)
 	if err != nil {
 		return nil, err
 	}
 	commit := ""
-	if rev := s.policyRev(); rev != "" {
+	if rev != "" {
 		commit, err = mirror.Bring(ctx, rev)
 		if err != nil && !errors.Is(err, github.ErrMissing) {
 			return nil, fmt.Errorf("fetch what the policy is read from: %w", err)
@@ -216,8 +232,27 @@ type judgement struct {
 	Policy   Policy   `json:"policy"`
 	Problems []string `json:"problems,omitempty"`
 	Notes    []string `json:"notes,omitempty"`
+	// Allowed counts what is not shown, by who allows it.
+	Allowed []allowance `json:"allowed,omitempty"`
 	// Rules are those of the repository's own that found something.
 	Rules map[string]ownRule `json:"rules,omitempty"`
+}
+
+// An allowance is how many findings somebody allows.
+type allowance struct {
+	excuse
+	Findings int `json:"findings"`
+}
+
+// allowances say how many are not shown, and who allows them. Reasons are for colleagues.
+func (j judgement) allowances(public bool) (texts []string) {
+	for _, a := range j.Allowed[:min(len(j.Allowed), maxTold)] {
+		if public {
+			a.Reason = ""
+		}
+		texts = append(texts, fmt.Sprintf("%d not shown, allowed by %s", a.Findings, a.excuse))
+	}
+	return texts
 }
 
 // An ownRule is what reports need of a rule that a repository brought.
@@ -238,19 +273,25 @@ func told(all Problems) []string {
 	return texts
 }
 
-// judgementOf gathers what is kept of a judge and of what it allowed, as JSON. Where
-// there was nothing to look at, nothing is.
-func (a *App) judgementOf(o outcome) ([]byte, error) {
+// judgementOf gathers what is kept of a judge and of what it allowed, as JSON, together
+// with what was kept of the parts of the range before. Where there was nothing to look
+// at, nothing is.
+func (a *App) judgementOf(o outcome, earlier []byte) ([]byte, error) {
 	if o.judge == nil {
 		return nil, nil
 	}
-	kept := judgement{Policy: o.judge.Policy, Problems: told(o.judge.Problems), Notes: told(o.judge.Notes), Rules: map[string]ownRule{}}
-	for n, by := range slices.Sorted(maps.Keys(o.allowed)) {
-		if n == maxTold {
-			break
+	policy, before := o.judge.Policy, judgement{}
+	if len(earlier) > 0 {
+		if err := json.Unmarshal(earlier, &before); err != nil {
+			return nil, fmt.Errorf("judgement of the parts before: %w", err)
 		}
-		kept.Notes = append(kept.Notes, fmt.Sprintf("%d not shown, allowed by %s", o.allowed[by], by))
+		policy = policy.guarded([]Policy{before.Policy})
 	}
+	kept := judgement{
+		Policy: policy, Problems: union(before.Problems, told(o.judge.Problems)), Notes: told(o.judge.Notes),
+		Allowed: together(before.Allowed, o.allowed), Rules: map[string]ownRule{},
+	}
+	maps.Copy(kept.Rules, before.Rules)
 	for _, l := range o.leaks {
 		if a.rules[l.Rule.ID] == nil {
 			kept.Rules[l.Rule.ID] = ownRule{l.Rule.Title, l.Rule.Severity}
@@ -277,17 +318,17 @@ func (a *App) judgementFor(scans []store.Scan) (judgement, error) {
 		all.Policy = one.Policy.guarded(strict)
 		strict = append(strict, one.Policy)
 		all.Problems = union(all.Problems, one.Problems)
-		all.Notes = union(all.Notes, one.Notes)
+		all.Notes, all.Allowed = union(all.Notes, one.Notes), union(all.Allowed, one.Allowed)
 		maps.Copy(all.Rules, one.Rules)
 	}
 	return all, nil
 }
 
 // union appends what is not there yet.
-func union(all, more []string) []string {
-	for _, text := range more {
-		if !slices.Contains(all, text) {
-			all = append(all, text)
+func union[T comparable](all, more []T) []T {
+	for _, one := range more {
+		if !slices.Contains(all, one) {
+			all = append(all, one)
 		}
 	}
 	return all

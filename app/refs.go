@@ -23,6 +23,9 @@ type refMemory struct {
 // recall looks up what was last scanned of the refs. Several refs at one tip are
 // known to differ only by their names.
 func (a *App) recall(ctx context.Context, s scanArgs) (m refMemory, err error) {
+	if s.begun() {
+		return s.Parts.memory(), nil
+	}
 	if len(s.Refs) == 0 {
 		return m, nil
 	}
@@ -67,7 +70,7 @@ func (a *App) look(ctx context.Context, s scanArgs) (sighting, error) {
 		return sighting{}, err
 	}
 	nothing := func(from, to string) sighting {
-		return sighting{Result: git.Result{Coverage: checks.Coverage{Base: from, Tip: to, Skipped: []checks.Skip{}}}, memory: memory}
+		return sighting{Result: git.Result{Coverage: checks.Coverage{Base: from, Tip: to, Skipped: []checks.Skip{}}}, memory: memory, part: part{last: true}}
 	}
 	known, err := a.known(ctx, s, memory)
 	if err != nil || known {

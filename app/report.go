@@ -18,6 +18,7 @@ import (
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/git"
 	"github.com/stanch-dev/stanch/checks/report"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -59,8 +60,9 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 		return err
 	}
 	run, comment := report.NewCheckRun(state), report.Comment(state)
-	if !done.scans && run.Conclusion == report.Success {
-		return nil // another range of the same commit is still being scanned
+	if !done.scans && run.Conclusion != report.Failure && state.Problem == "" {
+		a.tellProgress(ctx, check, state, run)
+		return nil // more of what the commit brings is still being scanned
 	}
 	digest, err := digestOf(run, comment, check.Pulls)
 	if err != nil {
@@ -85,6 +87,17 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 		a.observe(Event{Stage: Checked, At: a.now(), Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Detail: string(run.Conclusion)})
 	}
 	return nil
+}
+
+// tellProgress shows how far a long scan is, where the check run shows nothing else.
+// Nothing waits for that: the next part tells more.
+func (a *App) tellProgress(ctx context.Context, check store.Check, state report.Scan, run report.CheckRun) {
+	if state.Progress.Of == 0 || check.Reported != "" {
+		return
+	}
+	if err := a.github.Installation(check.Installation).ShowProgress(ctx, check.Repository, check.RunID, run); err != nil {
+		a.log.WarnContext(ctx, "the check run does not show how far the scan is", "check", check.ID, "error", err)
+	}
 }
 
 // settledMark is added to the digest of a report after which nothing is under way.
@@ -147,8 +160,8 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0}
-	done := settled{true, true}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, NoFile: git.CommitMessage, Commands: len(check.Pulls) > 0}
+	var done settled
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {
 		return s, done, err
@@ -159,46 +172,82 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	}
 	s.Public, s.NoComment = judgement.Policy.ForEverybody(check.Repository.Private), !judgement.Policy.Comments()
 	s.AllowFile = judgement.Policy.AllowFile()
-	s.PolicyProblems, s.Notes = judgement.Problems, judgement.Notes
+	s.PolicyProblems, s.Notes = judgement.Problems, union(judgement.Notes, judgement.allowances(s.Public))
+	if done.scans, err = coverageOf(scans, &s); err != nil {
+		return s, done, err
+	}
+	leaks, ended, err := a.leaksOf(ctx, check, judgement)
+	if err != nil {
+		return s, done, err
+	}
+	done.incidents = ended
+	s.Leaks, err = a.placesOf(ctx, check, leaks)
+	return s, done, err
+}
+
+// coverageOf gathers what the scans of a check looked at and what went wrong, and
+// reports whether they are over.
+func coverageOf(scans []store.Scan, s *report.Scan) (done bool, err error) {
+	done = true
 	var problems []string
 	for _, scan := range scans {
 		switch {
 		case scan.Problem != "":
 			problems = append(problems, scan.Problem)
 		case scan.Finished.IsZero():
-			done.scans = false
+			done = false
+			job, err := resumed(scanArgs{}, scan)
+			if err != nil {
+				return false, err
+			}
+			if job.begun() {
+				s.Progress.Done += scan.Coverage.Commits
+				s.Progress.Of += job.Parts.Commits
+			}
 		default:
 			s.Coverage = append(s.Coverage, scan.Coverage)
 		}
 	}
 	s.Problem = strings.Join(problems, " ")
+	return done, nil
+}
+
+// leaksOf gathers the incidents of a check, as leaks without a place, and reports
+// whether nothing is being done about any of them.
+func (a *App) leaksOf(ctx context.Context, check store.Check, j judgement) (leaks map[string]report.Leak, ended bool, err error) {
 	incidents, err := a.store.Incidents(ctx, check.ID)
 	if err != nil {
-		return s, done, err
+		return nil, false, err
 	}
-	leaks := map[string]report.Leak{} // by incident, without a place
+	leaks, ended = map[string]report.Leak{}, true
 	for n, i := range incidents {
-		leak, err := a.leak(ctx, i, judgement)
+		leak, err := a.leak(ctx, i, j)
 		if err != nil {
-			return s, done, err
+			return nil, false, err
 		}
 		leak.Number = n + 1
 		if err := a.wishes(ctx, check, i, &leak); err != nil {
-			return s, done, err
+			return nil, false, err
 		}
 		leaks[i.ID] = leak
 		if i.Verb != "" && i.State() != incident.Resolved {
-			done.incidents = false
+			ended = false
 		}
 	}
+	return leaks, ended, nil
+}
+
+// placesOf is each leak at each of its places.
+func (a *App) placesOf(ctx context.Context, check store.Check, leaks map[string]report.Leak) ([]report.Leak, error) {
 	occurrences, err := a.store.Occurrences(ctx, check.ID)
 	if err != nil {
-		return s, done, err
+		return nil, err
 	}
 	allowances, err := a.store.Allowances(ctx, check.Installation, check.Repository.ID)
 	if err != nil {
-		return s, done, err
+		return nil, err
 	}
+	var all []report.Leak
 	for _, o := range occurrences {
 		leak := leaks[o.Incident]
 		leak.Location, leak.InTip = o.Location, o.InTip
@@ -206,9 +255,9 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 		if allowed, ok := allowances[leak.Fingerprint]; ok {
 			a.allow(&leak, allowed)
 		}
-		s.Leaks = append(s.Leaks, leak)
+		all = append(all, leak)
 	}
-	return s, done, nil
+	return all, nil
 }
 
 // allow shows a leak as what people of the repository said of it.
@@ -218,7 +267,7 @@ func (a *App) allow(l *report.Leak, said store.Allowance) {
 		l.Why = fmt.Sprintf("what %s allowed ended on %s", said.Owner, until)
 		return
 	}
-	l.Conclusion, l.Why = report.Success, fmt.Sprintf("%s until %s: %s", said.Owner, until, said.Reason)
+	l.Conclusion, l.Why, l.Reason = report.Success, fmt.Sprintf("%s until %s", said.Owner, until), said.Reason
 }
 
 // reach is what a credential can do, as far as its provider said so when it was

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -20,9 +19,6 @@ import (
 	"github.com/stanch-dev/stanch/checks/git"
 )
 
-// scanTimeout bounds the fetch and scan of one range.
-const scanTimeout = 10 * time.Minute
-
 // confessAfter is the attempt from which on a check run says that the range could
 // not be scanned so far. Until then it shows that work is in progress; and it is
 // tried again afterwards all the same.
@@ -32,7 +28,7 @@ const confessAfter = 4
 // and the check run says that there is more.
 const maxFindings = 500
 
-// errScanTime is the cause of a scan that took too long.
+// errScanTime is the cause of a fetch or scan that took too long.
 var errScanTime = errors.New("the scan took too long")
 
 // scanArgs is the job of examining the commits that one delivery brought.
@@ -41,9 +37,10 @@ type scanArgs struct {
 	Received     time.Time         `json:"received"`
 	Installation int64             `json:"installation"`
 	Repository   github.Repository `json:"repository"`
-	Head         string            `json:"head"`           // the commit that the check run stands on
-	Tip          string            `json:"tip"`            // what was pushed: a commit or an annotated tag
-	Base         string            `json:"base,omitempty"` // what was there before; empty for a new ref
+	Head         string            `json:"head"`               // the commit that the check run stands on
+	Tip          string            `json:"tip"`                // what was pushed: a commit or an annotated tag
+	Base         string            `json:"base,omitempty"`     // what was there before; empty for a new ref
+	BaseRef      string            `json:"base_ref,omitempty"` // the branch that a pull request or a group goes to
 	Pull         int               `json:"pull,omitempty"`
 	By           github.Person     `json:"by,omitzero"`     // who pushed it, or opened the pull request
 	Group        bool              `json:"group,omitempty"` // Head is what a merge queue made
@@ -58,6 +55,8 @@ type scanArgs struct {
 	// Scanned again, it begins there again, wherever branches have moved since.
 	Pinned bool     `json:"pinned,omitempty"`
 	Bases  []string `json:"bases,omitempty"`
+	// Parts is how far the scan has come, of a range that is scanned in parts.
+	Parts *parts `json:"parts,omitempty"`
 	// WholeHistory says that without a Base everything reachable is new: the
 	// ref is the default branch. Other new refs start from the default branch.
 	WholeHistory bool `json:"whole_history,omitempty"`
@@ -89,14 +88,26 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	if !scan.Finished.IsZero() {
 		return nil // a crash after the last transaction: the report job is in the queue
 	}
-	if err := a.showProgress(ctx, check.ID, job.Attempt < confessAfter); err != nil {
+	if s, err = resumed(s, scan); err != nil {
+		return err
+	}
+	// What a part of the range has found stays to be seen.
+	if err := a.showProgress(ctx, check.ID, job.Attempt < confessAfter && !s.begun()); err != nil {
 		// Nothing waits for that: somebody's key may be live.
 		a.log.WarnContext(ctx, "the check run could not be started", "delivery", s.Delivery, "error", err)
 	}
-	err = a.scan(ctx, s, check)
+	last, err := a.scan(ctx, s, check)
+	slow := errPartTime{}
 	switch problem := couldNotScan(err, job.Attempt); {
+	case err == nil && !last:
+		return river.JobSnooze(0) // others come in between
 	case err == nil:
 		return nil
+	case errors.Is(err, errOvertaken):
+		return river.JobCancel(err)
+	case errors.As(err, &slow) && slow.commits > 1:
+		a.log.InfoContext(ctx, "a range is scanned in smaller parts", "delivery", s.Delivery, "error", err)
+		return a.narrow(ctx, s, slow.commits)
 	case errors.Is(err, github.ErrGone):
 		// Nobody can be told. Should the App come back, the sweep of refs finds this.
 		return river.JobCancel(err)
@@ -109,14 +120,15 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 	return a.postpone(err)
 }
 
-// scan scans the lines that the commits of a range add, verifies what it finds,
-// and records all of it together with the jobs that report it and act on it.
-func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) error {
+// scan scans the lines that the commits of a range add, or of a part of it, verifies
+// what it finds, and records all of it together with the jobs that report it and act
+// on it. It reports whether nothing of the range is left.
+func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) (last bool, err error) {
 	seen, err := a.look(ctx, s)
 	if err != nil {
-		return err
+		return false, err
 	}
-	return a.conclude(ctx, s, check, seen)
+	return seen.part.last, a.conclude(ctx, s, check, seen)
 }
 
 // A sighting is what a scan saw.
@@ -124,6 +136,7 @@ type sighting struct {
 	git.Result
 	judge  *Judge // nil when there was nothing to look at
 	memory refMemory
+	part   part
 }
 
 // conclude judges and verifies what a scan saw, and records it.
@@ -145,7 +158,7 @@ type outcome struct {
 	sighting
 	leaks    []judged
 	verdicts map[checks.Fingerprint]provider.Verdict
-	allowed  map[string]int // how many are not shown, by who allows them
+	allowed  map[excuse]int // how many are not shown, by who allows them
 }
 
 // A judged leak is one with what it does to the check unless it is live.
@@ -180,11 +193,11 @@ func (a *App) sift(seen *sighting, s scanArgs) (shown, allowed []judged) {
 
 // overrule returns what is live of what is allowed: then nothing allows it. The rest is
 // counted, by who allows it.
-func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[string]int) {
-	counts = map[string]int{}
+func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[excuse]int) {
+	counts = map[excuse]int{}
 	for _, l := range allowed {
 		if verdicts[l.Fingerprint].Validity != checks.Active {
-			counts[l.Why]++
+			counts[excuse{l.Why, l.Reason}]++
 			continue
 		}
 		l.Why = "it is live, which overrules " + l.Why
@@ -246,7 +259,7 @@ func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
 // examine fetches the range into a directory of its own, which it removes, and
 // scans it.
 func (a *App) examine(ctx context.Context, s scanArgs, memory refMemory) (_ sighting, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, scanTimeout, errScanTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, a.cfg.Turn.time(), errScanTime)
 	defer cancel()
 	defer func() {
 		if err != nil && errors.Is(context.Cause(ctx), errScanTime) {
@@ -275,14 +288,16 @@ func (a *App) examine(ctx context.Context, s scanArgs, memory refMemory) (_ sigh
 	if err != nil {
 		return sighting{}, err
 	}
-	if err := memory.compare(ctx, s, mirror); err != nil {
-		return sighting{}, err
+	if !s.begun() {
+		if err := memory.compare(ctx, s, mirror); err != nil {
+			return sighting{}, err
+		}
 	}
-	found, err := mirror.Repository().Scan(ctx, mirror.Range(), scanner, mirror.FetchBlobs)
+	found, part, err := a.scanPart(ctx, s, mirror, scanner)
 	if mirror.Wrapped() {
 		found = unwrap(found, s.Tip)
 	}
-	return sighting{found, judge, memory}, err
+	return sighting{found, judge, memory, part}, err
 }
 
 // remote is a repository as git fetches it.
@@ -310,44 +325,60 @@ func unwrap(found git.Result, tag string) git.Result {
 // recordScan records in one transaction what was found, what is to be done about
 // it, and the jobs that do and report it.
 func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o outcome) error {
-	coverage := o.Coverage
-	s.Pinned, s.Bases = true, strings.FieldsFunc(coverage.Base, func(r rune) bool { return r == ',' })
-	args, err := json.Marshal(s)
-	if err != nil {
-		return err
-	}
-	kept, err := a.judgementOf(o)
-	if err != nil {
-		return err
-	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
+		row, err := mustBeNext(ctx, tx, s)
+		if err != nil {
+			return err
+		}
 		if err := a.recordLeaks(ctx, tx, s, o); err != nil {
 			return err
 		}
-		if err := tx.FinishScan(ctx, store.Scan{Delivery: s.Delivery, Job: args, Coverage: coverage, Judgement: kept, Finished: a.now()}); err != nil {
+		next := s.after(o, row.Coverage.Commits)
+		if !s.begun() {
+			row.Coverage, row.Judgement = checks.Coverage{}, nil
+		}
+		if row.Judgement, err = a.judgementOf(o, row.Judgement); err != nil {
 			return err
 		}
-		if err := o.memory.record(ctx, tx, s); err != nil {
+		if row.Job, err = json.Marshal(next); err != nil {
 			return err
 		}
-		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "scan", Subject: s.Delivery, Detail: map[string]string{
-			"repository": s.Repository.FullName(), "tip": coverage.Tip, "base": coverage.Base,
-			"commits": fmt.Sprint(coverage.Commits), "blobs": fmt.Sprint(coverage.Blobs),
-			"bytes": fmt.Sprint(coverage.Bytes), "skipped": fmt.Sprint(len(coverage.Skipped)), "findings": fmt.Sprint(len(o.leaks)),
-		}}); err != nil {
-			return err
+		row.Coverage = joined(row.Coverage, o.Coverage)
+		if o.part.last {
+			row.Finished = a.now()
+			err = a.recordEnd(ctx, tx, s, check, o, row.Coverage)
 		}
-		if s.Pull != 0 && len(o.leaks) > 0 && o.judge.Policy.Suggestions {
-			if err := tx.Enqueue(ctx, suggestArgs{Check: check.ID, Pull: s.Pull}); err != nil {
-				return err
-			}
+		if err := errors.Join(err, tx.FinishScan(ctx, row)); err != nil {
+			return err
 		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
 	})
 }
 
+// recordEnd records that nothing of a range is left to scan.
+func (a *App) recordEnd(ctx context.Context, tx *store.Tx, s scanArgs, check store.Check, o outcome, coverage checks.Coverage) error {
+	if err := o.memory.record(ctx, tx, s); err != nil {
+		return err
+	}
+	findings := len(o.leaks)
+	if s.Parts != nil {
+		findings += s.Parts.Findings
+	}
+	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "scan", Subject: s.Delivery, Detail: map[string]string{
+		"repository": s.Repository.FullName(), "tip": coverage.Tip, "base": coverage.Base,
+		"commits": fmt.Sprint(coverage.Commits), "blobs": fmt.Sprint(coverage.Blobs),
+		"bytes": fmt.Sprint(coverage.Bytes), "skipped": fmt.Sprint(len(coverage.Skipped)), "findings": fmt.Sprint(findings),
+	}}); err != nil {
+		return err
+	}
+	if s.Pull != 0 && findings > 0 && o.judge.Policy.Suggestions {
+		return tx.Enqueue(ctx, suggestArgs{Check: check.ID, Pull: s.Pull})
+	}
+	return nil
+}
+
 // recordLeaks replaces what an earlier scan of the range found by what this one
-// did. Incidents go on.
+// did, and adds what a further part of it did. Incidents go on.
 func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outcome) error {
 	incidents := make([]store.Incident, len(o.leaks))
 	for n, leak := range o.leaks {
@@ -356,8 +387,10 @@ func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outco
 			return err
 		}
 	}
-	if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
-		return err
+	if !s.begun() {
+		if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
+			return err
+		}
 	}
 	for n, leak := range o.leaks {
 		if err := tx.AddOccurrence(ctx, store.Occurrence{
@@ -386,13 +419,16 @@ func (a *App) failScan(ctx context.Context, s scanArgs, check store.Check, probl
 	})
 }
 
-// rescan makes a scan run again.
+// rescan makes a scan run again, from its beginning.
 func (a *App) rescan(ctx context.Context, tx *store.Tx, s store.Scan) error {
 	var args scanArgs
-	if err := json.Unmarshal(s.Job, &args); err != nil {
+	err := json.Unmarshal(s.Job, &args)
+	args.Parts = nil
+	job, encodeErr := json.Marshal(args)
+	if err := errors.Join(err, encodeErr); err != nil {
 		return fmt.Errorf("scan %s: %w", s.Delivery, err)
 	}
-	if err := tx.ReopenScan(ctx, s.Delivery); err != nil {
+	if err := tx.ReopenScan(ctx, s.Delivery, job); err != nil {
 		return err
 	}
 	return tx.Enqueue(ctx, args)

@@ -1,12 +1,14 @@
 package checks_test
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 var allowKey = checks.FingerprintKey("the key of a test's allowlists..")
@@ -97,11 +99,13 @@ func TestWrongAllowEntries(t *testing.T) {
 func FuzzParseAllowlist(f *testing.F) {
 	f.Add([]byte("# list\n" + string(allowIDOf("one")) + " 2030-12-31 @dana a reason\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		_, warnings := checks.ParseAllowlist(text)
-		for _, w := range warnings {
-			if w.Line < 1 || w.Text == "" {
-				t.Errorf("a warning without a place: %+v", w)
-			}
+		// Whatever stands before an entry, it counts.
+		id := checks.AllowID("allow1-" + strings.Repeat("0f", 16))
+		last := string(id) + " 9999-12-31 @dana a reason"
+		list, warnings := checks.ParseAllowlist(append(slices.Clip(text), "\n"+last...))
+		checkWarnings(t, warnings, bytes.Count(text, []byte("\n"))+1)
+		if e, found := list.Find(id); !found || e.Until.Year() != 9999 {
+			t.Errorf("the last entry does not count: %+v, %v", e, found)
 		}
 		for line := range strings.Lines(string(text)) {
 			e, err := checks.ParseAllowEntry(line)
@@ -119,9 +123,25 @@ func FuzzParseAllowlist(f *testing.F) {
 func FuzzParseIgnores(f *testing.F) {
 	f.Add([]byte("# list\na/b.txt:rule:3\n" + strings.Repeat("0a", 20) + ":a.txt:rule:1\n" + strings.Repeat("ab", 32)))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		list, warnings := checks.ParseIgnores(text, func(rule string) bool { return rule == "rule" })
-		if list == nil || len(warnings) > strings.Count(string(text), "\n")+1 {
-			t.Errorf("%d warnings for %d lines", len(warnings), strings.Count(string(text), "\n")+1)
+		// Whatever stands before a line, it counts.
+		last := "a/b.txt:rule:7"
+		list, warnings := checks.ParseIgnores(append(slices.Clip(text), "\n"+last...), func(rule string) bool { return rule == "rule" })
+		checkWarnings(t, warnings, bytes.Count(text, []byte("\n"))+1)
+		f := checks.Finding{Rule: &rules.Rule{ID: "rule"}, Location: checks.Location{Path: "a/b.txt", Line: 7}}
+		if !list.Ignore(&f) {
+			t.Errorf("%q does not count", last)
 		}
 	})
+}
+
+// checkWarnings checks that there is no more than one for each line, in their order.
+func checkWarnings(t *testing.T, all []checks.ListWarning, lines int) {
+	t.Helper()
+	last := 0
+	for _, w := range all {
+		if w.Line <= last || w.Line > lines || w.Text == "" {
+			t.Errorf("a warning in %d lines, after line %d: %+v", lines, last, w)
+		}
+		last = w.Line
+	}
 }

@@ -114,7 +114,7 @@ func (t *stream) archive(format string, r io.Reader) error {
 	case err != nil:
 		return &Incomplete{Reason: "the archive was not scanned to its end: " + t.x.Hide(err.Error())}
 	case u.sealed != nil:
-		return &Incomplete{Reason: "the archive cannot be opened, or not all of it: " + t.x.Hide(u.sealed.Error()), Sealed: true}
+		return &Incomplete{Reason: "the archive cannot be opened, or not all of it: " + t.x.Hide(u.sealed.Error())}
 	}
 	return nil
 }

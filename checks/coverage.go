@@ -9,6 +9,8 @@ type Coverage struct {
 	Blobs   int    `json:"blobs"`
 	Bytes   int64  `json:"bytes"`
 	Skipped []Skip `json:"skipped"`
+	// Elsewhere are pointers to other repositories: what they hold is no part of this one.
+	Elsewhere []Skip `json:"elsewhere,omitempty"`
 }
 
 // A Skip is something that should have been scanned and was not.

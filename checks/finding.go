@@ -92,12 +92,6 @@ const (
 
 // An Incomplete is the error of a scan that ended before it had seen everything.
 // What was found until then is true.
-type Incomplete struct {
-	Reason string
-	// Sealed means that an archive could not be opened: it is encrypted, damaged or
-	// of a format that is not read here. Its bytes, as they are, were scanned, and
-	// more nobody can see who has only the file.
-	Sealed bool
-}
+type Incomplete struct{ Reason string }
 
 func (e *Incomplete) Error() string { return e.Reason }

@@ -214,7 +214,7 @@ func TestBombs(t *testing.T) {
 	for name, data := range all {
 		_, err := s.Examine(name, data)
 		var incomplete *checks.Incomplete
-		if !errors.As(err, &incomplete) || incomplete.Sealed {
+		if !errors.As(err, &incomplete) || isSealed(incomplete) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -229,9 +229,15 @@ func TestBombsTogether(t *testing.T) {
 		t.Errorf("one: %v", err)
 	}
 	var incomplete *checks.Incomplete
-	if _, err := s.Examine("four", []byte(strings.Repeat(s64+"\n\n", 4))); !errors.As(err, &incomplete) || incomplete.Sealed {
+	if _, err := s.Examine("four", []byte(strings.Repeat(s64+"\n\n", 4))); !errors.As(err, &incomplete) || isSealed(incomplete) {
 		t.Errorf("four: %v", err)
 	}
+}
+
+// isSealed reports whether a scan ended because an archive is encrypted, damaged or of
+// a format that is not read here.
+func isSealed(e *checks.Incomplete) bool {
+	return strings.HasPrefix(e.Reason, "the archive cannot be opened, or not all of it: ")
 }
 
 // TestSealedArchives are told from those that were not scanned to their end, and
@@ -256,7 +262,7 @@ func TestSealedArchives(t *testing.T) {
 	} {
 		found, err := s.Examine("file", test.data)
 		var incomplete *checks.Incomplete
-		if !errors.As(err, &incomplete) || incomplete.Sealed != test.sealed || len(found) != test.found {
+		if !errors.As(err, &incomplete) || isSealed(incomplete) != test.sealed || len(found) != test.found {
 			t.Errorf("%s: %d findings, %v", name, len(found), err)
 		}
 	}

@@ -129,6 +129,14 @@ func (i *Installation) ReopenCheck(ctx context.Context, repo Repository, id int6
 	return i.updateCheck(ctx, repo, id, checkUpdate{UpdateCheckRunOptions: gh.UpdateCheckRunOptions{Name: checkName, Status: gh.String("in_progress")}})
 }
 
+// ShowProgress writes what run says into a check run that goes on.
+func (i *Installation) ShowProgress(ctx context.Context, repo Repository, id int64, run report.CheckRun) error {
+	if err := checkPath(repo); err != nil {
+		return err
+	}
+	return i.updateCheck(ctx, repo, id, progress(report.CheckRun{Title: run.Title, Summary: run.Summary}, nil))
+}
+
 // countAnnotations asks how many annotations the check run id has.
 func (i *Installation) countAnnotations(ctx context.Context, repo Repository, id int64) (int, error) {
 	var run *gh.CheckRun

@@ -3,12 +3,14 @@ package github
 import (
 	"cmp"
 	"errors"
+	"strings"
 )
 
 // A MergeGroup says that a merge queue wants to know about a commit, or no longer.
 type MergeGroup struct {
 	Action           string
 	HeadSHA, BaseSHA string
+	BaseRef          string // the branch that it goes to
 	Repository       Repository
 	Installation     int64
 }
@@ -85,6 +87,7 @@ func parseMergeGroup(body []byte) (Event, error) {
 		MergeGroup struct {
 			HeadSHA string `json:"head_sha"`
 			BaseSHA string `json:"base_sha"`
+			BaseRef string `json:"base_ref"` // "refs/heads/main"
 		} `json:"merge_group"`
 	}
 	if err := decode(body, &p); err != nil {
@@ -93,9 +96,11 @@ func parseMergeGroup(body []byte) (Event, error) {
 	repo, err := p.check()
 	event := MergeGroup{
 		Action: p.Action, HeadSHA: p.MergeGroup.HeadSHA, BaseSHA: p.MergeGroup.BaseSHA,
+		BaseRef:    strings.TrimPrefix(p.MergeGroup.BaseRef, "refs/heads/"),
 		Repository: repo, Installation: p.Installation.ID,
 	}
-	return event, cmp.Or(err, checkSHA("head_sha", event.HeadSHA), checkSHA("base_sha", event.BaseSHA))
+	return event, cmp.Or(err, checkSHA("head_sha", event.HeadSHA), checkSHA("base_sha", event.BaseSHA),
+		checkText("action", event.Action), checkText("base_ref", event.BaseRef))
 }
 
 func parseCheckSuite(body []byte) (Event, error) {

@@ -129,7 +129,8 @@ func (tx *Tx) StartScan(ctx context.Context, s Scan) error {
 	return err
 }
 
-// FinishScan records what a scan covered, and the job that covers the same again.
+// FinishScan records what a scan covered, and the job that covers the same again. A
+// zero time says that this is a part of it, and that the job goes on.
 func (tx *Tx) FinishScan(ctx context.Context, s Scan) error {
 	coverage, err := json.Marshal(s.Coverage)
 	if err != nil {
@@ -147,9 +148,9 @@ func (tx *Tx) FailScan(ctx context.Context, delivery, problem string, at time.Ti
 	return err
 }
 
-// ReopenScan makes a finished scan run again.
-func (tx *Tx) ReopenScan(ctx context.Context, delivery string) error {
-	_, err := tx.q.ExecContext(ctx, `update scans set problem = '', finished = 0 where delivery = ?`, delivery)
+// ReopenScan makes a finished scan run again, by a job.
+func (tx *Tx) ReopenScan(ctx context.Context, delivery string, job json.RawMessage) error {
+	_, err := tx.q.ExecContext(ctx, `update scans set job = ?, problem = '', finished = 0 where delivery = ?`, string(job), delivery)
 	return err
 }
 

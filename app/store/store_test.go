@@ -165,8 +165,8 @@ func TestChecksAreSharedByDeliveries(t *testing.T) {
 	if diff := cmp.Diff(coverage, scans[0].Coverage); diff != "" || scans[0].Finished.IsZero() || !scans[1].Finished.IsZero() {
 		t.Errorf("scans = %+v\n%s", scans, diff)
 	}
-	inTx(t, s, func(tx *Tx) error { return tx.ReopenScan(t.Context(), "push") })
-	if again, err := s.Scan(t.Context(), "push"); err != nil || !again.Finished.IsZero() || string(again.Job) != `{"n":2}` {
+	inTx(t, s, func(tx *Tx) error { return tx.ReopenScan(t.Context(), "push", json.RawMessage(`{"n":3}`)) })
+	if again, err := s.Scan(t.Context(), "push"); err != nil || !again.Finished.IsZero() || string(again.Job) != `{"n":3}` {
 		t.Errorf("reopened scan = %+v, %v", again, err)
 	}
 }

@@ -175,18 +175,37 @@ func TestNewRefusesEmptySecrets(t *testing.T) {
 	}
 }
 
+// FuzzHandler: what is not signed is refused, what is signed is handed on as it came,
+// and no answer tells the secret.
 func FuzzHandler(f *testing.F) {
-	f.Add("push", "id", "sha256=00", []byte("{}"))
-	h := newHandler(f, func(context.Context, Delivery) error { f.Error("an unsigned delivery was accepted"); return nil }, "a secret nobody guesses")
-	f.Fuzz(func(t *testing.T, event, id, signature string, body []byte) {
+	f.Add("push", "id", "sha256=00", false, []byte("{}"))
+	f.Add("push", "72d3162e-cc78-11e3-81ab-4c9367dc0958", "", true, []byte(`{"ref":"refs/heads/main"}`))
+	const secret = "a secret nobody guesses"
+	var accepted *Delivery
+	h := newHandler(f, func(_ context.Context, d Delivery) error { accepted = &d; return nil }, secret)
+	f.Fuzz(func(t *testing.T, event, id, signature string, signed bool, body []byte) {
+		if signed {
+			signature = sign(secret, body)
+		}
+		accepted = nil
 		r, w := httptest.NewRequest("POST", "/webhook", bytes.NewReader(body)), httptest.NewRecorder()
 		r.Header["Content-Type"] = []string{"application/json"}
 		r.Header["X-Github-Event"] = []string{event}
 		r.Header["X-Github-Delivery"] = []string{id}
 		r.Header["X-Hub-Signature-256"] = []string{signature}
 		h.ServeHTTP(w, r)
-		if w.Code < 400 || w.Code >= 500 {
-			t.Errorf("answer %d", w.Code)
+		answer := w.Body.String()
+		if strings.Contains(answer, secret) || strings.Contains(answer, sign(secret, body)) || len(answer) > 1000 {
+			t.Errorf("answer %q", answer)
+		}
+		if !signed || !isName(event) || !isName(id) {
+			if w.Code < 400 || w.Code >= 500 || accepted != nil {
+				t.Errorf("answer %d, accepted %+v", w.Code, accepted)
+			}
+			return
+		}
+		if w.Code != http.StatusAccepted || accepted == nil || accepted.ID != id || accepted.Event != event || !bytes.Equal(accepted.Payload, body) {
+			t.Errorf("answer %d, accepted %+v", w.Code, accepted)
 		}
 	})
 }

@@ -2,6 +2,7 @@ package fix
 
 import (
 	"go/parser"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -102,7 +103,8 @@ func FuzzSuggest(f *testing.F) {
 		switch {
 		case !ok:
 			return
-		case got.Remove && got.Line != "", got.Name == "", got.Note == "":
+		case got.Remove && got.Line != "", !got.Remove && strings.Count(got.Line, "\n") != strings.Count(line, "\n"), got.Note == "",
+			!regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`).MatchString(got.Name), len(got.Line) > len(line)+500:
 			t.Fatalf("%s %q: %+v", path, line, got)
 		case !strings.Contains(before+after, value) && strings.Contains(got.Line, value):
 			t.Fatalf("%s %q: the secret is still there: %+v", path, line, got)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -84,6 +85,84 @@ func added(b *blob, parents []*blob) []int {
 		fresh = append(fresh, i)
 	}
 	return fresh
+}
+
+// keep records the findings that the changes of one commit add.
+func (s *scan) keep(changes []change) {
+	var moved map[occurrence]int
+	for _, c := range changes {
+		b := s.blobs[c.blob]
+		if b == nil {
+			continue
+		}
+		var parents []*blob
+		for _, p := range c.parents {
+			if old := s.blobs[p]; old != nil {
+				parents = append(parents, old)
+			}
+		}
+		for _, i := range added(b, parents) {
+			if moved == nil {
+				moved = s.removed(changes)
+			}
+			if key := b.keys[i]; moved[key] > 0 {
+				moved[key]--
+				continue
+			}
+			f := b.findings[i]
+			if c.path != b.path {
+				f.Path = c.path
+			}
+			s.leak(c.commit, f.Path, f)
+		}
+	}
+}
+
+// removed counts the occurrences that the files of a commit no longer have. changes
+// are all that it adds; a file that it adds otherwise was only renamed, and has what
+// is gone elsewhere.
+func (s *scan) removed(changes []change) map[occurrence]int {
+	gone := make(map[occurrence]int)
+	paths := make(map[string]bool)
+	for _, c := range changes {
+		paths[c.path] = true
+	}
+	for i, e := range changes[0].all {
+		if b := s.blobs[e.blob]; b != nil && !paths[e.path] && !slices.Contains(e.parents, e.blob) {
+			for _, key := range b.keys {
+				gone[key]--
+			}
+		}
+		old := s.blobs[e.parents[0]]
+		if old == nil || i >= maxMoves {
+			continue
+		}
+		var now []*blob
+		if b := s.blobs[e.blob]; b != nil && !e.blob.none() {
+			now = append(now, b)
+		}
+		for _, i := range added(old, now) {
+			gone[old.keys[i]]++
+		}
+	}
+	return gone
+}
+
+// leak records a finding of a commit.
+func (s *scan) leak(commit objectID, path string, f checks.Finding) {
+	f.Commit = commit.String()
+	if slices.ContainsFunc(f.AllowedIn, func(id string) bool { return strings.EqualFold(id, f.Commit) }) {
+		return
+	}
+	if len(s.leaks) == MaxLeaks {
+		s.more = true
+		return
+	}
+	f.Path = s.scanner.Hide(path)
+	if excuse := f.ExcusedIn[f.Commit]; excuse != "" {
+		f.Excused = excuse
+	}
+	s.leaks = append(s.leaks, Leak{Finding: f})
 }
 
 // markTip sets InTip of all leaks.

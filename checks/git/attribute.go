@@ -1,9 +1,7 @@
 package git
 
 import (
-	"bytes"
 	"context"
-	"io"
 	"runtime"
 	"slices"
 	"strings"
@@ -30,6 +28,7 @@ func (s *scan) attribute(ctx context.Context, commits []objectID, found *sightin
 	if err := s.messages(ctx, commits, found); err != nil {
 		return err
 	}
+	s.reportMore()
 	if len(s.leaks) > 0 && s.coverage.Tip != "" {
 		if err := s.markTip(ctx, s.coverage.Tip); err != nil {
 			return err
@@ -107,69 +106,6 @@ func kinds(suspects map[objectID]string) []string {
 		all = append(all, kind)
 	}
 	return all
-}
-
-// messages reports what commits and tags say, and puts the leaks into the order of
-// commits.
-func (s *scan) messages(ctx context.Context, commits []objectID, found *sighting) error {
-	rank := make(map[string]int, len(commits))
-	var ids []objectID
-	for i, id := range commits {
-		rank[id.String()] = i
-		if found.suspects[id] == "commit" {
-			ids = append(ids, id)
-		}
-	}
-	tagged := make(map[objectID]objectID)
-	for id, kind := range found.suspects {
-		if kind == "tag" {
-			ids = append(ids, id)
-		}
-	}
-	err := s.view.read(ctx, ids, func(id objectID, size int64, r io.Reader) error {
-		data, err := io.ReadAll(r)
-		if err != nil {
-			return err
-		}
-		commit := id
-		if found.suspects[id] == "tag" {
-			if commit, err = taggedBy(data); err != nil {
-				return nil // it stands at no commit
-			}
-			tagged[id] = commit
-		}
-		s.message(commit, data)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	s.leaks = slices.DeleteFunc(s.leaks, func(l Leak) bool { _, known := rank[l.Commit]; return !known })
-	slices.SortStableFunc(s.leaks, func(a, b Leak) int { return rank[a.Commit] - rank[b.Commit] })
-	return nil
-}
-
-// taggedBy reads the commit that a tag object is about.
-func taggedBy(tag []byte) (objectID, error) {
-	line, _, _ := bytes.Cut(tag, []byte("\n"))
-	name, _ := bytes.CutPrefix(line, []byte("object "))
-	return parseObjectID(name)
-}
-
-// message reports what stands in a commit or tag; lines are counted in what its
-// author wrote.
-func (s *scan) message(commit objectID, data []byte) {
-	head, _, _ := bytes.Cut(data, []byte("\n\n"))
-	before := bytes.Count(head, []byte("\n")) + 2
-	findings, err := s.scanner.Examine(CommitMessage, data)
-	for _, f := range findings {
-		f.Commit = commit.String()
-		f.Line, f.EndLine = max(1, f.Line-before), max(1, f.EndLine-before)
-		s.leaks = append(s.leaks, Leak{Finding: f})
-	}
-	if err != nil {
-		s.skip(commit, CommitMessage, err.Error())
-	}
 }
 
 // leftover reports the files that hold secrets and that no commit has: what was

@@ -171,6 +171,17 @@ var corners = []struct {
 		r.git("commit", "-q", "--allow-empty", "-m", "here")
 		r.git("tag", "-a", "-m", "release\n\nwith "+key, "v1")
 	}, `here "(message)":3`},
+	{"message of a tag of a tag", func(r *repo, key string) {
+		r.git("commit", "-q", "--allow-empty", "-m", "here")
+		r.git("tag", "-a", "-m", "inner", "tagged")
+		r.git("tag", "-a", "-m", "outer\n\nround\nwith "+key, "around", "tagged")
+	}, `here "(message)":4`},
+	{"message of a tag that a tag is about", func(r *repo, key string) {
+		r.git("commit", "-q", "--allow-empty", "-m", "here")
+		r.git("tag", "-a", "-m", "with "+key, "about")
+		r.git("tag", "-a", "-m", "outer", "outside", "about")
+		r.git("tag", "-d", "about")
+	}, `here "(message)":1`},
 	{"note", func(r *repo, key string) {
 		r.git("notes", "add", "-m", "first\nnoted "+key, "HEAD")
 	}, `Notes added by 'git notes add' "NOTE":2`},
@@ -337,15 +348,16 @@ func TestHistoryIsComplete(t *testing.T) {
 	}
 }
 
-// TestRangeIsComplete finds the same in ranges, but for messages, which are in no
-// file, and for stashes that only a log leads to.
+// TestRangeIsComplete finds the same in ranges, but for stashes that only a log leads
+// to.
 func TestRangeIsComplete(t *testing.T) {
 	r, all := completeRepo(t)
 	scanner, opened := newScanner(t), r.open()
 	var found []git.Leak
 	known := make(map[string]bool)
 	for _, ref := range strings.Fields(r.git("for-each-ref", "--format=%(refname)")) {
-		result, err := opened.Scan(t.Context(), git.Range{Bases: []string{"main~" + fmt.Sprint(len(contents))}, Tip: ref}, scanner, nil)
+		rng := git.Range{Bases: []string{"main~" + fmt.Sprint(len(contents))}, Tip: ref, Messages: true, Tags: []string{r.git("rev-parse", ref)}}
+		result, err := opened.Scan(t.Context(), rng, scanner, nil)
 		if err != nil || !result.Coverage.Complete() {
 			t.Errorf("%s: coverage %+v, error %v", ref, result.Coverage, err)
 		}
@@ -357,7 +369,7 @@ func TestRangeIsComplete(t *testing.T) {
 			}
 		}
 	}
-	elsewhere := []string{"commit message", "tag message", "stashed change", "stashed index"}
+	elsewhere := []string{"stashed change", "stashed index"}
 	all = slices.DeleteFunc(all, func(at secretAt) bool { return slices.Contains(elsewhere, at.name) })
 	want, got := r.located(all, found)
 	if diff := cmp.Diff(want, got); diff != "" {

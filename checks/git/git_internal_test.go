@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -83,6 +84,59 @@ func TestParseRawRefuses(t *testing.T) {
 			t.Errorf("%s: %v, error %v", name, got, err)
 		}
 	}
+}
+
+// FuzzAdded: of what a parent has nothing is new, of what no parent has everything is,
+// and a file whose line ends change adds nothing.
+func FuzzAdded(f *testing.F) {
+	f.Add([]byte("a = 1\n\ttoken = x y\r\ntoken = x y"), []byte("x y"))
+	f.Add([]byte("\n\nbegin\nend\nbegin\nend"), []byte("begin\nend"))
+	f.Fuzz(func(t *testing.T, data, secret []byte) {
+		if len(secret) == 0 {
+			return
+		}
+		findings := found(data, secret)
+		b := &blob{keys: occurrences(data, findings)}
+		if n := len(added(b, nil)); n != len(findings) {
+			t.Errorf("%d of %d are new without a parent", n, len(findings))
+		}
+		if fresh := added(b, []*blob{{}, b}); len(fresh) != 0 {
+			t.Errorf("%v are new, which a parent has", fresh)
+		}
+		twice := &blob{keys: slices.Concat(b.keys, b.keys)}
+		if n := len(added(twice, []*blob{b, b})); n != len(findings) {
+			t.Errorf("%d of %d second copies are new", n, len(findings))
+		}
+		if len(data) > lineContext || bytes.ContainsAny(secret, "\r\n") {
+			return // a part of the line counts, or the secret is another one
+		}
+		dos := bytes.ReplaceAll(data, []byte("\n"), []byte("\r\n"))
+		if fresh := added(&blob{keys: occurrences(dos, found(dos, secret))}, []*blob{b}); len(fresh) != 0 {
+			t.Errorf("%v are new by the ends of lines", fresh)
+		}
+	})
+}
+
+// found is where a secret stands in data.
+func found(data, secret []byte) (all []checks.Finding) {
+	for at := 0; ; {
+		n := bytes.Index(data[at:], secret)
+		if n < 0 {
+			return all
+		}
+		start, end := at+n, at+n+len(secret)
+		f := checks.Finding{Fingerprint: "f"}
+		f.Line, f.Column = position(data, start)
+		f.EndLine, f.EndColumn = position(data, end)
+		all = append(all, f)
+		at = end
+	}
+}
+
+// position is the line and the column of an offset, from 1.
+func position(data []byte, offset int) (line, column int) {
+	before := data[:offset]
+	return bytes.Count(before, []byte("\n")) + 1, offset - bytes.LastIndexByte(before, '\n')
 }
 
 func FuzzParseRaw(f *testing.F) {

@@ -29,10 +29,6 @@ type HistoryOptions struct {
 	Progress func(done, total int)
 }
 
-// CommitMessage is the path of findings in what a commit or a tag says, before
-// whose lines there is no file's name.
-const CommitMessage = "(message)"
-
 // History scans all that the refs of the repository lead to: every branch, tag,
 // note and remote's branch, HEAD of every work tree, and every stash. Secrets are
 // reported as Scan does it, at the commits that added them; also those in the

@@ -94,15 +94,7 @@ func (v *view) command(ctx context.Context, args ...string) *exec.Cmd {
 // commits lists the range, parents before children and otherwise by date.
 func (v *view) commits(ctx context.Context, bases []string, tip string) ([]objectID, error) {
 	var list []objectID
-	err := stream(ctx, v.command(ctx, "rev-list", "--date-order", "--reverse", "--stdin"),
-		func(w io.Writer) error {
-			text := tip + "\n"
-			for _, base := range bases {
-				text += "^" + base + "\n"
-			}
-			_, err := io.WriteString(w, text)
-			return err
-		},
+	err := stream(ctx, v.command(ctx, "rev-list", "--date-order", "--reverse", "--stdin"), feedRange(bases, tip),
 		func(r *bufio.Reader) error {
 			return eachLine(r, func(line string) error {
 				id, err := parseObjectID(line)
@@ -114,6 +106,18 @@ func (v *view) commits(ctx context.Context, bases []string, tip string) ([]objec
 			})
 		})
 	return list, err
+}
+
+// feedRange asks git for a range.
+func feedRange(bases []string, tip string) func(io.Writer) error {
+	return func(w io.Writer) error {
+		text := tip + "\n"
+		for _, base := range bases {
+			text += "^" + base + "\n"
+		}
+		_, err := io.WriteString(w, text)
+		return err
+	}
 }
 
 // changes calls got with each commit, in order, and the entries in which it

@@ -1,6 +1,7 @@
 package git
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,12 @@ import (
 type Range struct {
 	Bases []string
 	Tip   string
+	// Messages says that a scan looks at what the commits say too, and at what the
+	// annotated tags say whose ids are Tags.
+	Messages bool
+	Tags     []string
+	// Pointers says that what files of Git LFS point at counts as skipped.
+	Pointers bool
 }
 
 // ParseRange reads a range as people write it:
@@ -124,4 +131,27 @@ func (r *Repository) Steps(ctx context.Context, rng Range, most int) ([]Range, e
 	}
 	slices.Reverse(steps)
 	return steps, nil
+}
+
+// Part cuts a range that has more than most commits: end is the last commit of a first
+// part that has no more, so that what is left begins where the range does and there.
+// Otherwise it is the range's tip. It returns how many commits the range has.
+func (r *Repository) Part(ctx context.Context, rng Range, most int) (end string, commits int, err error) {
+	end = rng.Tip
+	err = stream(ctx, Command(ctx, r.dir, "rev-list", "--topo-order", "--reverse", "--stdin"), feedRange(rng.Bases, rng.Tip),
+		func(b *bufio.Reader) error {
+			return eachLine(b, func(id string) error {
+				if commits++; commits == most {
+					end = id
+				}
+				return nil
+			})
+		})
+	if err != nil {
+		return "", 0, fmt.Errorf("list the commits of %.12s: %w", rng.Tip, err)
+	}
+	if commits <= most {
+		end = rng.Tip
+	}
+	return end, commits, nil
 }

@@ -3,6 +3,7 @@ package git_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -305,5 +306,37 @@ func TestErrorsCarryNoCredentials(t *testing.T) {
 	var failed *git.CommandError
 	if !errors.As(err, &failed) || len(failed.Stderr) > 4<<10 {
 		t.Errorf("%T keeps too much", err)
+	}
+}
+
+// TestParts: parts have no more commits than they may, and together all of the range.
+func TestParts(t *testing.T) {
+	r := newRepo(t)
+	base := r.file("base", "a.txt", "a\n")
+	for n := range 5 {
+		r.git("checkout", "-q", "-b", fmt.Sprint("side", n), base)
+		r.file("one", fmt.Sprint(n, ".txt"), "1\n")
+		r.file("two", fmt.Sprint(n, ".txt"), "2\n")
+		r.git("checkout", "-q", "main")
+		r.git("merge", "-q", "--no-edit", "--no-ff", fmt.Sprint("side", n))
+	}
+	repository := r.open()
+	for _, most := range []int{1, 2, 3, 7, 15, 100} {
+		rng, seen := git.Range{Tip: r.git("rev-parse", "main"), Bases: []string{base}}, 0
+		for seen < 15 {
+			end, left, err := repository.Part(t.Context(), rng, most)
+			if err != nil || left != 15-seen {
+				t.Fatalf("%d commits are left after %d of 15: %v", left, seen, err)
+			}
+			part := strings.Fields(r.git(append([]string{"rev-list", end, "--not"}, rng.Bases...)...))
+			if len(part) == 0 || len(part) > most {
+				t.Fatalf("a part has %d commits, and may have %d", len(part), most)
+			}
+			seen += len(part)
+			rng.Bases = append(rng.Bases, end)
+		}
+		if end, left, err := repository.Part(t.Context(), rng, most); end != rng.Tip || left != 0 || err != nil {
+			t.Errorf("of nothing %s is left, %d commits: %v", end, left, err)
+		}
 	}
 }

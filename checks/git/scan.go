@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 
@@ -76,8 +75,10 @@ func (r *Repository) Scan(ctx context.Context, rng Range, s *checks.Scanner, mis
 		return Result{}, err
 	}
 	run := &scan{view: v, scanner: s, fetch: missing, blobs: make(map[objectID]*blob), counted: make(map[objectID]bool)}
+	run.strict = rng.Pointers
 	run.coverage = checks.Coverage{Base: strings.Join(bases, ","), Tip: tip, Skipped: []checks.Skip{}}
-	err = errors.Join(run.scan(ctx, bases, tip), v.Close())
+	rng.Bases, rng.Tip = bases, tip
+	err = errors.Join(run.scan(ctx, rng), v.Close())
 	if err != nil {
 		return Result{}, fmt.Errorf("scan %s: %w", tip, err)
 	}
@@ -92,6 +93,7 @@ type scan struct {
 	view    *view
 	scanner *checks.Scanner
 	fetch   Fetcher
+	strict  bool                // what files of Git LFS point at counts as skipped
 	clean   func(objectID) bool // reports what is known to hold no secret; nil when nothing is
 
 	blobs    map[objectID]*blob // the looked-at blobs that hold secrets
@@ -112,8 +114,8 @@ type blob struct {
 	missed   string       // why it may hold more than these
 }
 
-func (s *scan) scan(ctx context.Context, bases []string, tip string) error {
-	commits, err := s.view.commits(ctx, bases, tip)
+func (s *scan) scan(ctx context.Context, rng Range) error {
+	commits, err := s.view.commits(ctx, rng.Bases, rng.Tip)
 	if err != nil {
 		return err
 	}
@@ -121,6 +123,7 @@ func (s *scan) scan(ctx context.Context, bases []string, tip string) error {
 	s.reportCuts(commits)
 	var pending []change
 	err = s.view.changes(ctx, commits, func(commit objectID, entries []entry) error {
+		s.notePointers(commit, entries)
 		pending = append(pending, newBlobs(commit, entries)...)
 		if len(pending) < maxPending {
 			return nil
@@ -135,14 +138,20 @@ func (s *scan) scan(ctx context.Context, bases []string, tip string) error {
 	if err := s.settle(ctx, pending); err != nil {
 		return err
 	}
-	if s.more {
-		s.coverage.Skipped = append(s.coverage.Skipped, checks.Skip{Commit: tip,
-			Reason: fmt.Sprintf("the range has more than %d findings; the rest is not listed", MaxLeaks)})
+	if rng.Messages {
+		tip, err := parseObjectID(rng.Tip)
+		if err == nil {
+			err = s.says(ctx, commits, tip, rng.Tags)
+		}
+		if err != nil {
+			return err
+		}
 	}
+	s.reportMore()
 	if len(s.leaks) == 0 {
 		return nil
 	}
-	if err := s.markTip(ctx, tip); err != nil {
+	if err := s.markTip(ctx, rng.Tip); err != nil {
 		return err
 	}
 	return s.sign(ctx)
@@ -155,6 +164,14 @@ func (s *scan) reportCuts(commits []objectID) {
 		if s.view.shallow[id] {
 			s.skip(id, "", "history ends here because the clone is shallow; fetch the whole history (fetch-depth: 0, or git fetch --unshallow)")
 		}
+	}
+}
+
+// reportMore says that there is more than is listed, if there is.
+func (s *scan) reportMore() {
+	if s.more {
+		s.coverage.Skipped = append(s.coverage.Skipped, checks.Skip{Commit: s.coverage.Tip,
+			Reason: fmt.Sprintf("there are more than %d findings; the rest is not listed", MaxLeaks)})
 	}
 }
 
@@ -220,83 +237,6 @@ func (s *scan) before(changes []change) []place {
 		}
 	}
 	return places
-}
-
-// keep records the findings that the changes of one commit add.
-func (s *scan) keep(changes []change) {
-	var moved map[occurrence]int
-	for _, c := range changes {
-		b := s.blobs[c.blob]
-		if b == nil {
-			continue
-		}
-		var parents []*blob
-		for _, p := range c.parents {
-			if old := s.blobs[p]; old != nil {
-				parents = append(parents, old)
-			}
-		}
-		for _, i := range added(b, parents) {
-			if moved == nil {
-				moved = s.removed(changes)
-			}
-			if key := b.keys[i]; moved[key] > 0 {
-				moved[key]--
-				continue
-			}
-			s.leak(c, b, b.findings[i])
-		}
-	}
-}
-
-// removed counts the occurrences that the files of a commit no longer have. changes
-// are all that it adds; a file that it adds otherwise was only renamed, and has what
-// is gone elsewhere.
-func (s *scan) removed(changes []change) map[occurrence]int {
-	gone := make(map[occurrence]int)
-	paths := make(map[string]bool)
-	for _, c := range changes {
-		paths[c.path] = true
-	}
-	for i, e := range changes[0].all {
-		if b := s.blobs[e.blob]; b != nil && !paths[e.path] && !slices.Contains(e.parents, e.blob) {
-			for _, key := range b.keys {
-				gone[key]--
-			}
-		}
-		old := s.blobs[e.parents[0]]
-		if old == nil || i >= maxMoves {
-			continue
-		}
-		var now []*blob
-		if b := s.blobs[e.blob]; b != nil && !e.blob.none() {
-			now = append(now, b)
-		}
-		for _, i := range added(old, now) {
-			gone[old.keys[i]]++
-		}
-	}
-	return gone
-}
-
-// leak records a finding of a change.
-func (s *scan) leak(c change, b *blob, f checks.Finding) {
-	if slices.ContainsFunc(f.AllowedIn, func(id string) bool { return strings.EqualFold(id, c.commit.String()) }) {
-		return
-	}
-	if len(s.leaks) == MaxLeaks {
-		s.more = true
-		return
-	}
-	if c.path != b.path {
-		f.Path = c.path
-	}
-	f.Path = s.scanner.Hide(f.Path)
-	f.Commit = c.commit.String()
-	if excuse := f.ExcusedIn[f.Commit]; excuse != "" {
-		f.Excused = excuse
-	}
-	s.leaks = append(s.leaks, Leak{Finding: f})
 }
 
 // A place is a blob with a path that it stands at.
@@ -439,6 +379,9 @@ func (s *scan) readAll(ctx context.Context, places []place, objects map[objectID
 // inspect scans one blob and returns nil when nothing is in it.
 func (s *scan) inspect(path string, data []byte) *blob {
 	findings, err := s.scanner.Examine(path, data)
+	if err == nil && s.strict && isPointer(data) {
+		err = errPointer
+	}
 	if len(findings) == 0 && err == nil {
 		return nil
 	}

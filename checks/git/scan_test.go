@@ -382,7 +382,7 @@ func TestRangeWithTooManySecrets(t *testing.T) {
 	if len(result.Findings) != git.MaxLeaks {
 		t.Errorf("%d findings, want %d", len(result.Findings), git.MaxLeaks)
 	}
-	want := []checks.Skip{{Commit: tip, Reason: "the range has more than 10000 findings; the rest is not listed"}}
+	want := []checks.Skip{{Commit: tip, Reason: "there are more than 10000 findings; the rest is not listed"}}
 	if diff := cmp.Diff(want, result.Coverage.Skipped); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)
 	}

@@ -14,8 +14,8 @@ import (
 func (s Scan) annotations() []Annotation {
 	var all []Annotation
 	for _, l := range s.Leaks {
-		if l.Path == "" {
-			continue // GitHub takes no annotation without a path
+		if l.Path == "" || l.Path == s.NoFile {
+			continue // GitHub takes no annotation without a file
 		}
 		if len(all) == MaxAnnotations {
 			break

@@ -119,6 +119,7 @@ func (s Scan) masked() Scan {
 	s.Leaks = slices.Clone(s.Leaks)
 	for i, l := range s.Leaks {
 		l.Finding = m.finding(l.Finding)
+		l.Reason = m.text(l.Reason)
 		l.Stored, l.Stuck, l.Proof, l.Reach, l.Why = m.text(l.Stored), m.text(l.Stuck), m.text(l.Proof), m.text(l.Reach), m.text(l.Why)
 		l.Asked, l.Bypass = m.people(l)
 		s.Leaks[i] = l
@@ -146,10 +147,15 @@ func (m mask) people(l Leak) ([]Request, *Bypass) {
 
 func (m mask) coverage(c checks.Coverage) checks.Coverage {
 	c.Base, c.Tip = m.text(c.Base), m.text(c.Tip)
-	c.Skipped = slices.Clone(c.Skipped)
-	for i, skip := range c.Skipped {
-		skip.Path, skip.Reason = m.text(skip.Path), m.text(skip.Reason)
-		c.Skipped[i] = skip
-	}
+	c.Skipped, c.Elsewhere = m.skips(c.Skipped), m.skips(c.Elsewhere)
 	return c
+}
+
+func (m mask) skips(all []checks.Skip) []checks.Skip {
+	all = slices.Clone(all)
+	for i, skip := range all {
+		skip.Path, skip.Reason = m.text(skip.Path), m.text(skip.Reason)
+		all[i] = skip
+	}
+	return all
 }

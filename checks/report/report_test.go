@@ -81,7 +81,7 @@ func isGone(l *Leak) {
 }
 func isAllowed(l *Leak) {
 	isUnknown(l)
-	l.Conclusion, l.Why = Success, ".github/stanch-allow.txt:3, by @dana until 2030-12-31: a key of the test server"
+	l.Conclusion, l.Why, l.Reason = Success, ".github/stanch-allow.txt:3, by @dana until 2030-12-31", "a key of the test server"
 }
 func isAllowable(l *Leak) {
 	isUnknown(l)
@@ -120,7 +120,7 @@ func liveAndBypassed(l *Leak) { isBypassed(l); isLive(l) }
 func isInactive(l *Leak)      { l.Validity = checks.Inactive }
 func isDismissed(l *Leak) {
 	l.State, l.Resolution = StateResolved, resolvedFalsePositive
-	l.Conclusion, l.Why = Success, "@dana until 2027-03-11: an example"
+	l.Conclusion, l.Why, l.Reason = Success, "@dana until 2027-03-11", "an example"
 }
 func inContained(l *Leak)  { isLive(l); l.State = StateContained }
 func liveAndNone(l *Leak)  { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
@@ -238,6 +238,23 @@ func golden(t *testing.T, name, got string) {
 	}
 	if diff := cmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got); -update writes it anew:\n%s", path, diff)
+	}
+}
+
+// TestPublicHidesReasons: what colleagues tell each other is not for everybody.
+func TestPublicHidesReasons(t *testing.T) {
+	for name, change := range map[string]func(*Leak){"allowed": isAllowed, "dismissed": isDismissed, "bypassed": isBypassed} {
+		l := leak(change)
+		reason := l.Reason
+		if l.Bypass != nil {
+			reason = l.Bypass.Reason[:6]
+		}
+		for _, public := range []bool{true, false} {
+			run := NewCheckRun(Scan{Public: public, Coverage: whole(), Leaks: []Leak{l}})
+			if told := run.Title + run.Summary + run.Text; strings.Contains(told, reason) == public {
+				t.Errorf("%s, in public %v:\n%s", name, public, told)
+			}
+		}
 	}
 }
 
@@ -428,6 +445,25 @@ func TestCode(t *testing.T) {
 	}
 }
 
+// TestProgress: what goes on is never told as if it were over.
+func TestProgress(t *testing.T) {
+	s := Scan{Progress: Progress{Done: 5000, Of: 12000}}
+	clean := NewCheckRun(s)
+	if clean.Title != "Scanning: 5000 of 12000 commits" || clean.Conclusion != ActionRequired ||
+		!strings.Contains(clean.Summary, "5000 of 12000 commits so far, and the scan goes on") || !strings.Contains(clean.Summary, "Nothing to do yet") {
+		t.Errorf("%+v", clean)
+	}
+	s.Leaks = []Leak{leak(isLive)}
+	red := NewCheckRun(s)
+	if !strings.HasSuffix(red.Title, "; scan incomplete") || red.Conclusion != Failure || !strings.Contains(red.Summary, "the scan goes on") {
+		t.Errorf("%+v", red)
+	}
+	s.Leaks, s.Coverage = nil, whole()
+	if run := NewCheckRun(s); run.Conclusion != ActionRequired {
+		t.Errorf("it is %s while a range is still being scanned", run.Conclusion)
+	}
+}
+
 func FuzzNoReportHoldsTheSecret(f *testing.F) {
 	f.Add("deploy/", ".env", "Ada", "no access")
 	f.Add("a|`", "\x1b[2J", "\xff\u202e", "<b>")
@@ -437,6 +473,7 @@ func FuzzNoReportHoldsTheSecret(f *testing.F) {
 		l.Path, l.Author, l.Stuck, l.Stored = hostile, author+value, problem+value, value+value
 		c := holed()
 		c[0].Skipped[0].Path, c[0].Base = hostile, value
+		c[0].Elsewhere = []checks.Skip{{Path: hostile}}
 		s := Scan{Coverage: c, Problem: problem + value, Leaks: []Leak{l}}
 		for name, text := range everything(t, s) {
 			if strings.Contains(text, value) {

@@ -1,6 +1,7 @@
 package report
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -18,6 +19,7 @@ type Scan struct {
 	Coverage []checks.Coverage
 	Leaks    []Leak
 	Problem  string // why it could not be scanned; empty when it could
+	Progress Progress
 	// PolicyProblems are what is wrong with the files that say how findings are judged.
 	// The check does not pass as if all were well, but nothing is stopped: the change that
 	// mends the file must get through.
@@ -25,10 +27,18 @@ type Scan struct {
 	Notes          []string // what is worth knowing besides, and how much is not shown
 	NoComment      bool     // the policy wants none
 	AllowFile      string   // the repository's allowlist
+	// NoFile is the path of findings that stand in no file, but in a message.
+	NoFile string
 	// Commands says that the commit is a pull request's head, on which people can
 	// give commands in comments.
 	Commands bool
 }
+
+// Progress is how far the scan of a long range has come. Of is zero when nothing is
+// being scanned.
+type Progress struct{ Done, Of int }
+
+func (p Progress) String() string { return fmt.Sprintf("%d of %s", p.Done, count(p.Of, "commit")) }
 
 // A Leak is one finding with its incident as far as it has come.
 type Leak struct {
@@ -51,9 +61,10 @@ type Leak struct {
 	CanDismiss bool // a person may say that it is no secret
 
 	// Conclusion is what it does to the check unless it is live: Failure when empty. Why
-	// says who decided that.
+	// says who decided that, and Reason why.
 	Conclusion Conclusion
 	Why        string
+	Reason     string
 	// AllowID names it in the repository's allowlist.
 	AllowID   checks.AllowID
 	CanBypass bool // a person may ask to merge all the same
@@ -213,7 +224,7 @@ func severity(f checks.Finding) rules.Severity {
 
 // complete says that all was scanned that had to be. Nothing scanned is not all.
 func (s Scan) complete() bool {
-	return s.Problem == "" && len(s.Coverage) > 0 &&
+	return s.Problem == "" && s.Progress.Of == 0 && len(s.Coverage) > 0 &&
 		!slices.ContainsFunc(s.Coverage, func(c checks.Coverage) bool { return !c.Complete() })
 }
 

@@ -20,7 +20,7 @@ func (s Scan) text() string {
 func (s Scan) removal() string {
 	var lines, files []string
 	for _, l := range s.Leaks {
-		if !l.InTip || l.phase() > bypassed || len(files) == maxEdits {
+		if !l.InTip || l.Path == s.NoFile || l.phase() > bypassed || len(files) == maxEdits {
 			continue
 		}
 		name, ok := shellPath(l.Path)

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -42,6 +41,8 @@ func (s Scan) hole() string {
 	switch {
 	case s.Problem != "":
 		return plain(cutRunes(s.Problem, maxProblem))
+	case s.Progress.Of > 0:
+		return s.Progress.String() + " so far, and the scan goes on."
 	case len(s.Coverage) == 0:
 		return "there is no record of what was scanned, so nothing was."
 	}
@@ -66,6 +67,8 @@ func (s Scan) hole() string {
 func (s Scan) state() string {
 	worst, leaks := s.worst()
 	switch {
+	case s.Progress.Of > 0 && worst.passes() && s.Problem == "":
+		return "Nothing to do yet: the check ends when all commits are scanned.\n\n"
 	case !s.complete() && worst.passes() && s.Problem == "" && len(s.Coverage) > 0:
 		return "This check cannot pass before everything is scanned. Take what is listed below out of the commit, " +
 			"or put it there in a form that can be read, and push again.\n\n"
@@ -265,9 +268,9 @@ func (s Scan) done(l Leak) string {
 	case p == dismissed:
 		return "Dismissed: " + plain(l.Resolution) + s.because(l)
 	case p == excused && l.proved():
-		return s.fate(l) + "; allowed: " + plain(l.Why)
+		return s.fate(l) + "; allowed: " + s.excuse(l)
 	case p == excused:
-		return "Allowed: " + plain(l.Why)
+		return "Allowed: " + s.excuse(l)
 	case p == neverLive:
 		return "Nothing to do: it does not work"
 	case p == stuck:
@@ -312,12 +315,20 @@ func (s Scan) bypassed(b Bypass) string {
 	return text + because(b.Reason)
 }
 
-// because says who dismissed it, and why. Reasons are for colleagues.
+// because says who dismissed it, and why.
 func (s Scan) because(l Leak) string {
 	if l.Conclusion != Success || l.Why == "" || s.Public {
 		return ""
 	}
-	return ", by " + plain(l.Why)
+	return ", by " + s.excuse(l)
+}
+
+// excuse says who lets it pass, and why. Reasons are for colleagues.
+func (s Scan) excuse(l Leak) string {
+	if l.Reason == "" || s.Public {
+		return plain(l.Why)
+	}
+	return plain(l.Why + ": " + l.Reason)
 }
 
 // waiting names what was asked for and by whom.
@@ -358,70 +369,6 @@ func (s Scan) proofs() string {
 		return ""
 	}
 	return "#### Proof of death\n\n" + b.String() + "\n"
-}
-
-// manifest is the table of what was scanned.
-func (s Scan) manifest() string {
-	if len(s.Coverage) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString("#### What was scanned\n\n| From | To | Commits | Files | Size | Skipped |\n|---|---|--:|--:|--:|--:|\n")
-	var skipped []checks.Skip
-	coverage := distinct(s.Coverage)
-	for i, c := range coverage {
-		skipped = append(skipped, c.Skipped...)
-		if i < maxRanges {
-			fmt.Fprintf(&b, "| %s | %s | %d | %d | %s | %d |\n",
-				base(c.Base), commit(c.Tip), c.Commits, c.Blobs, Size(c.Bytes), len(c.Skipped))
-		}
-	}
-	if more := len(coverage) - maxRanges; more > 0 {
-		fmt.Fprintf(&b, "\nand %s more.\n", count(more, "range"))
-	}
-	b.WriteString(skips(skipped))
-	return b.String()
-}
-
-// distinct is the coverage without ranges that were scanned twice, as when a branch
-// is pushed and its pull request opened.
-func distinct(all []checks.Coverage) []checks.Coverage {
-	var once []checks.Coverage
-	for _, c := range all {
-		if !slices.ContainsFunc(once, func(other checks.Coverage) bool { return reflect.DeepEqual(c, other) }) {
-			once = append(once, c)
-		}
-	}
-	return once
-}
-
-// base is the commit before a range; a new branch has none.
-func base(id string) string {
-	if strings.Trim(id, "0") == "" {
-		return "new branch"
-	}
-	return commit(id)
-}
-
-// skips lists what was not scanned, and why.
-func skips(skipped []checks.Skip) string {
-	if len(skipped) == 0 {
-		return ""
-	}
-	var b strings.Builder
-	b.WriteString("\nNot scanned:\n\n")
-	for _, one := range skipped[:min(len(skipped), maxSkips)] {
-		b.WriteString("- " + skip(one) + "\n")
-	}
-	if more := len(skipped) - maxSkips; more > 0 {
-		fmt.Fprintf(&b, "- and %d more\n", more)
-	}
-	return b.String()
-}
-
-// skip says what was not scanned, and why.
-func skip(s checks.Skip) string {
-	return fmt.Sprintf("%s in %s: %s", code(shorten(s.Path)), commit(s.Commit), plain(shorten(s.Reason)))
 }
 
 // runbooks tells for each kind of leak what a person does when no program can.

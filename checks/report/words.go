@@ -71,6 +71,8 @@ func (l Leak) after() string {
 func (s Scan) title() string {
 	worst, leaks := s.worst()
 	switch {
+	case s.Progress.Of > 0 && worst.passes() && s.Problem == "":
+		return "Scanning: " + s.Progress.String()
 	case !s.complete() && worst.passes():
 		return "Could not scan everything"
 	case !s.complete():

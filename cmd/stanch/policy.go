@@ -21,7 +21,7 @@ import (
 
 const policyUsage = `Usage: stanch policy check [--server FILE] [FILE…]
        stanch policy explain [--server FILE] [--rule ID] [--severity S] [--path P] [REPOSITORY]
-       stanch policy simulate [--server FILE] [--git RANGE] [--verify] [REPOSITORY]
+       stanch policy simulate [--server FILE] [--git RANGE] [--verify] [--format text|json] [REPOSITORY]
 
 A policy says what a finding does to a check, and what may be done to a live
 credential. check reads policy files (*.yml, *.yaml) and allowlists (any other name),

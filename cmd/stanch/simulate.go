@@ -29,9 +29,11 @@ type simulation struct {
 	repository *git.Repository
 	key        checks.FingerprintKey
 	verify     bool
+	json       bool // told as JSON, all at once
 	now        time.Time
 
 	scanners map[string]*checks.Scanner // by the judge's RulesID
+	told     []simulatedPush
 	failed   bool
 }
 
@@ -40,9 +42,13 @@ func runPolicySimulate(ctx context.Context, env *environment, args []string) int
 	server := f.String("server", "", "the operator's policy is in `FILE`")
 	commits := f.String("git", "", fmt.Sprintf("simulate the commits of a `RANGE`; without it, the last %d of HEAD", simulatedPushes))
 	verify := f.Bool("verify", false, "ask the providers which secrets are live")
+	format := f.String("format", "text", "`FORMAT` of what is told: text or json")
 	rest, err := env.parseFlags(f, policyUsage, args)
-	if err == nil && len(rest) > 1 {
+	switch {
+	case err == nil && len(rest) > 1:
 		err = errors.New("simulate takes one repository")
+	case err == nil && *format != "text" && *format != "json":
+		err = fmt.Errorf("--format is %q: it must be text or json", *format)
 	}
 	if err != nil {
 		return env.exit(err)
@@ -51,7 +57,7 @@ func runPolicySimulate(ctx context.Context, env *environment, args []string) int
 	if err != nil {
 		return env.fail(err)
 	}
-	s.verify = *verify
+	s.verify, s.json = *verify, *format == "json"
 	if err := s.run(ctx, *commits); err != nil {
 		return env.fail(err)
 	}
@@ -66,7 +72,7 @@ func (env *environment) newSimulation(ctx context.Context, server, dir string) (
 	if err != nil {
 		return nil, err
 	}
-	s := &simulation{env: env, cfg: cfg, now: time.Now(), scanners: map[string]*checks.Scanner{}}
+	s := &simulation{env: env, cfg: cfg, now: time.Now(), scanners: map[string]*checks.Scanner{}, told: []simulatedPush{}}
 	keys, known, err := env.serverKeys()
 	if err != nil {
 		return nil, err
@@ -88,6 +94,11 @@ func (s *simulation) run(ctx context.Context, spec string) error {
 	for _, p := range pushes {
 		if err := s.push(ctx, p); err != nil {
 			return fmt.Errorf("commit %.12s: %w", p.Tip, err)
+		}
+	}
+	if s.json {
+		if err := writeJSON(s.env.stdout, s.told); err != nil {
+			return err
 		}
 	}
 	fmt.Fprintf(s.env.stderr, "simulated a push of each of %s\n", amount(len(pushes), "commit"))
@@ -120,6 +131,7 @@ func (s *simulation) push(ctx context.Context, p git.Range) error {
 	if err != nil {
 		return err
 	}
+	p.Messages, p.Pointers = true, true
 	result, err := s.repository.Scan(ctx, p, scanner, nil)
 	if err != nil {
 		return err
@@ -133,7 +145,18 @@ func (s *simulation) push(ctx context.Context, p git.Range) error {
 			return err
 		}
 	}
-	return s.tell(judge, p, result, findings)
+	return s.tell(s.judged(judge, p, result, findings))
+}
+
+// tell notes what would have become of a push, and prints it for people at once.
+func (s *simulation) tell(p simulatedPush) error {
+	s.told = append(s.told, p)
+	s.failed = s.failed || p.Conclusion == report.Failure || p.Conclusion == report.ActionRequired
+	if s.json {
+		return nil
+	}
+	_, err := io.WriteString(s.env.stdout, p.text())
+	return err
 }
 
 func (s *simulation) scanner(j *app.Judge) (*checks.Scanner, error) {
@@ -145,42 +168,72 @@ func (s *simulation) scanner(j *app.Judge) (*checks.Scanner, error) {
 	return scanner, err
 }
 
-// tell prints what would have become of a push: the check's conclusion, and for each
-// finding what it does, who says so, and what would have been done to the credential.
-func (s *simulation) tell(j *app.Judge, p git.Range, result git.Result, findings []checks.Finding) error {
-	scan := report.Scan{HeadSHA: p.Tip, Coverage: []checks.Coverage{result.Coverage}}
-	for _, problem := range j.Problems {
-		scan.PolicyProblems = append(scan.PolicyProblems, problem.String())
-	}
-	var rows strings.Builder
-	table := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
-	for i, f := range findings {
-		v := j.Of(&f, s.now)
-		effect, action := string(v.Conclusion), "nothing is done to it"
-		switch {
-		case f.Validity == checks.Active:
-			effect, v.Why, action = string(report.Failure), "it is live", wouldDo(j.Policy, f.Rule.ID)
-		case v.Allowed:
-			effect = "not shown"
-		}
-		if !v.Allowed || f.Validity == checks.Active {
-			scan.Leaks = append(scan.Leaks, report.Leak{Finding: f, InTip: result.Findings[i].InTip, State: report.StateOpen, Conclusion: v.Conclusion, Why: v.Why})
-		}
-		fmt.Fprintf(table, "  %s:%d\t%s\t%s\t%s\t%s\n", report.Printable(f.Path), f.Line, f.Rule.ID, effect, report.Printable(v.Why), action)
-	}
-	table.Flush()
-	run := report.NewCheckRun(scan)
-	s.failed = s.failed || run.Conclusion == report.Failure || run.Conclusion == report.ActionRequired
-	_, err := io.WriteString(s.env.stdout, fmt.Sprintf("%.12s  %s  %s\n", p.Tip, run.Conclusion, run.Title)+rows.String()+told(scan.PolicyProblems))
-	return err
+// A simulatedPush is what would have become of a push: the check's conclusion, and of
+// each finding what it does, who says so, and what would have been done about it.
+type simulatedPush struct {
+	Commit         string             `json:"commit"`
+	Conclusion     report.Conclusion  `json:"conclusion"`
+	Title          string             `json:"title"`
+	Findings       []simulatedFinding `json:"findings"`
+	PolicyProblems []string           `json:"policy_problems"`
+	Skipped        []checks.Skip      `json:"skipped"`
 }
 
-func told(problems []string) string {
-	var b strings.Builder
-	for _, p := range problems {
-		b.WriteString("  policy: " + report.Printable(p) + "\n")
+type simulatedFinding struct {
+	Rule       string            `json:"rule"`
+	File       string            `json:"file"`
+	Line       int               `json:"line"`
+	Commit     string            `json:"commit"`
+	Validity   checks.Validity   `json:"validity"`
+	Conclusion report.Conclusion `json:"conclusion"`
+	Shown      bool              `json:"shown"`
+	Why        string            `json:"why"`
+	Action     string            `json:"action"`
+}
+
+// judged says what would have become of a push.
+func (s *simulation) judged(j *app.Judge, p git.Range, result git.Result, findings []checks.Finding) simulatedPush {
+	push := simulatedPush{Commit: p.Tip, Findings: []simulatedFinding{}, PolicyProblems: []string{}, Skipped: result.Coverage.Skipped}
+	for _, problem := range j.Problems {
+		push.PolicyProblems = append(push.PolicyProblems, problem.String())
 	}
-	return b.String()
+	scan := report.Scan{HeadSHA: p.Tip, Coverage: []checks.Coverage{result.Coverage}, PolicyProblems: push.PolicyProblems}
+	for i, f := range findings {
+		v := j.Of(&f, s.now)
+		told := simulatedFinding{
+			Rule: f.Rule.ID, File: f.Path, Line: f.Line, Commit: f.Commit, Validity: f.Validity,
+			Conclusion: v.Conclusion, Shown: !v.Allowed, Why: v.Because(), Action: "nothing is done to it",
+		}
+		if f.Validity == checks.Active {
+			told.Conclusion, told.Shown, told.Why, told.Action = report.Failure, true, "it is live", wouldDo(j.Policy, f.Rule.ID)
+		}
+		push.Findings = append(push.Findings, told)
+		if told.Shown {
+			scan.Leaks = append(scan.Leaks, report.Leak{Finding: f, InTip: result.Findings[i].InTip, State: report.StateOpen, Conclusion: v.Conclusion, Why: told.Why})
+		}
+	}
+	run := report.NewCheckRun(scan)
+	push.Conclusion, push.Title = run.Conclusion, run.Title
+	return push
+}
+
+// text is how people read it.
+func (p simulatedPush) text() string {
+	var rows strings.Builder
+	fmt.Fprintf(&rows, "%.12s  %s  %s\n", p.Commit, p.Conclusion, p.Title)
+	table := tabwriter.NewWriter(&rows, 0, 0, 2, ' ', 0)
+	for _, f := range p.Findings {
+		effect := string(f.Conclusion)
+		if !f.Shown {
+			effect = "not shown"
+		}
+		fmt.Fprintf(table, "  %s:%d\t%s\t%s\t%s\t%s\n", report.Printable(f.File), f.Line, f.Rule, effect, report.Printable(f.Why), f.Action)
+	}
+	table.Flush()
+	for _, problem := range p.PolicyProblems {
+		rows.WriteString("  policy: " + report.Printable(problem) + "\n")
+	}
+	return rows.String()
 }
 
 // wouldDo says what a policy has done to a live credential.
