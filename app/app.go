@@ -36,15 +36,20 @@ import (
 // somebody's key is live while a remediation waits.
 const (
 	queueScan      = "scan"
+	queueScanNext  = "scan_next" // of installations that have a scan waiting or running
 	queueRemediate = "remediate"
 	queueReport    = "report"
 	queueSweep     = "sweep"    // what is done from time to time, and what comes of it
 	queueBackfill  = "backfill" // whole histories: nobody waits for them
 )
 
+// priorityBackground is River's priority for what nobody waits for.
+const priorityBackground = 4
+
 // workers is the number of concurrent jobs of each queue. Scans use the CPU; the
-// others wait for answers.
-var workers = map[string]int{queueScan: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, river.QueueDefault: 4}
+// others wait for answers. One installation has queueScanNext's scans at once, and
+// one more.
+var workers = map[string]int{queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, river.QueueDefault: 4}
 
 // maxRetryWait is the longest pause between two attempts of a job.
 const maxRetryWait = time.Minute

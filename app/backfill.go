@@ -33,14 +33,20 @@ var errTurnOver = errors.New("the backfill goes on later")
 // backfillArgs is the job of scanning all that a repository had before the App saw
 // it.
 type backfillArgs struct {
-	Repository int64 `json:"repository"`
+	Repository   int64 `json:"repository"`
+	Installation int64 `json:"installation,omitempty"`
 }
 
 func (backfillArgs) Kind() string { return "backfill" }
 
 // InsertOpts puts backfills behind everything else.
 func (backfillArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueBackfill, Priority: 4}
+	return river.InsertOpts{Queue: queueBackfill, Priority: priorityBackground}
+}
+
+// Turn lets the installations take turns.
+func (b backfillArgs) Turn() store.Turn {
+	return store.Turn{Installation: b.Installation, Cost: backfillTurn}
 }
 
 type backfillWorker struct {

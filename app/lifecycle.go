@@ -91,7 +91,7 @@ func (a *App) saveRepository(ctx context.Context, tx *store.Tx, installation int
 		return err
 	}
 	for _, id := range checks {
-		if err := tx.Enqueue(ctx, reportArgs{Check: id}); err != nil {
+		if err := tx.Enqueue(ctx, reportArgs{Check: id, Installation: installation}); err != nil {
 			return err
 		}
 	}
@@ -167,7 +167,7 @@ func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos 
 		if !fresh {
 			continue
 		}
-		if err := tx.Enqueue(ctx, backfillArgs{Repository: r.ID}); err != nil {
+		if err := tx.Enqueue(ctx, backfillArgs{Repository: r.ID, Installation: installation}); err != nil {
 			return err
 		}
 	}

@@ -24,12 +24,28 @@ import (
 
 // reportArgs is the job of telling GitHub what is known about a commit.
 type reportArgs struct {
-	Check string `json:"check"`
+	Check        string `json:"check"`
+	Installation int64  `json:"installation,omitempty"`
+	// Background says that nobody waits for it.
+	Background bool `json:"background,omitempty"`
 }
 
 func (reportArgs) Kind() string { return "report" }
 
-func (reportArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueReport} }
+// InsertOpts puts reports that nobody waits for behind all others.
+func (r reportArgs) InsertOpts() river.InsertOpts {
+	opts := river.InsertOpts{Queue: queueReport}
+	if r.Background {
+		opts.Priority = priorityBackground
+	}
+	return opts
+}
+
+// Turn lets the installations take turns. What a remediation has to tell is of no
+// installation in particular, and goes first.
+func (r reportArgs) Turn() store.Turn {
+	return store.Turn{Installation: r.Installation, Cost: time.Second}
+}
 
 type reportWorker struct {
 	river.WorkerDefaults[reportArgs]

@@ -69,6 +69,15 @@ func (scanArgs) Kind() string { return "scan" }
 // remediations nor for reports.
 func (scanArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueScan} }
 
+// Turn lets the installations take turns. The next jobs of one that has a scan
+// waiting or running have workers of their own: however long those take, whoever
+// has no scan yet finds a worker.
+//
+// In which order the pushes of a ref are scanned decides nothing: see refMemory.
+func (s scanArgs) Turn() store.Turn {
+	return store.Turn{Installation: s.Installation, Cost: time.Second, Next: queueScanNext}
+}
+
 type scanWorker struct {
 	river.WorkerDefaults[scanArgs]
 	app *App
@@ -342,7 +351,7 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o o
 				return err
 			}
 		}
-		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
+		return tx.Enqueue(ctx, reportArgs{Check: check.ID, Installation: s.Installation, Background: s.Backfill})
 	})
 }
 
@@ -382,7 +391,7 @@ func (a *App) failScan(ctx context.Context, s scanArgs, check store.Check, probl
 		}}); err != nil {
 			return err
 		}
-		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
+		return tx.Enqueue(ctx, reportArgs{Check: check.ID, Installation: s.Installation, Background: s.Backfill})
 	})
 }
 
