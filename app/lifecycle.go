@@ -135,7 +135,7 @@ type syncWorker struct {
 // it does not see any more, and starts the backfills that were never started.
 func (w syncWorker) Work(ctx context.Context, job *river.Job[syncArgs]) error {
 	a, id := w.app, job.Args.Installation
-	a.github.Installation(id).Renew() // its token may lack permissions that it has by now
+	a.github.Installation(id).Renew() // its tokens may lack permissions that it has by now
 	repos, err := a.github.Installation(id).Repositories(ctx)
 	if errors.Is(err, github.ErrGone) {
 		return river.JobCancel(err)
@@ -146,7 +146,7 @@ func (w syncWorker) Work(ctx context.Context, job *river.Job[syncArgs]) error {
 	return a.store.InTx(ctx, func(tx *store.Tx) error { return a.sync(ctx, tx, id, repos) })
 }
 
-func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos []github.Repository) error {
+func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos []github.Listed) error {
 	left, err := tx.RepositoriesIn(ctx, installation)
 	if err != nil {
 		return err
@@ -157,7 +157,7 @@ func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos 
 	}
 	for _, r := range repos {
 		delete(gone, r.ID)
-		if err := a.saveRepository(ctx, tx, installation, r); err != nil {
+		if err := a.saveRepository(ctx, tx, installation, r.Repository); err != nil {
 			return err
 		}
 		fresh, err := tx.StartBackfill(ctx, store.Backfill{Repository: r.ID, Installation: installation, Started: a.now()})

@@ -258,6 +258,7 @@ func (a *App) examine(ctx context.Context, s scanArgs, memory refMemory) (_ sigh
 	ctx, cancel := context.WithTimeoutCause(ctx, scanTimeout, errScanTime)
 	defer cancel()
 	defer func() {
+		a.doubtToken(err, s.Installation, s.Repository)
 		if err != nil && errors.Is(context.Cause(ctx), errScanTime) {
 			err = errors.Join(errScanTime, err)
 		}
@@ -301,6 +302,13 @@ func (a *App) remote(ctx context.Context, installation int64, repo github.Reposi
 		return github.Remote{}, fmt.Errorf("get a token to fetch with: %w", err)
 	}
 	return github.Remote{URL: a.github.CloneURL(repo), Token: token}, nil
+}
+
+// doubtToken gives up the token that git was refused with, if that is what happened.
+func (a *App) doubtToken(err error, installation int64, repo github.Repository) {
+	if errors.Is(err, github.ErrUnauthorized) || errors.Is(err, github.ErrForbidden) || errors.Is(err, github.ErrNotFound) {
+		a.github.Installation(installation).DoubtGitToken(repo)
+	}
 }
 
 // unwrap names the tag where a scan names the commit that was made up around what

@@ -222,7 +222,9 @@ func (a *App) listRefs(ctx context.Context, repo store.Repository) (map[string]s
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	return github.ListRefs(ctx, remote, dir)
+	refs, err := github.ListRefs(ctx, remote, dir)
+	a.doubtToken(err, repo.Installation, repo.Repository)
+	return refs, err
 }
 
 // sweepRefs has the refs scanned that moved since they were last scanned, those at
