@@ -57,6 +57,9 @@ type reportWorker struct {
 // last state.
 func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) error {
 	a := w.app
+	if job.Args.Background {
+		ctx = github.InBackground(ctx)
+	}
 	switch err := a.showProgress(ctx, job.Args.Check, false); {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, github.ErrGone), errors.Is(err, github.ErrNoCommit) && job.Attempt >= confessAfter:
 		return river.JobCancel(err) // erased, uninstalled, or nothing that a check run could stand on

@@ -146,7 +146,10 @@ func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen 
 	live, counts := overrule(allowed, verdicts)
 	shown = append(shown, live...)
 	a.observeLeaks(Verified, s, shown, verdicts)
-	return a.recordScan(ctx, s, check, outcome{sighting: seen, leaks: shown, verdicts: verdicts, allowed: counts})
+	if err := a.recordScan(ctx, s, check, outcome{sighting: seen, leaks: shown, verdicts: verdicts, allowed: counts}); err != nil {
+		return err
+	}
+	return a.recordRest(ctx, seen.memory, s)
 }
 
 // An outcome is what a scan saw and what is thought of it.

@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -34,25 +34,38 @@ func (q queries) Ref(ctx context.Context, installation, repository int64, name s
 	return sha, notFound(err)
 }
 
+// RefBatch is how many refs one transaction may move or forget: SQLite has one writer
+// at a time, and somebody's delivery waits for it.
+const RefBatch = 500
+
 // MoveRef records that a ref was scanned up to r.SHA, if what was last scanned of
 // it is one of from, or nothing is known of it. Otherwise another scan was faster,
 // which knew more.
 func (tx *Tx) MoveRef(ctx context.Context, r Ref, from ...string) error {
-	was, err := tx.Ref(ctx, r.Installation, r.Repository, r.Name)
-	if err == nil && !slices.Contains(from, was) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
+	return tx.MoveRefs(ctx, r, []string{r.Name}, from...)
+}
+
+// MoveRefs does for refs of these names what MoveRef does for one.
+func (tx *Tx) MoveRefs(ctx context.Context, r Ref, names []string, from ...string) error {
+	list, err := json.Marshal([2]any{names, from})
+	if err != nil {
 		return err
 	}
-	_, err = tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha) values (?, ?, ?, ?)
-		on conflict (installation, repository_id, ref) do update set sha = excluded.sha`, r.Installation, r.Repository, r.Name, r.SHA)
+	_, err = tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha)
+		select ?1, ?2, value, ?3 from json_each(?4, '$[0]') where true
+		on conflict (installation, repository_id, ref) do update set sha = excluded.sha
+			where refs.sha in (select value from json_each(?4, '$[1]'))`, r.Installation, r.Repository, r.SHA, string(list))
 	return err
 }
 
-// ForgetRef forgets a ref that was deleted.
-func (tx *Tx) ForgetRef(ctx context.Context, installation, repository int64, name string) error {
-	_, err := tx.q.ExecContext(ctx, `delete from refs where installation = ? and repository_id = ? and ref = ?`, installation, repository, name)
+// ForgetRefs forgets refs that were deleted.
+func (tx *Tx) ForgetRefs(ctx context.Context, installation, repository int64, names ...string) error {
+	list, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	_, err = tx.q.ExecContext(ctx, `delete from refs where installation = ? and repository_id = ?
+		and ref in (select value from json_each(?))`, installation, repository, string(list))
 	return err
 }
 
