@@ -238,7 +238,8 @@ func (a *App) clearScratch() error {
 // postpone turns a rate limit into a pause of the job that costs no attempt.
 func (a *App) postpone(err error) error {
 	if limited := new(github.RateLimited); errors.As(err, &limited) {
-		a.log.Info("GitHub's rate limit is reached; the job waits", "wait", limited.RetryAfter)
+		a.log.Info("a job waits for GitHub's rate limit", "wait", limited.RetryAfter, "reserved", limited.Reserved)
+		a.metrics.postpone(limited.Reserved)
 		return river.JobSnooze(limited.RetryAfter)
 	}
 	return err
