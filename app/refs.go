@@ -56,9 +56,16 @@ func (m refMemory) record(ctx context.Context, tx *store.Tx, s scanArgs) error {
 	return m.move(ctx, tx, s, s.Refs[:min(len(s.Refs), store.RefBatch)])
 }
 
+// move moves refs to the tip. Where one stands meanwhile at what neither this scan nor
+// its delivery knows, pushes are scanned in another order than they came, or at the
+// same time: when that is over, a look at GitHub says which was the last.
 func (m refMemory) move(ctx context.Context, tx *store.Tx, s scanArgs, names []string) error {
 	ref := store.Ref{Installation: s.Installation, Repository: s.Repository.ID, SHA: s.Tip}
-	return tx.MoveRefs(ctx, ref, names, m.last, s.Base)
+	moved, err := tx.MoveRefs(ctx, ref, names, m.last, s.Base, s.Tip)
+	if err != nil || moved == len(names) {
+		return err
+	}
+	return tx.EnqueueOnce(ctx, sweepRepositoryArgs{Repository: s.Repository.ID, Settle: true})
 }
 
 // recordRest remembers the refs that record left out, when the scan is recorded. What

@@ -37,6 +37,9 @@ const (
 	// sweepBatch is how many tips one transaction takes up.
 	sweepBatch = 50
 
+	// sweepSettle is for how long pushes that overtook one another are left alone.
+	sweepSettle = 5 * time.Second
+
 	// sweptMark names, in the store, when deliveries were last swept.
 	sweptMark = "deliveries swept"
 )
@@ -198,12 +201,18 @@ func sweepDue(pushed, swept, now time.Time) bool {
 // unseen.
 type sweepRepositoryArgs struct {
 	Repository int64 `json:"repository" river:"unique"`
+	// Settle says that pushes are being scanned, for which the sweep waits a little.
+	Settle bool `json:"settle,omitempty"`
 }
 
 func (sweepRepositoryArgs) Kind() string { return "sweep_repository" }
 
-func (sweepRepositoryArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueSweep, UniqueOpts: oneAtATime}
+func (s sweepRepositoryArgs) InsertOpts() river.InsertOpts {
+	opts := river.InsertOpts{Queue: queueSweep, UniqueOpts: oneAtATime}
+	if s.Settle {
+		opts.ScheduledAt = time.Now().Add(sweepSettle)
+	}
+	return opts
 }
 
 type sweepRepositoryWorker struct {

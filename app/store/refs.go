@@ -42,20 +42,26 @@ const RefBatch = 500
 // it is one of from, or nothing is known of it. Otherwise another scan was faster,
 // which knew more.
 func (tx *Tx) MoveRef(ctx context.Context, r Ref, from ...string) error {
-	return tx.MoveRefs(ctx, r, []string{r.Name}, from...)
+	_, err := tx.MoveRefs(ctx, r, []string{r.Name}, from...)
+	return err
 }
 
-// MoveRefs does for refs of these names what MoveRef does for one.
-func (tx *Tx) MoveRefs(ctx context.Context, r Ref, names []string, from ...string) error {
+// MoveRefs does for refs of these names what MoveRef does for one, and reports how
+// many moved.
+func (tx *Tx) MoveRefs(ctx context.Context, r Ref, names []string, from ...string) (moved int, err error) {
 	list, err := json.Marshal([2]any{names, from})
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha)
+	res, err := tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha)
 		select ?1, ?2, value, ?3 from json_each(?4, '$[0]') where true
 		on conflict (installation, repository_id, ref) do update set sha = excluded.sha
 			where refs.sha in (select value from json_each(?4, '$[1]'))`, r.Installation, r.Repository, r.SHA, string(list))
-	return err
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
 }
 
 // ForgetRefs forgets refs that were deleted.
