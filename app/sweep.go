@@ -235,6 +235,15 @@ func (w sweepRepositoryWorker) Work(ctx context.Context, job *river.Job[sweepRep
 	if err != nil {
 		return err
 	}
+	if job.Args.Settle {
+		scanning, err := a.store.Scanning(ctx, repo.Installation, repo.ID, queueScan, queueScanNext)
+		if err != nil {
+			return err
+		}
+		if scanning {
+			return river.JobSnooze(sweepSettle)
+		}
+	}
 	refs, err := a.listRefs(ctx, repo)
 	switch {
 	case errors.Is(err, github.ErrGone), errors.Is(err, github.ErrNotFound):

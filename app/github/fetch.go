@@ -60,6 +60,9 @@ type FetchSpec struct {
 	Tip string
 	// More are further tips whose history is fetched along.
 	More []string
+	// Along is a ref that is fetched along if it is there: one request less than
+	// Bring takes.
+	Along string
 	// Bases are where the interesting history begins. One that the server no
 	// longer has is reported by MissingBases and fails nothing: without it more is
 	// scanned. Ids of zeros, which stand for a ref's creation, are left out.
@@ -140,10 +143,10 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 	if _, err := git.Run(ctx, init); err != nil {
 		return err
 	}
-	if err := m.fetch(ctx, "", append([]string{spec.Tip}, spec.More...)...); err != nil {
+	err := m.fetchTips(ctx, spec)
+	if err != nil {
 		return fmt.Errorf("tip %s: %w", spec.Tip, err)
 	}
-	var err error
 	if m.repo, err = git.Open(ctx, m.dir); err != nil {
 		return err
 	}
@@ -156,6 +159,18 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 		return err
 	}
 	return m.fillBases(ctx, spec)
+}
+
+// fetchTips fetches the tips, and what is to come along. A ref that is not there fails
+// the whole request.
+func (m *Mirror) fetchTips(ctx context.Context, spec FetchSpec) error {
+	tips := append([]string{spec.Tip}, spec.More...)
+	if spec.Along != "" {
+		if err := m.fetch(ctx, "", append(tips, spec.Along)...); !errors.Is(err, ErrMissing) {
+			return err
+		}
+	}
+	return m.fetch(ctx, "", tips...)
 }
 
 // fillBases brings the bases that did not come with the tip.
@@ -329,6 +344,9 @@ func (m *Mirror) fetch(ctx context.Context, have string, names ...string) error 
 	return nil
 }
 
+// plainRef are names of which no rule of git's can be broken (git-check-ref-format).
+var plainRef = regexp.MustCompile(`^refs(/[A-Za-z0-9_-]+){2,}$`)
+
 // refspecs writes one refspec a line: an object id as it is, a ref under its own
 // name. Anything else is refused here, before git gives it a meaning.
 func (m *Mirror) refspecs(ctx context.Context, names []string) (string, error) {
@@ -340,6 +358,10 @@ func (m *Mirror) refspecs(ctx context.Context, names []string) (string, error) {
 		}
 		if !strings.HasPrefix(name, "refs/") {
 			return "", fmt.Errorf("%q is neither a full object id nor the full name of a ref", name)
+		}
+		if plainRef.MatchString(name) {
+			b.WriteString("+" + name + ":" + name + "\n")
+			continue
 		}
 		if _, err := git.Run(ctx, git.Command(ctx, m.dir, "check-ref-format", name)); err != nil {
 			return "", fmt.Errorf("%q is not the name of a ref: %w", name, err)

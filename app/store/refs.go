@@ -96,6 +96,17 @@ func (q queries) QueuedRefs(ctx context.Context, kind string, repository int64) 
 	return queued, err
 }
 
+// Scanning reports whether a job about a repository waits or runs in one of the queues.
+func (q queries) Scanning(ctx context.Context, installation, repository int64, queues ...string) (scanning bool, err error) {
+	list, err := json.Marshal(queues)
+	if err != nil {
+		return false, err
+	}
+	return scanning, q.q.QueryRowContext(ctx, `select exists (select 1 from river_job where queue in (select value from json_each(?))
+		and json_extract(args, '$.installation') = ? and finalized_at is null and json_extract(args, '$.repository.id') = ?)`,
+		string(list), installation, repository).Scan(&scanning)
+}
+
 // Mark returns a time that SetMark kept under a name, the zero time without one.
 func (q queries) Mark(ctx context.Context, name string) (time.Time, error) {
 	var text string

@@ -20,6 +20,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // The oldest git that is good enough: the first that can be told to ignore the
@@ -39,6 +40,8 @@ type Repository struct {
 	dir    string // its git directory
 	common string // the git directory that holds objects and refs, shared by worktrees
 	format string // its object format: sha1 or sha256
+
+	commits sync.Map // ids that were found to be commits', which they stay
 }
 
 // Open finds the repository that dir belongs to: a work tree, a folder in one,
@@ -76,6 +79,9 @@ func (r *Repository) Commit(ctx context.Context, rev string) (string, error) {
 	if err := validRevision(rev); err != nil {
 		return "", err
 	}
+	if _, known := r.commits.Load(rev); known {
+		return rev, nil
+	}
 	id, err := line(ctx, r.dir, "rev-parse", "--verify", "--end-of-options", rev+"^{commit}")
 	if failed := (*CommandError)(nil); errors.As(err, &failed) {
 		return "", fmt.Errorf("revision %q: %w", rev, ErrNoCommit)
@@ -86,6 +92,7 @@ func (r *Repository) Commit(ctx context.Context, rev string) (string, error) {
 	if _, err := parseObjectID(id); err != nil {
 		return "", fmt.Errorf("revision %q: git answered with %w", rev, err)
 	}
+	r.commits.Store(id, nil)
 	return id, nil
 }
 
@@ -106,6 +113,10 @@ func line(ctx context.Context, dir string, args ...string) (string, error) {
 
 // checkVersion reports a git that is missing or too old.
 func checkVersion(ctx context.Context) error {
+	path, err := exec.LookPath("git")
+	if _, known := goodGits.Load(path); known && err == nil {
+		return nil
+	}
 	out, err := line(ctx, "", "version")
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("git is not installed, or not in PATH: install git %d.%d or later", minMajor, minMinor)
@@ -113,8 +124,15 @@ func checkVersion(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return goodVersion(out)
+	if err := goodVersion(out); err != nil {
+		return err
+	}
+	goodGits.Store(path, nil)
+	return nil
 }
+
+// goodGits are the programs whose version was asked, and is good.
+var goodGits sync.Map
 
 // goodVersion judges the answer of "git version".
 func goodVersion(answer string) error {
