@@ -87,6 +87,7 @@ type Mirror struct {
 	repo   *git.Repository
 	rng    git.Range
 	gone   []string
+	known  map[string]string // commits by what was asked for; a mirror's refs do not move
 	// wrapped says that the tip is a tag of a folder or a file, and the range's
 	// tip a commit that was made around it.
 	wrapped bool
@@ -147,7 +148,10 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 	if err != nil {
 		return fmt.Errorf("tip %s: %w", spec.Tip, err)
 	}
-	if m.repo, err = git.Open(ctx, m.dir); err != nil {
+	if m.repo, err = git.OpenBare(ctx, m.dir, objectFormat(spec)); err != nil {
+		return err
+	}
+	if err := m.lookUp(ctx, spec); err != nil {
 		return err
 	}
 	m.rng.Tip, err = m.Resolve(ctx, spec.Tip)
@@ -159,6 +163,18 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 		return err
 	}
 	return m.fillBases(ctx, spec)
+}
+
+// lookUp resolves in one go what came with the tip.
+func (m *Mirror) lookUp(ctx context.Context, spec FetchSpec) (err error) {
+	revs := []string{spec.Tip}
+	for _, rev := range append([]string{spec.Along}, spec.Bases...) {
+		if strings.Trim(rev, "0") != "" {
+			revs = append(revs, rev)
+		}
+	}
+	m.known, err = m.repo.Commits(ctx, revs...)
+	return err
 }
 
 // fetchTips fetches the tips, and what is to come along. A ref that is not there fails
@@ -241,6 +257,9 @@ func (m *Mirror) MissingBases() []string { return m.gone }
 // Resolve returns the commit that rev names in the mirror, annotated tags
 // followed, or ErrMissing.
 func (m *Mirror) Resolve(ctx context.Context, rev string) (string, error) {
+	if commit := m.known[rev]; commit != "" {
+		return commit, nil
+	}
 	commit, err := m.repo.Commit(ctx, rev)
 	if errors.Is(err, git.ErrNoCommit) {
 		return "", fmt.Errorf("%w: %w", ErrMissing, err)
@@ -317,6 +336,7 @@ func (m *Mirror) fetch(ctx context.Context, have string, names ...string) error 
 		"-c", "http.followRedirects=false",
 		"-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
 		"-c", "fetch.writeCommitGraph=false",
+		"-c", "core.fsync=none", // nothing of a mirror outlives its scan
 	}
 	if have == "" {
 		args = append(args, "-c", "fetch.negotiationAlgorithm=noop")

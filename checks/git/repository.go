@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -70,6 +71,15 @@ func Open(ctx context.Context, dir string) (*Repository, error) {
 	return &Repository{format: parts[0], dir: parts[1], common: parts[2]}, nil
 }
 
+// OpenBare is Open for a bare repository that the caller made, in an object format.
+func OpenBare(ctx context.Context, dir, format string) (*Repository, error) {
+	if err := checkVersion(ctx); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir)
+	return &Repository{format: format, dir: dir, common: dir}, err
+}
+
 // Dir is the repository's git directory.
 func (r *Repository) Dir() string { return r.dir }
 
@@ -94,6 +104,36 @@ func (r *Repository) Commit(ctx context.Context, rev string) (string, error) {
 	}
 	r.commits.Store(id, nil)
 	return id, nil
+}
+
+// Commits looks up many revisions at once, each as Commit does. Those that name no
+// commit are not in the answer.
+func (r *Repository) Commits(ctx context.Context, revs ...string) (map[string]string, error) {
+	var asked strings.Builder
+	for _, rev := range revs {
+		if err := validRevision(rev); err != nil {
+			return nil, err
+		}
+		asked.WriteString(rev + "^{commit}\n")
+	}
+	cmd := Command(ctx, r.dir, "cat-file", "--batch-check=%(objectname)")
+	cmd.Stdin = strings.NewReader(asked.String())
+	out, err := Run(ctx, cmd)
+	if err != nil {
+		return nil, fmt.Errorf("look up %d revisions: %w", len(revs), err)
+	}
+	answers := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(answers) != len(revs) {
+		return nil, fmt.Errorf("look up %d revisions: git answered with %d lines", len(revs), len(answers))
+	}
+	found := map[string]string{}
+	for n, id := range answers {
+		if _, err := parseObjectID(id); err == nil {
+			found[revs[n]] = id
+			r.commits.Store(id, nil)
+		}
+	}
+	return found, nil
 }
 
 // validRevision refuses what cannot be a revision or would make git look into

@@ -20,10 +20,11 @@ type gitCommand struct {
 	backend string // git http-backend
 	// commits are what was found to be one, by repository: none is ever removed.
 	commits *sync.Map
+	able    *sync.Map // what git's server can do, by repository
 }
 
 func newGitCommand(dir string) (gitCommand, error) {
-	g := gitCommand{dir: dir, commits: new(sync.Map)}
+	g := gitCommand{dir: dir, commits: new(sync.Map), able: new(sync.Map)}
 	path, err := g.run("", "--exec-path")
 	if err != nil {
 		return g, fmt.Errorf("look for git, which the simulated GitHub needs: %w", err)
