@@ -1,14 +1,18 @@
 package app_test
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"maps"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 )
 
@@ -179,5 +183,45 @@ func TestPushesInAnyOrder(t *testing.T) {
 				t.Errorf("main was last scanned at %s, want %s", got, heads[len(heads)-1])
 			}
 		})
+	}
+}
+
+// TestReserveIsLeftToPushes: when little is left of an installation's requests, sweeps
+// wait and pushes are checked.
+func TestReserveIsLeftToPushes(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: observing, cloud: true, sweep: app.Sweep{Refs: often}})
+	s := newScene(w, "poor")
+	s.commit("first", map[string]string{"a.txt": "first\n"})
+	push := func(text string) {
+		head := s.commit("change", map[string]string{"a.txt": text})
+		s.push("main")
+		s.check(head, "is green", completed("success"))
+	}
+	lists := func() (n int) {
+		for _, r := range s.github.Requests() {
+			if strings.HasSuffix(r.Path, "/installation/repositories") {
+				n++
+			}
+		}
+		return n
+	}
+	push("rich\n")
+	before := lists()
+	s.await("sweeps", func() bool { return lists() > before+2 })
+	s.github.UseUp(s.github.Installed(s.self.ID, "acme"), 900)
+	push("poor\n")
+	s.await("a sweep that waits", func() bool {
+		resp, err := http.Get(s.hook.URL + "/metrics")
+		s.must(err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		s.must(err)
+		return bytes.Contains(text, []byte(`stanch_postponed_total{why="reserved"} 1`))
+	})
+	before = lists()
+	push("still poor\n")
+	time.Sleep(5 * often)
+	if got := lists(); got != before {
+		t.Errorf("sweeps asked %d times more", got-before)
 	}
 }

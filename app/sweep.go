@@ -228,21 +228,8 @@ func (w sweepRepositoryWorker) Work(ctx context.Context, job *river.Job[sweepRep
 	if err != nil || repo.State != store.Active {
 		return err
 	}
-	b, err := a.store.Backfill(ctx, repo.ID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && b.Finished.IsZero() {
-		return nil
-	}
-	if err != nil {
+	if ready, err := a.readyToSweep(ctx, repo, job.Args.Settle); !ready {
 		return err
-	}
-	if job.Args.Settle {
-		scanning, err := a.store.Scanning(ctx, repo.Installation, repo.ID, queueScan, queueScanNext)
-		if err != nil {
-			return err
-		}
-		if scanning {
-			return river.JobSnooze(sweepSettle)
-		}
 	}
 	refs, err := a.listRefs(ctx, repo)
 	switch {
@@ -257,6 +244,23 @@ func (w sweepRepositoryWorker) Work(ctx context.Context, job *river.Job[sweepRep
 	}
 	a.metrics.swept("refs", moved)
 	return a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetSwept(ctx, repo.ID, begun) })
+}
+
+// readyToSweep reports whether a repository's backfill has ended and, where pushes are
+// to settle, their scans too. The error says what to do when not.
+func (a *App) readyToSweep(ctx context.Context, repo store.Repository, settle bool) (bool, error) {
+	b, err := a.store.Backfill(ctx, repo.ID)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && b.Finished.IsZero():
+		return false, nil
+	case err != nil || !settle:
+		return err == nil, err
+	}
+	scanning, err := a.store.Scanning(ctx, repo.Installation, repo.ID, queueScan, queueScanNext)
+	if scanning {
+		err = river.JobSnooze(sweepSettle)
+	}
+	return err == nil, err
 }
 
 // listRefs asks GitHub what the branches and tags of a repository point at.

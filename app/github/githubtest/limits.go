@@ -88,6 +88,17 @@ func (s *Server) quotaOf(name string, limit int) *quota {
 	return q
 }
 
+// UseUp leaves an installation so many requests in this hour.
+func (s *Server) UseUp(installation int64, left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.quotaOf(fmt.Sprintf("installation %d", installation), perHourInstalled)
+	q.used = q.limit - left
+	if now := s.now(); !now.Before(q.reset) {
+		q.reset = now.Add(time.Hour)
+	}
+}
+
 // limited puts the rate limit's headers on every answer, and refuses what it
 // was told to refuse. What has not changed since the caller saw it is not told
 // again, and is not counted.
