@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v62/github"
 
 	"github.com/stanch-dev/stanch/checks"
@@ -41,7 +40,7 @@ type Installation struct {
 }
 
 func newInstallation(a *App, id int64) *Installation {
-	t := &tokens{app: a, id: id, kept: map[scope]*ghinstallation.Transport{}}
+	t := &tokens{app: a, id: id, kept: map[scope]keptToken{}}
 	return &Installation{app: a, id: id, tokens: t, client: newClient(t, a.api, a.answers, id)}
 }
 
@@ -104,7 +103,7 @@ func (i *Installation) GitToken(ctx context.Context, repo Repository) (checks.Se
 	var token string
 	// It is the App that asks: what the installation may ask for is not touched.
 	err := i.app.self.do(ctx, func(*gh.Client) (err error) {
-		token, err = i.tokens.lasting(ctx, readContents.in(repo))
+		token, err = i.tokens.of(readContents.in(repo)).Token(ctx)
 		return err
 	})
 	if err != nil {

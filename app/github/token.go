@@ -1,7 +1,6 @@
 package github
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -18,10 +17,10 @@ const (
 	// maxTokens bounds the tokens that are kept of an installation. One that is
 	// pushed out costs a request for another.
 	maxTokens = 500
-	// minTokenLife is how long a token must be good when it is handed to git, which
-	// may use it for the whole of a scan. GitHub's live for an hour.
+	// maxTokenAge is after how long another token is asked for. GitHub's are good for an
+	// hour; git may use one for the whole of a scan, so that one must be left for it.
 	// Source: https://docs.github.com/apps/creating-github-apps/authenticating-with-a-github-app/generating-an-installation-access-token-for-a-github-app
-	minTokenLife = 15 * time.Minute
+	maxTokenAge = 45 * time.Minute
 )
 
 // A permission is what a token lets its bearer do; with each comes the permission
@@ -94,15 +93,21 @@ type tokens struct {
 	id  int64 // of the installation
 
 	mu   sync.Mutex
-	kept map[scope]*ghinstallation.Transport
+	kept map[scope]keptToken
+}
+
+// A keptToken asks GitHub for itself when it is first used.
+type keptToken struct {
+	*ghinstallation.Transport
+	made time.Time
 }
 
 // of is the token of a scope. Whoever asks for one at the same time gets the same.
 func (t *tokens) of(s scope) *ghinstallation.Transport {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if kept := t.kept[s]; kept != nil {
-		return kept
+	if kept, ok := t.kept[s]; ok && time.Since(kept.made) < maxTokenAge {
+		return kept.Transport
 	}
 	for old := range t.kept {
 		if len(t.kept) < maxTokens {
@@ -112,7 +117,7 @@ func (t *tokens) of(s scope) *ghinstallation.Transport {
 	}
 	made := ghinstallation.NewFromAppsTransport(t.app.appTransport(), t.id)
 	made.InstallationTokenOptions = s.options()
-	t.kept[s] = made
+	t.kept[s] = keptToken{made, time.Now()}
 	return made
 }
 
@@ -120,7 +125,7 @@ func (t *tokens) of(s scope) *ghinstallation.Transport {
 func (t *tokens) forget(s scope, old *ghinstallation.Transport) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.kept[s] == old {
+	if t.kept[s].Transport == old {
 		delete(t.kept, s)
 	}
 }
@@ -130,20 +135,6 @@ func (t *tokens) forgetAll() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	clear(t.kept)
-}
-
-// lasting returns a token that is good for a while.
-func (t *tokens) lasting(ctx context.Context, s scope) (string, error) {
-	kept := t.of(s)
-	token, err := kept.Token(ctx)
-	if err != nil {
-		return "", err
-	}
-	if ends, _, err := kept.Expiry(); err != nil || time.Until(ends) > minTokenLife {
-		return token, err
-	}
-	t.forget(s, kept)
-	return t.of(s).Token(ctx)
 }
 
 type scopeKey struct{}

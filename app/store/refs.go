@@ -49,6 +49,9 @@ func (tx *Tx) MoveRef(ctx context.Context, r Ref, from ...string) error {
 // MoveRefs does for refs of these names what MoveRef does for one, and reports how
 // many moved.
 func (tx *Tx) MoveRefs(ctx context.Context, r Ref, names []string, from ...string) (moved int, err error) {
+	if len(names) == 0 {
+		return 0, nil
+	}
 	list, err := json.Marshal([2]any{names, from})
 	if err != nil {
 		return 0, err
@@ -66,6 +69,9 @@ func (tx *Tx) MoveRefs(ctx context.Context, r Ref, names []string, from ...strin
 
 // ForgetRefs forgets refs that were deleted.
 func (tx *Tx) ForgetRefs(ctx context.Context, installation, repository int64, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
 	list, err := json.Marshal(names)
 	if err != nil {
 		return err
