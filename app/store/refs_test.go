@@ -1,7 +1,6 @@
 package store
 
 import (
-	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -53,8 +52,10 @@ func TestThousandsOfRefs(t *testing.T) {
 		t.Error(diff)
 	}
 	inTx(t, s, func(tx *Tx) error { // a scan may be about no ref
-		moved, err := tx.MoveRefs(t.Context(), Ref{Installation: 7, Repository: 9, SHA: "c"}, nil)
-		return errors.Join(err, tx.ForgetRefs(t.Context(), 7, 9), map[bool]error{true: errors.New("a ref moved")}[moved != 0])
+		if moved, err := tx.MoveRefs(t.Context(), Ref{Installation: 7, Repository: 9, SHA: "c"}, nil); moved != 0 || err != nil {
+			t.Errorf("%d of no refs moved: %v", moved, err)
+		}
+		return tx.ForgetRefs(t.Context(), 7, 9)
 	})
 	batches(func(tx *Tx, names []string) error { return tx.ForgetRefs(t.Context(), 7, 9, names...) })
 	if got, err := s.Refs(t.Context(), 7, 9); err != nil || len(got) != 0 {
