@@ -36,15 +36,20 @@ import (
 // somebody's key is live while a remediation waits.
 const (
 	queueScan      = "scan"
+	queueScanNext  = "scan_next" // of installations that have a scan waiting or running
 	queueRemediate = "remediate"
 	queueReport    = "report"
 	queueSweep     = "sweep"    // what is done from time to time, and what comes of it
 	queueBackfill  = "backfill" // whole histories: nobody waits for them
 )
 
+// priorityBackground is River's priority for what nobody waits for.
+const priorityBackground = 4
+
 // workers is the number of concurrent jobs of each queue. Scans use the CPU; the
-// others wait for answers.
-var workers = map[string]int{queueScan: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, river.QueueDefault: 4}
+// others wait for answers. One installation has queueScanNext's scans at once, and
+// one more.
+var workers = map[string]int{queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, river.QueueDefault: 4}
 
 // maxRetryWait is the longest pause between two attempts of a job.
 const maxRetryWait = time.Minute
@@ -235,7 +240,8 @@ func (a *App) clearScratch() error {
 // postpone turns a rate limit into a pause of the job that costs no attempt.
 func (a *App) postpone(err error) error {
 	if limited := new(github.RateLimited); errors.As(err, &limited) {
-		a.log.Info("GitHub's rate limit is reached; the job waits", "wait", limited.RetryAfter)
+		a.log.Info("a job waits for GitHub's rate limit", "wait", limited.RetryAfter, "reserved", limited.Reserved)
+		a.metrics.postpone(limited.Reserved)
 		return river.JobSnooze(limited.RetryAfter)
 	}
 	return err

@@ -195,7 +195,7 @@ func (a *App) tellAgain(ctx context.Context, tx *store.Tx, check store.Check) er
 	if err := tx.SetReported(ctx, check.ID, ""); err != nil {
 		return err
 	}
-	return tx.Enqueue(ctx, reportArgs{Check: check.ID})
+	return tx.Enqueue(ctx, reportArgs{Check: check.ID, Installation: check.Installation})
 }
 
 // obeyFor carries out an order on one incident, or says why not.

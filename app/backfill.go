@@ -33,14 +33,20 @@ var errTurnOver = errors.New("the backfill goes on later")
 // backfillArgs is the job of scanning all that a repository had before the App saw
 // it.
 type backfillArgs struct {
-	Repository int64 `json:"repository"`
+	Repository   int64 `json:"repository"`
+	Installation int64 `json:"installation,omitempty"`
 }
 
 func (backfillArgs) Kind() string { return "backfill" }
 
 // InsertOpts puts backfills behind everything else.
 func (backfillArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueBackfill, Priority: 4}
+	return river.InsertOpts{Queue: queueBackfill, Priority: priorityBackground}
+}
+
+// Turn lets the installations take turns.
+func (b backfillArgs) Turn() store.Turn {
+	return store.Turn{Installation: b.Installation, Cost: backfillTurn}
 }
 
 type backfillWorker struct {
@@ -51,7 +57,7 @@ type backfillWorker struct {
 // Work goes on where the last run ended. It ends when the App may not see the
 // repository any more.
 func (w backfillWorker) Work(ctx context.Context, job *river.Job[backfillArgs]) error {
-	a := w.app
+	a, ctx := w.app, github.InBackground(ctx)
 	b, err := a.store.Backfill(ctx, job.Args.Repository)
 	if errors.Is(err, store.ErrNotFound) {
 		return river.JobCancel(errRepositoryGone)
@@ -64,7 +70,9 @@ func (w backfillWorker) Work(ctx context.Context, job *river.Job[backfillArgs]) 
 		return err
 	}
 	r := &backfill{app: a, repo: repo, Backfill: b, until: time.Now().Add(backfillTurn)}
-	switch err := r.run(ctx); {
+	err = r.run(ctx)
+	a.doubtToken(err, repo.Installation, repo.Repository)
+	switch {
 	case errors.Is(err, errTurnOver):
 		return river.JobSnooze(0)
 	case errors.Is(err, errRepositoryGone), errors.Is(err, github.ErrGone), errors.Is(err, store.ErrNotFound):

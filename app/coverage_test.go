@@ -16,6 +16,7 @@ import (
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/store"
 )
 
 var update = flag.Bool("update", false, "write docs/coverage.md anew")
@@ -247,10 +248,11 @@ func (s *scene) ref(name string) string {
 // ids are the numbers of the repository and of what sees it.
 func (s *scene) ids() (installation, repository int64) {
 	s.t.Helper()
-	repos, err := s.memory.ActiveRepositories(s.t.Context())
+	owner, _, _ := strings.Cut(s.repoName, "/")
+	repos, err := s.memory.RepositoriesIn(s.t.Context(), s.github.Installed(s.self.ID, owner))
 	s.must(err)
 	for _, r := range repos {
-		if strings.EqualFold(r.FullName(), s.repoName) {
+		if r.State == store.Active && strings.EqualFold(r.FullName(), s.repoName) {
 			return r.Installation, r.ID
 		}
 	}

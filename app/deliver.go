@@ -182,7 +182,7 @@ func action(event github.Event) string {
 func onPush(d webhook.Delivery, e github.Push) reaction {
 	if e.Deleted || isNull(e.After) {
 		return reaction{reason: "a deleted ref adds no lines", record: func(ctx context.Context, tx *store.Tx) error {
-			return tx.ForgetRef(ctx, e.Installation, e.Repository.ID, e.Ref)
+			return tx.ForgetRefs(ctx, e.Installation, e.Repository.ID, e.Ref)
 		}}
 	}
 	s := scanArgs{

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/stanch-dev/stanch/app/github"
 )
@@ -54,6 +55,9 @@ func (a *App) fetch(ctx context.Context, s scanArgs, last string, remote github.
 // spec is what to fetch. last is what was last scanned of the ref, if it is known.
 func (s scanArgs) spec(last string) github.FetchSpec {
 	spec := github.FetchSpec{Tip: s.Tip}
+	if rev := s.policyRev(); strings.HasPrefix(rev, "refs/") {
+		spec.Along = rev
+	}
 	switch {
 	case s.Pinned:
 		spec.Bases = s.Bases

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/riverqueue/river"
 
@@ -91,7 +92,7 @@ func (a *App) saveRepository(ctx context.Context, tx *store.Tx, installation int
 		return err
 	}
 	for _, id := range checks {
-		if err := tx.Enqueue(ctx, reportArgs{Check: id}); err != nil {
+		if err := tx.Enqueue(ctx, reportArgs{Check: id, Installation: installation}); err != nil {
 			return err
 		}
 	}
@@ -119,12 +120,22 @@ func (a *App) current(ctx context.Context, installation int64, repo github.Repos
 // syncArgs is the job of asking GitHub what an installation sees, and of having the
 // history of what is new scanned.
 type syncArgs struct {
-	Installation int64 `json:"installation"`
+	Installation int64 `json:"installation" river:"unique"`
+	// Sweep has the repositories swept to which somebody pushed.
+	Sweep bool `json:"sweep,omitempty" river:"unique"`
 }
 
 func (syncArgs) Kind() string { return "sync" }
 
-func (syncArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueSweep} }
+// InsertOpts lets one sweep of an installation wait or run. What an event has to say
+// always has a job of its own.
+func (s syncArgs) InsertOpts() river.InsertOpts {
+	opts := river.InsertOpts{Queue: queueSweep}
+	if s.Sweep {
+		opts.UniqueOpts = oneAtATime
+	}
+	return opts
+}
 
 type syncWorker struct {
 	river.WorkerDefaults[syncArgs]
@@ -135,7 +146,10 @@ type syncWorker struct {
 // it does not see any more, and starts the backfills that were never started.
 func (w syncWorker) Work(ctx context.Context, job *river.Job[syncArgs]) error {
 	a, id := w.app, job.Args.Installation
-	a.github.Installation(id).Renew() // its token may lack permissions that it has by now
+	if job.Args.Sweep {
+		ctx = github.InBackground(ctx)
+	}
+	a.github.Installation(id).Renew() // its tokens may lack permissions that it has by now
 	repos, err := a.github.Installation(id).Repositories(ctx)
 	if errors.Is(err, github.ErrGone) {
 		return river.JobCancel(err)
@@ -143,21 +157,25 @@ func (w syncWorker) Work(ctx context.Context, job *river.Job[syncArgs]) error {
 	if err != nil {
 		return a.postpone(err)
 	}
-	return a.store.InTx(ctx, func(tx *store.Tx) error { return a.sync(ctx, tx, id, repos) })
-}
-
-func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos []github.Repository) error {
-	left, err := tx.RepositoriesIn(ctx, installation)
-	if err != nil {
+	for some := range slices.Chunk(repos, syncBatch) {
+		if err := a.store.InTx(ctx, func(tx *store.Tx) error { return a.sync(ctx, tx, id, some) }); err != nil {
+			return err
+		}
+	}
+	if err := a.eraseUnseen(ctx, id, repos); err != nil || !job.Args.Sweep {
 		return err
 	}
-	gone := map[int64]bool{}
-	for _, r := range left {
-		gone[r.ID] = r.State != store.Gone
-	}
+	return a.sweepMoved(ctx, id, repos)
+}
+
+// syncBatch is how many repositories one transaction records.
+const syncBatch = 100
+
+// sync records repositories of an installation, and starts the backfills that were
+// never started.
+func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos []github.Listed) error {
 	for _, r := range repos {
-		delete(gone, r.ID)
-		if err := a.saveRepository(ctx, tx, installation, r); err != nil {
+		if err := a.saveRepository(ctx, tx, installation, r.Repository); err != nil {
 			return err
 		}
 		fresh, err := tx.StartBackfill(ctx, store.Backfill{Repository: r.ID, Installation: installation, Started: a.now()})
@@ -167,15 +185,29 @@ func (a *App) sync(ctx context.Context, tx *store.Tx, installation int64, repos 
 		if !fresh {
 			continue
 		}
-		if err := tx.Enqueue(ctx, backfillArgs{Repository: r.ID}); err != nil {
+		if err := tx.Enqueue(ctx, backfillArgs{Repository: r.ID, Installation: installation}); err != nil {
 			return err
 		}
 	}
-	for id, there := range gone {
-		if !there {
+	return nil
+}
+
+// eraseUnseen erases what is kept of the repositories that an installation does not
+// see any more.
+func (a *App) eraseUnseen(ctx context.Context, installation int64, seen []github.Listed) error {
+	known, err := a.store.RepositoriesIn(ctx, installation)
+	if err != nil {
+		return err
+	}
+	there := map[int64]bool{}
+	for _, r := range seen {
+		there[r.ID] = true
+	}
+	for _, r := range known {
+		if r.State == store.Gone || there[r.ID] {
 			continue
 		}
-		if err := a.erase(ctx, tx, id, "not among the installation's repositories"); err != nil {
+		if err := a.store.InTx(ctx, func(tx *store.Tx) error { return a.erase(ctx, tx, r.ID, "not among the installation's repositories") }); err != nil {
 			return err
 		}
 	}

@@ -18,6 +18,7 @@ type metrics struct {
 	sweeps     *prometheus.CounterVec
 	found      *prometheus.CounterVec
 	backfilled prometheus.Counter
+	postponed  *prometheus.CounterVec
 }
 
 // newMetrics makes the metrics. working counts the jobs that wait or run.
@@ -40,8 +41,11 @@ func newMetrics(working func() float64) *metrics {
 			Name: "stanch_backfilled_commits_total", Help: "Commits of repositories' histories that backfills scanned.",
 		}),
 	}
+	m.postponed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "stanch_postponed_total", Help: "Jobs put off because of GitHub's rate limit: it is reached, or the rest is reserved for what somebody waits for.",
+	}, []string{"why"})
 	jobs := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stanch_jobs", Help: "Jobs that wait or run."}, working)
-	m.registry.MustRegister(jobs, m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(jobs, m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, m.postponed, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -66,4 +70,13 @@ func (m *metrics) stage(e Event) { m.stages.WithLabelValues(string(e.Stage), e.R
 func (m *metrics) swept(what string, found int) {
 	m.sweeps.WithLabelValues(what).Inc()
 	m.found.WithLabelValues(what).Add(float64(found))
+}
+
+// postpone counts a job that waits for a rate limit.
+func (m *metrics) postpone(reserved bool) {
+	why := "reached"
+	if reserved {
+		why = "reserved"
+	}
+	m.postponed.WithLabelValues(why).Inc()
 }

@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"errors"
+	"slices"
 
 	"github.com/stanch-dev/stanch/app/github"
 	"github.com/stanch-dev/stanch/app/store"
@@ -46,7 +47,8 @@ func (m *refMemory) compare(ctx context.Context, s scanArgs, mirror *github.Mirr
 	return err
 }
 
-// record remembers that the refs were scanned up to the tip.
+// record remembers that the refs were scanned up to the tip: as many of them as one
+// transaction takes.
 func (m refMemory) record(ctx context.Context, tx *store.Tx, s scanArgs) error {
 	if m.backfill != nil {
 		return tx.SaveBackfill(ctx, *m.backfill)
@@ -54,9 +56,29 @@ func (m refMemory) record(ctx context.Context, tx *store.Tx, s scanArgs) error {
 	if m.behind || s.Lost {
 		return nil
 	}
-	for _, name := range s.Refs {
-		ref := store.Ref{Installation: s.Installation, Repository: s.Repository.ID, Name: name, SHA: s.Tip}
-		if err := tx.MoveRef(ctx, ref, m.last, s.Base); err != nil {
+	return m.move(ctx, tx, s, s.Refs[:min(len(s.Refs), store.RefBatch)])
+}
+
+// move moves refs to the tip. Where one stands meanwhile at what neither this scan nor
+// its delivery knows, pushes are scanned in another order than they came, or at the
+// same time: when that is over, a look at GitHub says which was the last.
+func (m refMemory) move(ctx context.Context, tx *store.Tx, s scanArgs, names []string) error {
+	ref := store.Ref{Installation: s.Installation, Repository: s.Repository.ID, SHA: s.Tip}
+	moved, err := tx.MoveRefs(ctx, ref, names, m.last, s.Base, s.Tip)
+	if err != nil || moved == len(names) {
+		return err
+	}
+	return tx.EnqueueOnce(ctx, sweepRepositoryArgs{Repository: s.Repository.ID, Settle: true})
+}
+
+// recordRest remembers the refs that record left out, when the scan is recorded. What
+// a crash leaves, the next sweep remembers: it knows that the tip was scanned.
+func (a *App) recordRest(ctx context.Context, m refMemory, s scanArgs) error {
+	if m.backfill != nil || m.behind || s.Lost || len(s.Refs) <= store.RefBatch {
+		return nil
+	}
+	for names := range slices.Chunk(s.Refs[store.RefBatch:], store.RefBatch) {
+		if err := a.store.InTx(ctx, func(tx *store.Tx) error { return m.move(ctx, tx, s, names) }); err != nil {
 			return err
 		}
 	}

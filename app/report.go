@@ -25,12 +25,28 @@ import (
 
 // reportArgs is the job of telling GitHub what is known about a commit.
 type reportArgs struct {
-	Check string `json:"check"`
+	Check        string `json:"check"`
+	Installation int64  `json:"installation,omitempty"`
+	// Background says that nobody waits for it.
+	Background bool `json:"background,omitempty"`
 }
 
 func (reportArgs) Kind() string { return "report" }
 
-func (reportArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueReport} }
+// InsertOpts puts reports that nobody waits for behind all others.
+func (r reportArgs) InsertOpts() river.InsertOpts {
+	opts := river.InsertOpts{Queue: queueReport}
+	if r.Background {
+		opts.Priority = priorityBackground
+	}
+	return opts
+}
+
+// Turn lets the installations take turns. What a remediation has to tell is of no
+// installation in particular, and goes first.
+func (r reportArgs) Turn() store.Turn {
+	return store.Turn{Installation: r.Installation, Cost: time.Second}
+}
 
 type reportWorker struct {
 	river.WorkerDefaults[reportArgs]
@@ -42,6 +58,9 @@ type reportWorker struct {
 // last state.
 func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) error {
 	a := w.app
+	if job.Args.Background {
+		ctx = github.InBackground(ctx)
+	}
 	switch err := a.showProgress(ctx, job.Args.Check, false); {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, github.ErrGone), errors.Is(err, github.ErrNoCommit) && job.Attempt >= confessAfter:
 		return river.JobCancel(err) // erased, uninstalled, or nothing that a check run could stand on

@@ -68,6 +68,15 @@ func (scanArgs) Kind() string { return "scan" }
 // remediations nor for reports.
 func (scanArgs) InsertOpts() river.InsertOpts { return river.InsertOpts{Queue: queueScan} }
 
+// Turn lets the installations take turns. The next jobs of one that has a scan
+// waiting or running have workers of their own: however long those take, whoever
+// has no scan yet finds a worker.
+//
+// In which order the pushes of a ref are scanned decides nothing: see refMemory.
+func (s scanArgs) Turn() store.Turn {
+	return store.Turn{Installation: s.Installation, Cost: time.Second, Next: queueScanNext}
+}
+
 type scanWorker struct {
 	river.WorkerDefaults[scanArgs]
 	app *App
@@ -150,7 +159,10 @@ func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen 
 	live, counts := overrule(allowed, verdicts)
 	shown = append(shown, live...)
 	a.observeLeaks(Verified, s, shown, verdicts)
-	return a.recordScan(ctx, s, check, outcome{sighting: seen, leaks: shown, verdicts: verdicts, allowed: counts})
+	if err := a.recordScan(ctx, s, check, outcome{sighting: seen, leaks: shown, verdicts: verdicts, allowed: counts}); err != nil {
+		return err
+	}
+	return a.recordRest(ctx, seen.memory, s)
 }
 
 // An outcome is what a scan saw and what is thought of it.
@@ -262,6 +274,7 @@ func (a *App) examine(ctx context.Context, s scanArgs, memory refMemory) (_ sigh
 	ctx, cancel := context.WithTimeoutCause(ctx, a.cfg.Turn.time(), errScanTime)
 	defer cancel()
 	defer func() {
+		a.doubtToken(err, s.Installation, s.Repository)
 		if err != nil && errors.Is(context.Cause(ctx), errScanTime) {
 			err = errors.Join(errScanTime, err)
 		}
@@ -309,6 +322,13 @@ func (a *App) remote(ctx context.Context, installation int64, repo github.Reposi
 	return github.Remote{URL: a.github.CloneURL(repo), Token: token}, nil
 }
 
+// doubtToken gives up the token that git was refused with, if that is what happened.
+func (a *App) doubtToken(err error, installation int64, repo github.Repository) {
+	if errors.Is(err, github.ErrUnauthorized) || errors.Is(err, github.ErrForbidden) || errors.Is(err, github.ErrNotFound) {
+		a.github.Installation(installation).DoubtGitToken(repo)
+	}
+}
+
 // unwrap names the tag where a scan names the commit that was made up around what
 // the tag names.
 func unwrap(found git.Result, tag string) git.Result {
@@ -351,7 +371,7 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o o
 		if err := errors.Join(err, tx.FinishScan(ctx, row)); err != nil {
 			return err
 		}
-		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
+		return tx.Enqueue(ctx, reportArgs{Check: check.ID, Installation: s.Installation, Background: s.Backfill})
 	})
 }
 
@@ -415,7 +435,7 @@ func (a *App) failScan(ctx context.Context, s scanArgs, check store.Check, probl
 		}}); err != nil {
 			return err
 		}
-		return tx.Enqueue(ctx, reportArgs{Check: check.ID})
+		return tx.Enqueue(ctx, reportArgs{Check: check.ID, Installation: s.Installation, Background: s.Backfill})
 	})
 }
 

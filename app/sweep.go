@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -28,6 +29,16 @@ const (
 	// a delivery shows in GitHub's list when its receiver had its time, which is 30
 	// seconds at most.
 	sweepOverlap = 5 * time.Minute
+
+	// sweepAnyway is after how long a repository's refs are looked at though nobody is
+	// said to have pushed: "pushed_at" is not documented to the last case.
+	sweepAnyway = 24 * time.Hour
+
+	// sweepBatch is how many tips one transaction takes up.
+	sweepBatch = 50
+
+	// sweepSettle is for how long pushes that overtook one another are left alone.
+	sweepSettle = 5 * time.Second
 
 	// sweptMark names, in the store, when deliveries were last swept.
 	sweptMark = "deliveries swept"
@@ -72,7 +83,7 @@ type sweepDeliveriesWorker struct {
 // mark moves when all was asked for; what a crash leaves is asked for once more,
 // and whatever arrives twice is recorded once.
 func (w sweepDeliveriesWorker) Work(ctx context.Context, _ *river.Job[sweepDeliveriesArgs]) error {
-	a, begun := w.app, w.app.now()
+	a, begun, ctx := w.app, w.app.now(), github.InBackground(ctx)
 	since, err := a.sweepSince(ctx, begun)
 	if err != nil {
 		return err
@@ -120,7 +131,7 @@ func (a *App) sweepSince(ctx context.Context, now time.Time) (time.Time, error) 
 	return last.Add(-sweepOverlap), nil
 }
 
-// sweepRefsArgs is the job of having all repositories looked at.
+// sweepRefsArgs is the job of having all installations looked at.
 type sweepRefsArgs struct{}
 
 func (sweepRefsArgs) Kind() string { return "sweep_refs" }
@@ -135,25 +146,16 @@ type sweepRefsWorker struct {
 }
 
 // Work asks which installations there are, which says what events about them would
-// have said, and makes a job for each repository.
+// have said, and makes a job for each.
 func (w sweepRefsWorker) Work(ctx context.Context, _ *river.Job[sweepRefsArgs]) error {
-	a := w.app
+	a, ctx := w.app, github.InBackground(ctx)
 	installations, err := a.github.Installations(ctx)
 	if err != nil {
 		return a.postpone(err)
 	}
-	repos, err := a.store.ActiveRepositories(ctx)
-	if err != nil {
-		return err
-	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
 		for _, id := range installations {
-			if err := tx.EnqueueOnce(ctx, syncArgs{Installation: id}); err != nil {
-				return err
-			}
-		}
-		for _, r := range repos {
-			if err := tx.EnqueueOnce(ctx, sweepRepositoryArgs{Repository: r.ID}); err != nil {
+			if err := tx.EnqueueOnce(ctx, syncArgs{Installation: id, Sweep: true}); err != nil {
 				return err
 			}
 		}
@@ -161,16 +163,56 @@ func (w sweepRefsWorker) Work(ctx context.Context, _ *river.Job[sweepRefsArgs]) 
 	})
 }
 
+// sweepMoved has those repositories swept to which somebody may have pushed since they
+// were swept last. GitHub said so of all in one list.
+func (a *App) sweepMoved(ctx context.Context, installation int64, listed []github.Listed) error {
+	known, err := a.store.RepositoriesIn(ctx, installation)
+	if err != nil {
+		return err
+	}
+	swept := map[int64]time.Time{}
+	for _, r := range known {
+		swept[r.ID] = r.Swept
+	}
+	due := slices.DeleteFunc(listed, func(r github.Listed) bool { return !sweepDue(r.PushedAt, swept[r.ID], a.now()) })
+	for some := range slices.Chunk(due, syncBatch) {
+		err := a.store.InTx(ctx, func(tx *store.Tx) error {
+			for _, r := range some {
+				if err := tx.EnqueueOnce(ctx, sweepRepositoryArgs{Repository: r.ID}); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sweepDue reports whether a repository's refs may have moved since they were swept.
+// GitHub's clock may differ, and its list lag behind.
+func sweepDue(pushed, swept, now time.Time) bool {
+	return pushed.IsZero() || !pushed.Add(sweepOverlap).Before(swept) || now.Sub(swept) >= sweepAnyway
+}
+
 // sweepRepositoryArgs is the job of scanning the refs of a repository that moved
 // unseen.
 type sweepRepositoryArgs struct {
 	Repository int64 `json:"repository" river:"unique"`
+	// Settle says that pushes are being scanned, for which the sweep waits a little.
+	Settle bool `json:"settle,omitempty"`
 }
 
 func (sweepRepositoryArgs) Kind() string { return "sweep_repository" }
 
-func (sweepRepositoryArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueSweep, UniqueOpts: oneAtATime}
+func (s sweepRepositoryArgs) InsertOpts() river.InsertOpts {
+	opts := river.InsertOpts{Queue: queueSweep, UniqueOpts: oneAtATime}
+	if s.Settle {
+		opts.ScheduledAt = time.Now().Add(sweepSettle)
+	}
+	return opts
 }
 
 type sweepRepositoryWorker struct {
@@ -181,16 +223,12 @@ type sweepRepositoryWorker struct {
 // Work compares the refs with what was last scanned of them. Before the backfill
 // has ended, nothing is known of most, and it looks at all of them itself.
 func (w sweepRepositoryWorker) Work(ctx context.Context, job *river.Job[sweepRepositoryArgs]) error {
-	a := w.app
+	a, begun, ctx := w.app, w.app.now(), github.InBackground(ctx)
 	repo, err := a.store.Repository(ctx, job.Args.Repository)
 	if err != nil || repo.State != store.Active {
 		return err
 	}
-	b, err := a.store.Backfill(ctx, repo.ID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && b.Finished.IsZero() {
-		return nil
-	}
-	if err != nil {
+	if ready, err := a.readyToSweep(ctx, repo, job.Args.Settle); !ready {
 		return err
 	}
 	refs, err := a.listRefs(ctx, repo)
@@ -200,15 +238,29 @@ func (w sweepRepositoryWorker) Work(ctx context.Context, job *river.Job[sweepRep
 	case err != nil:
 		return a.postpone(err)
 	}
-	var moved int
-	err = a.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		moved, err = a.sweepRefs(ctx, tx, repo, refs)
+	moved, err := a.sweepRefs(ctx, repo, refs)
+	if err != nil {
 		return err
-	})
-	if err == nil {
-		a.metrics.swept("refs", moved)
 	}
-	return err
+	a.metrics.swept("refs", moved)
+	return a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetSwept(ctx, repo.ID, begun) })
+}
+
+// readyToSweep reports whether a repository's backfill has ended and, where pushes are
+// to settle, their scans too. The error says what to do when not.
+func (a *App) readyToSweep(ctx context.Context, repo store.Repository, settle bool) (bool, error) {
+	b, err := a.store.Backfill(ctx, repo.ID)
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && b.Finished.IsZero():
+		return false, nil
+	case err != nil || !settle:
+		return err == nil, err
+	}
+	scanning, err := a.store.Scanning(ctx, repo.Installation, repo.ID, queueScan, queueScanNext)
+	if scanning {
+		err = river.JobSnooze(sweepSettle)
+	}
+	return err == nil, err
 }
 
 // listRefs asks GitHub what the branches and tags of a repository point at.
@@ -222,40 +274,61 @@ func (a *App) listRefs(ctx context.Context, repo store.Repository) (map[string]s
 		return nil, err
 	}
 	defer os.RemoveAll(dir)
-	return github.ListRefs(ctx, remote, dir)
+	refs, err := github.ListRefs(ctx, remote, dir)
+	a.doubtToken(err, repo.Installation, repo.Repository)
+	return refs, err
 }
 
 // sweepRefs has the refs scanned that moved since they were last scanned, those at
-// one commit together, and forgets those that are gone. What a delivery has queued
-// is left to it.
-func (a *App) sweepRefs(ctx context.Context, tx *store.Tx, repo store.Repository, refs map[string]string) (moved int, err error) {
-	known, err := tx.Refs(ctx, repo.Installation, repo.ID)
+// one commit together, and forgets those that are gone. It does a part at a time:
+// what an error or a crash leaves, it finds again.
+func (a *App) sweepRefs(ctx context.Context, repo store.Repository, refs map[string]string) (moved int, err error) {
+	known, err := a.store.Refs(ctx, repo.Installation, repo.ID)
 	if err != nil {
 		return 0, err
 	}
+	tips := map[string][]string{} // names by what they point at
+	for name, sha := range refs {
+		if known[name] != sha {
+			tips[sha] = append(tips[sha], name)
+		}
+	}
+	for some := range slices.Chunk(slices.Sorted(maps.Keys(tips)), sweepBatch) {
+		err := a.store.InTx(ctx, func(tx *store.Tx) error {
+			n, err := a.sweepTips(ctx, tx, repo, some, tips, known)
+			moved += n
+			return err
+		})
+		if err != nil {
+			return moved, err
+		}
+	}
+	gone := slices.DeleteFunc(slices.Collect(maps.Keys(known)), func(name string) bool { return refs[name] != "" })
+	for names := range slices.Chunk(gone, store.RefBatch) {
+		err := a.store.InTx(ctx, func(tx *store.Tx) error { return tx.ForgetRefs(ctx, repo.Installation, repo.ID, names...) })
+		if err != nil {
+			return moved, err
+		}
+	}
+	return moved, nil
+}
+
+// sweepTips has some tips scanned. What a delivery has queued is left to it.
+func (a *App) sweepTips(ctx context.Context, tx *store.Tx, repo store.Repository, some []string, tips map[string][]string, known map[string]string) (moved int, err error) {
 	queued, err := tx.QueuedRefs(ctx, scanArgs{}.Kind(), repo.ID)
 	if err != nil {
 		return 0, err
 	}
-	groups := map[string][]string{} // names by what they point at
-	for name, sha := range refs {
-		if known[name] != sha && !queued[name] {
-			groups[sha] = append(groups[sha], name)
+	for _, sha := range some {
+		names := slices.DeleteFunc(tips[sha], func(name string) bool { return queued[name] })
+		if len(names) == 0 {
+			continue
 		}
-	}
-	for sha, names := range groups {
 		slices.SortFunc(names, byImportance("refs/heads/"+repo.DefaultBranch))
 		if err := a.sweepTip(ctx, tx, repo, sha, names, known); err != nil {
 			return 0, err
 		}
 		moved += len(names)
-	}
-	for name := range known {
-		if refs[name] == "" {
-			if err := tx.ForgetRef(ctx, repo.Installation, repo.ID, name); err != nil {
-				return 0, err
-			}
-		}
 	}
 	return moved, nil
 }

@@ -71,3 +71,25 @@ func TestSweepSince(t *testing.T) {
 		})
 	}
 }
+
+// TestSweepDue: a repository is looked at unless it is known that nobody pushed since
+// it was, and at the latest a day after that.
+func TestSweepDue(t *testing.T) {
+	now := time.Date(2026, 11, 10, 12, 0, 0, 0, time.UTC)
+	for _, test := range []struct {
+		name          string
+		pushed, swept time.Time
+		want          bool
+	}{
+		{"never swept", now.AddDate(-1, 0, 0), time.Time{}, true},
+		{"pushed to since", now.Add(-time.Minute), now.Add(-time.Hour), true},
+		{"pushed to at about that time", now.Add(-time.Hour), now.Add(-time.Hour + sweepOverlap), true},
+		{"not pushed to since", now.Add(-2 * time.Hour), now.Add(-time.Hour), false},
+		{"not pushed to, a day ago", now.AddDate(-1, 0, 0), now.Add(-sweepAnyway), true},
+		{"GitHub does not say", time.Time{}, now.Add(-time.Hour), true},
+	} {
+		if got := sweepDue(test.pushed, test.swept, now); got != test.want {
+			t.Errorf("%s: %v", test.name, got)
+		}
+	}
+}

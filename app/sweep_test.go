@@ -2,11 +2,14 @@ package app_test
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/store"
 )
 
 // lostHour is what a repository looks like after an hour without webhooks.
@@ -194,5 +197,58 @@ func backfillResumes(w *world) {
 	}
 	if got := s.ref("refs/heads/main"); got != last {
 		t.Errorf("main was last scanned at %s, want %s", got, last)
+	}
+}
+
+// TestSweepsAskLittle: where nobody pushed, neither a token nor the refs are asked for,
+// and the list of repositories that says so is not sent again.
+func TestSweepsAskLittle(t *testing.T) {
+	o := worldOptions{policy: observing, sweep: app.Sweep{Refs: time.Hour}, tamper: func(_ *world, cfg *app.Config) {
+		cfg.Now = func() time.Time { return time.Now().Add(time.Hour) } // it is a while ago that somebody pushed
+	}}
+	s := newScene(newWorld(t, o), "calm")
+	s.began()
+	_, id := s.ids()
+	s.await("the history to be scanned", func() bool {
+		b, err := s.memory.Backfill(t.Context(), id)
+		return err == nil && !b.Finished.IsZero()
+	})
+	swept := func() time.Time {
+		r, err := s.memory.Repository(t.Context(), id)
+		s.must(err)
+		return r.Swept
+	}
+	asked := func(since int, path string, status int) (n int) {
+		for _, r := range s.github.Requests()[since:] {
+			if strings.HasSuffix(r.Path, path) && r.Status == status {
+				n++
+			}
+		}
+		return n
+	}
+	// sweep sweeps, and counts how often refs are asked for.
+	sweep := func() int {
+		before := len(s.github.Requests())
+		s.restart(o)
+		s.await("the sweep", func() bool { return asked(before, "/installation/repositories", http.StatusOK) > 0 })
+		s.quiet()
+		return asked(before, s.repoName+".git/info/refs", http.StatusOK)
+	}
+	sweep()
+	s.await("the first sweep", func() bool { return !swept().IsZero() })
+	first := swept()
+	if refs := sweep(); refs != 0 || !swept().Equal(first) {
+		t.Errorf("the refs were asked for %d times though nobody pushed", refs)
+	}
+	s.must(s.memory.InTx(t.Context(), func(tx *store.Tx) error { return tx.SetSwept(t.Context(), id, first.AddDate(0, 0, -1)) }))
+	sweep()
+	s.await("the daily sweep", func() bool { return !swept().Before(first) })
+
+	before := len(s.github.Requests())
+	o.sweep.Refs = often
+	s.restart(o)
+	s.await("a list that has not changed", func() bool { return asked(before, "/installation/repositories", http.StatusNotModified) > 2 })
+	if refs := asked(before, s.repoName+".git/info/refs", http.StatusOK); refs != 0 {
+		t.Errorf("the refs were asked for %d times", refs)
 	}
 }

@@ -27,7 +27,7 @@ func (i *Installation) Alert(ctx context.Context, repo Repository, number int) (
 		Type   string `json:"secret_type"`
 		State  string `json:"state"`
 	}
-	err := i.do(ctx, func(c *gh.Client) error {
+	err := i.do(ctx, readAlerts.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodGet, alertPath(repo, number)+"?hide_secret=false", nil, &alert)
 		return err
 	})
@@ -43,7 +43,7 @@ func (i *Installation) ResolveAlert(ctx context.Context, repo Repository, number
 		return err
 	}
 	body := map[string]string{"state": "resolved", "resolution": "revoked", "resolution_comment": comment}
-	err := i.do(ctx, func(c *gh.Client) error {
+	err := i.do(ctx, writeAlerts.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodPatch, alertPath(repo, number), body, nil)
 		return err
 	})

@@ -55,7 +55,8 @@ type App struct {
 	door http.RoundTripper
 	log  *slog.Logger
 
-	self *client // authenticated as the App itself, by JWT
+	self    *client // authenticated as the App itself, by JWT
+	answers *answers
 
 	mu            sync.Mutex
 	installations map[int64]*Installation
@@ -83,12 +84,13 @@ func New(cfg Config) (*App, error) {
 		id: cfg.AppID, key: key, web: web, api: api,
 		door:          newDoor(cfg.Transport),
 		log:           cfg.Logger,
+		answers:       newAnswers(),
 		installations: make(map[int64]*Installation),
 	}
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	a.self = newClient(a.appTransport(), a.api)
+	a.self = newClient(a.appTransport(), a.api, a.answers, 0)
 	return a, nil
 }
 
@@ -106,7 +108,7 @@ func (a *App) IsServer() bool { return strings.HasSuffix(a.api.Path, "/api/v3/")
 // Login asks GitHub under what name the App does what it does.
 func (a *App) Login(ctx context.Context) (string, error) {
 	var app *gh.App
-	err := a.self.do(func(c *gh.Client) (err error) {
+	err := a.self.do(ctx, func(c *gh.Client) (err error) {
 		app, _, err = c.Apps.Get(ctx, "")
 		return err
 	})
@@ -118,12 +120,13 @@ func (a *App) Login(ctx context.Context) (string, error) {
 
 // Installations lists where the App is installed and not suspended.
 func (a *App) Installations(ctx context.Context) ([]int64, error) {
+	ctx = conditionally(ctx)
 	var ids []int64
 	opts := &gh.ListOptions{PerPage: perPage, Page: 1}
 	for range maxPages {
 		var page []*gh.Installation
 		var resp *gh.Response
-		err := a.self.do(func(c *gh.Client) (err error) {
+		err := a.self.do(ctx, func(c *gh.Client) (err error) {
 			page, resp, err = c.Apps.ListInstallations(ctx, opts)
 			return err
 		})

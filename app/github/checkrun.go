@@ -42,7 +42,7 @@ func (i *Installation) EnsureCheck(ctx context.Context, repo Repository, sha, ex
 		opts.DetailsURL = gh.String(detailsURL)
 	}
 	var run *gh.CheckRun
-	err = i.do(ctx, func(c *gh.Client) (err error) {
+	err = i.do(ctx, writeChecks.in(repo), func(ctx context.Context, c *gh.Client) (err error) {
 		run, _, err = c.Checks.CreateCheckRun(ctx, repo.Owner, repo.Name, opts)
 		return err
 	})
@@ -64,7 +64,7 @@ func (i *Installation) findCheck(ctx context.Context, repo Repository, sha, exte
 	for range maxPages {
 		var page *gh.ListCheckRunsResults
 		var resp *gh.Response
-		err := i.do(ctx, func(c *gh.Client) (err error) {
+		err := i.do(ctx, writeChecks.in(repo), func(ctx context.Context, c *gh.Client) (err error) {
 			page, resp, err = c.Checks.ListCheckRunsForRef(ctx, repo.Owner, repo.Name, sha, opts)
 			return err
 		})
@@ -140,7 +140,7 @@ func (i *Installation) ShowProgress(ctx context.Context, repo Repository, id int
 // countAnnotations asks how many annotations the check run id has.
 func (i *Installation) countAnnotations(ctx context.Context, repo Repository, id int64) (int, error) {
 	var run *gh.CheckRun
-	err := i.do(ctx, func(c *gh.Client) (err error) {
+	err := i.do(ctx, writeChecks.in(repo), func(ctx context.Context, c *gh.Client) (err error) {
 		run, _, err = c.Checks.GetCheckRun(ctx, repo.Owner, repo.Name, id)
 		return err
 	})
@@ -152,7 +152,7 @@ func (i *Installation) countAnnotations(ctx context.Context, repo Repository, id
 
 func (i *Installation) updateCheck(ctx context.Context, repo Repository, id int64, update checkUpdate) error {
 	path := fmt.Sprintf("repos/%s/%s/check-runs/%d", repo.Owner, repo.Name, id)
-	err := i.do(ctx, func(c *gh.Client) error {
+	err := i.do(ctx, writeChecks.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodPatch, path, update, nil)
 		return err
 	})

@@ -47,34 +47,41 @@ const (
 // A client sends the requests of one identity, the App or an installation. It
 // remembers until when GitHub does not want to hear of that identity.
 type client struct {
-	gh *gh.Client
+	gh     *gh.Client
+	budget budget
 
 	mu    sync.Mutex
 	until time.Time
 }
 
-// newClient returns a client that sends through auth to api.
+// newClient returns a client that sends through auth to api, and asks what it was
+// told before for what has changed. owner is the installation, 0 for the App.
 //
 // Two limiters act under it. go-github refuses what GitHub would refuse after
 // a 403, and the limiter added here does so after a 429, which go-github does
 // not understand. It is kept from sleeping and sending again: by then the body
 // of the request is used up.
-func newClient(auth http.RoundTripper, api *url.URL) *client {
-	limited := github_ratelimit.New(auth, github_secondary_ratelimit.WithSingleSleepLimit(0, nil))
-	c := &client{gh: gh.NewClient(&http.Client{
-		Transport:     limited,
+func newClient(auth http.RoundTripper, api *url.URL, kept *answers, owner int64) *client {
+	c := &client{}
+	metered := &meter{&conditional{auth, kept, owner}, &c.budget}
+	c.gh = gh.NewClient(&http.Client{
+		Transport:     github_ratelimit.New(metered, github_secondary_ratelimit.WithSingleSleepLimit(0, nil)),
 		Timeout:       requestTimeout,
 		CheckRedirect: checkRedirect,
-	})}
+	})
 	c.gh.BaseURL = api
 	return c
 }
 
 // do makes a call and turns what it says about limits and refusals into this
-// package's errors. During a rate limit nothing is sent.
-func (c *client) do(call func(*gh.Client) error) error {
+// package's errors. During a rate limit nothing is sent, and nothing for the
+// background when little is left.
+func (c *client) do(ctx context.Context, call func(*gh.Client) error) error {
 	if wait := c.wait(); wait > 0 {
 		return &RateLimited{RetryAfter: wait}
+	}
+	if wait := c.budget.wait(); wait > 0 && isBackground(ctx) {
+		return &RateLimited{RetryAfter: wait, Reserved: true}
 	}
 	err := classify(call(c.gh))
 	var limited *RateLimited

@@ -33,7 +33,7 @@ func (i *Installation) UpsertComment(ctx context.Context, repo Repository, pull 
 		return false, err
 	}
 	path := fmt.Sprintf("repos/%s/%s/issues/%d/comments", repo.Owner, repo.Name, pull)
-	err = i.writeComment(ctx, http.MethodPost, path, body)
+	err = i.writeComment(ctx, repo, http.MethodPost, path, body)
 	if err != nil {
 		return false, fmt.Errorf("comment on %s#%d: %w", repo.FullName(), pull, err)
 	}
@@ -60,7 +60,7 @@ func (i *Installation) EditComment(ctx context.Context, repo Repository, pull in
 		return true, nil
 	}
 	path := fmt.Sprintf("repos/%s/%s/issues/comments/%d", repo.Owner, repo.Name, old.ID)
-	if err := i.writeComment(ctx, http.MethodPatch, path, body); err != nil {
+	if err := i.writeComment(ctx, repo, http.MethodPatch, path, body); err != nil {
 		return true, fmt.Errorf("edit our comment on %s#%d: %w", repo.FullName(), pull, err)
 	}
 	return true, nil
@@ -78,7 +78,7 @@ func (i *Installation) findComment(ctx context.Context, repo Repository, pull in
 		path := fmt.Sprintf("repos/%s/%s/issues/%d/comments?per_page=%d&page=%d", repo.Owner, repo.Name, pull, perPage, next)
 		var page []comment
 		var resp *gh.Response
-		err := i.do(ctx, func(c *gh.Client) (err error) {
+		err := i.do(ctx, writePulls.in(repo), func(ctx context.Context, c *gh.Client) (err error) {
 			resp, err = send(ctx, c, http.MethodGet, path, nil, &page)
 			return err
 		})
@@ -97,8 +97,8 @@ func (i *Installation) findComment(ctx context.Context, repo Repository, pull in
 	return nil, fmt.Errorf("more than %d comments", maxPages*perPage)
 }
 
-func (i *Installation) writeComment(ctx context.Context, method, path, body string) error {
-	return closed(i.do(ctx, func(c *gh.Client) error {
+func (i *Installation) writeComment(ctx context.Context, repo Repository, method, path, body string) error {
+	return closed(i.do(ctx, writePulls.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, method, path, comment{Body: body}, nil)
 		return err
 	}))

@@ -56,12 +56,13 @@ func (d Delivery) succeeded() bool {
 
 // deliveries lists all attempts since then, newest first.
 func (a *App) deliveries(ctx context.Context, since time.Time) ([]Delivery, error) {
+	ctx = conditionally(ctx)
 	var all []Delivery
 	opts := &gh.ListCursorOptions{PerPage: perPage}
 	for range maxPages {
 		var page []*gh.HookDelivery
 		var resp *gh.Response
-		err := a.self.do(func(c *gh.Client) (err error) {
+		err := a.self.do(ctx, func(c *gh.Client) (err error) {
 			page, resp, err = c.Apps.ListHookDeliveries(ctx, opts)
 			return err
 		})
@@ -102,7 +103,7 @@ func delivery(d *gh.HookDelivery) Delivery {
 // answers before it does so. If the delivery is too old to be known, the error
 // is ErrNotFound.
 func (a *App) Redeliver(ctx context.Context, id int64) error {
-	err := a.self.do(func(c *gh.Client) error {
+	err := a.self.do(ctx, func(c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodPost, fmt.Sprintf("app/hook/deliveries/%d/attempts", id), nil, nil)
 		// go-github holds the status 202, with which GitHub agrees, for an error.
 		var accepted *gh.AcceptedError

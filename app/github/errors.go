@@ -50,10 +50,17 @@ var (
 
 // RateLimited says that GitHub wants no request from this installation for a
 // while. Nothing was done; try the job again after RetryAfter.
-type RateLimited struct{ RetryAfter time.Duration }
+type RateLimited struct {
+	RetryAfter time.Duration
+	// Reserved says that there is something left, for what somebody waits for.
+	Reserved bool
+}
 
 // Error implements error.
 func (e *RateLimited) Error() string {
+	if e.Reserved {
+		return fmt.Sprintf("the rest of GitHub's rate limit is left to what somebody waits for; try again in %s", e.RetryAfter.Round(time.Second))
+	}
 	return fmt.Sprintf("GitHub's rate limit is reached; try again in %s", e.RetryAfter.Round(time.Second))
 }
 
@@ -69,8 +76,8 @@ func classify(err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.As(err, &token):
-		return classifyToken(token, err)
+	case errors.As(err, &token) && token.Response != nil:
+		return tokenRefusal(token.Response, err)
 	case errors.As(err, &prevented):
 		// The limiter drops the answer without closing it.
 		prevented.Response.Body.Close()
@@ -87,20 +94,6 @@ func classify(err error) error {
 		return classifyResponse(refused.Response, err)
 	}
 	return err
-}
-
-// classifyToken judges a request for an installation's token. GitHub answers
-// 404 after the App was removed and 403 while it is suspended.
-func classifyToken(token *ghinstallation.HTTPError, err error) error {
-	if token.Response == nil {
-		return err
-	}
-	token.Response.Body.Close() // left open for us
-	got := classifyResponse(token.Response, err)
-	if errors.Is(got, ErrNotFound) || errors.Is(got, ErrForbidden) {
-		return fmt.Errorf("%w: %w", ErrGone, err)
-	}
-	return got
 }
 
 // classifyResponse judges a refusal by its status and headers alone.

@@ -60,6 +60,9 @@ type FetchSpec struct {
 	Tip string
 	// More are further tips whose history is fetched along.
 	More []string
+	// Along is a ref that is fetched along if it is there: one request less than
+	// Bring takes.
+	Along string
 	// Bases are where the interesting history begins. One that the server no
 	// longer has is reported by MissingBases and fails nothing: without it more is
 	// scanned. Ids of zeros, which stand for a ref's creation, are left out.
@@ -84,6 +87,7 @@ type Mirror struct {
 	repo   *git.Repository
 	rng    git.Range
 	gone   []string
+	known  map[string]string // commits by what was asked for; a mirror's refs do not move
 	// wrapped says that the tip is a tag of a folder or a file, and the range's
 	// tip a commit that was made around it.
 	wrapped bool
@@ -140,11 +144,14 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 	if _, err := git.Run(ctx, init); err != nil {
 		return err
 	}
-	if err := m.fetch(ctx, "", append([]string{spec.Tip}, spec.More...)...); err != nil {
+	err := m.fetchTips(ctx, spec)
+	if err != nil {
 		return fmt.Errorf("tip %s: %w", spec.Tip, err)
 	}
-	var err error
-	if m.repo, err = git.Open(ctx, m.dir); err != nil {
+	if m.repo, err = git.OpenBare(ctx, m.dir, objectFormat(spec)); err != nil {
+		return err
+	}
+	if err := m.lookUp(ctx, spec); err != nil {
 		return err
 	}
 	m.rng.Tip, err = m.Resolve(ctx, spec.Tip)
@@ -156,6 +163,30 @@ func (m *Mirror) fill(ctx context.Context, spec FetchSpec) error {
 		return err
 	}
 	return m.fillBases(ctx, spec)
+}
+
+// lookUp resolves in one go what came with the tip.
+func (m *Mirror) lookUp(ctx context.Context, spec FetchSpec) (err error) {
+	revs := []string{spec.Tip}
+	for _, rev := range append([]string{spec.Along}, spec.Bases...) {
+		if strings.Trim(rev, "0") != "" {
+			revs = append(revs, rev)
+		}
+	}
+	m.known, err = m.repo.Commits(ctx, revs...)
+	return err
+}
+
+// fetchTips fetches the tips, and what is to come along. A ref that is not there fails
+// the whole request.
+func (m *Mirror) fetchTips(ctx context.Context, spec FetchSpec) error {
+	tips := append([]string{spec.Tip}, spec.More...)
+	if spec.Along != "" {
+		if err := m.fetch(ctx, "", append(tips, spec.Along)...); !errors.Is(err, ErrMissing) {
+			return err
+		}
+	}
+	return m.fetch(ctx, "", tips...)
 }
 
 // fillBases brings the bases that did not come with the tip.
@@ -226,6 +257,9 @@ func (m *Mirror) MissingBases() []string { return m.gone }
 // Resolve returns the commit that rev names in the mirror, annotated tags
 // followed, or ErrMissing.
 func (m *Mirror) Resolve(ctx context.Context, rev string) (string, error) {
+	if commit := m.known[rev]; commit != "" {
+		return commit, nil
+	}
 	commit, err := m.repo.Commit(ctx, rev)
 	if errors.Is(err, git.ErrNoCommit) {
 		return "", fmt.Errorf("%w: %w", ErrMissing, err)
@@ -251,47 +285,6 @@ func (m *Mirror) Behind(ctx context.Context, rev, of string) (bool, error) {
 // Close wipes the mirror.
 func (m *Mirror) Close() error { return os.RemoveAll(m.dir) }
 
-// FetchBlobs brings files by their ids; it is a git.Fetcher. Files that the
-// server does not have are left out without an error, as long as they are few.
-func (m *Mirror) FetchBlobs(ctx context.Context, oids []string) error {
-	for batch := range slices.Chunk(oids, fetchBatch) {
-		if err := m.fetchBatch(ctx, slices.Clone(batch)); err != nil {
-			return fmt.Errorf("fetch %d files from %s: %w", len(batch), m.origin, err)
-		}
-	}
-	return nil
-}
-
-// fetchBatch fetches ids. The server refuses a request for the sake of one
-// missing object, so that one is taken out and the others are asked for again.
-func (m *Mirror) fetchBatch(ctx context.Context, ids []string) error {
-	for range maxRetries {
-		if len(ids) == 0 {
-			return nil
-		}
-		err := m.fetch(ctx, "", ids...)
-		var refused *git.CommandError
-		if err == nil || !errors.Is(err, ErrMissing) || !errors.As(err, &refused) {
-			return err
-		}
-		left := slices.DeleteFunc(slices.Clone(ids), func(id string) bool { return id == refusedObject(refused.Stderr) })
-		if len(left) == len(ids) {
-			return err
-		}
-		ids = left
-	}
-	return fmt.Errorf("more than %d files of a batch: %w", maxRetries, ErrMissing)
-}
-
-// refusedObject finds the id in upload-pack's refusal.
-func refusedObject(stderr string) string {
-	m := regexp.MustCompile(`not our ref ([0-9a-f]+)`).FindStringSubmatch(stderr)
-	if m == nil {
-		return ""
-	}
-	return m[1]
-}
-
 // fetch runs git fetch for objects and refs. The commit have, if not empty, is
 // what the server may take as known: its history is not sent again. Without it
 // nothing is taken as known, as in git's own fetches of promised objects
@@ -302,6 +295,7 @@ func (m *Mirror) fetch(ctx context.Context, have string, names ...string) error 
 		"-c", "http.followRedirects=false",
 		"-c", "http.lowSpeedLimit=1000", "-c", "http.lowSpeedTime=60",
 		"-c", "fetch.writeCommitGraph=false",
+		"-c", "core.fsync=none", // nothing of a mirror outlives its scan
 	}
 	if have == "" {
 		args = append(args, "-c", "fetch.negotiationAlgorithm=noop")
@@ -329,6 +323,9 @@ func (m *Mirror) fetch(ctx context.Context, have string, names ...string) error 
 	return nil
 }
 
+// plainRef are names of which no rule of git's can be broken (git-check-ref-format).
+var plainRef = regexp.MustCompile(`^refs(/[A-Za-z0-9_-]+){2,}$`)
+
 // refspecs writes one refspec a line: an object id as it is, a ref under its own
 // name. Anything else is refused here, before git gives it a meaning.
 func (m *Mirror) refspecs(ctx context.Context, names []string) (string, error) {
@@ -340,6 +337,10 @@ func (m *Mirror) refspecs(ctx context.Context, names []string) (string, error) {
 		}
 		if !strings.HasPrefix(name, "refs/") {
 			return "", fmt.Errorf("%q is neither a full object id nor the full name of a ref", name)
+		}
+		if plainRef.MatchString(name) {
+			b.WriteString("+" + name + ":" + name + "\n")
+			continue
 		}
 		if _, err := git.Run(ctx, git.Command(ctx, m.dir, "check-ref-format", name)); err != nil {
 			return "", fmt.Errorf("%q is not the name of a ref: %w", name, err)

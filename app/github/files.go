@@ -19,9 +19,10 @@ func (i *Installation) File(ctx context.Context, repo Repository, path, commit s
 	if err := checkPath(repo); err != nil {
 		return nil, err
 	}
+	ctx = conditionally(ctx)
 	opts := &gh.RepositoryContentGetOptions{Ref: commit}
 	var file *gh.RepositoryContent
-	err := i.do(ctx, func(c *gh.Client) (err error) {
+	err := i.do(ctx, readContents.in(repo), func(ctx context.Context, c *gh.Client) (err error) {
 		file, _, _, err = c.Repositories.GetContents(ctx, repo.Owner, repo.Name, path, opts)
 		return err
 	})

@@ -142,5 +142,5 @@ type object = map[string]any
 // ping makes the simplest request that has a body.
 func ping(app *App) error {
 	i := app.Installation(testInst)
-	return i.writeComment(context.Background(), http.MethodPost, "repos/acme/shop/issues/1/comments", "hello")
+	return i.writeComment(context.Background(), testRepo, http.MethodPost, "repos/acme/shop/issues/1/comments", "hello")
 }

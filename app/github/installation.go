@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"regexp"
-	"sync"
+	"time"
 
-	"github.com/bradleyfalzon/ghinstallation/v2"
 	gh "github.com/google/go-github/v62/github"
 
 	"github.com/stanch-dev/stanch/checks"
@@ -27,72 +25,58 @@ type Repository struct {
 // FullName is "owner/name".
 func (r Repository) FullName() string { return r.Owner + "/" + r.Name }
 
+// A Listed repository is one as an installation sees it.
+type Listed struct {
+	Repository
+	PushedAt time.Time // when somebody last pushed to it
+}
+
 // An Installation is the App in one account. It is safe for concurrent use.
 type Installation struct {
-	app *App
-	id  int64
-
-	mu        sync.Mutex
-	client    *client
-	transport *ghinstallation.Transport
+	app    *App
+	id     int64
+	client *client
+	tokens *tokens
 }
 
 func newInstallation(a *App, id int64) *Installation {
-	i := &Installation{app: a, id: id}
-	i.renew()
-	return i
+	t := &tokens{app: a, id: id, kept: map[scope]keptToken{}}
+	return &Installation{app: a, id: id, tokens: t, client: newClient(t, a.api, a.answers, id)}
 }
 
 // ID is the installation's number.
 func (i *Installation) ID() int64 { return i.id }
 
-// renew forgets the installation's token and what is known of its limits.
-func (i *Installation) renew() {
-	i.transport = ghinstallation.NewFromAppsTransport(i.app.appTransport(), i.id)
-	// Without options it sends the body "null", which GitHub's description of
-	// the request does not allow.
-	i.transport.InstallationTokenOptions = &gh.InstallationTokenOptions{}
-	i.client = newClient(i.transport, i.app.api)
-}
-
-// do makes a call as the installation. When GitHub refuses a token that should
-// still be good, asking for another tells whether the App was removed.
-func (i *Installation) do(ctx context.Context, call func(*gh.Client) error) error {
-	i.mu.Lock()
-	c := i.client
-	i.mu.Unlock()
-	err := c.do(call)
+// do makes a call as the installation, with a token for a scope. When GitHub refuses
+// a token that should still be good, asking for another tells whether the App was
+// removed.
+func (i *Installation) do(ctx context.Context, s scope, call func(context.Context, *gh.Client) error) error {
+	ctx = context.WithValue(ctx, scopeKey{}, s)
+	used := i.tokens.of(s)
+	err := i.client.do(ctx, func(c *gh.Client) error { return call(ctx, c) })
 	if !errors.Is(err, ErrUnauthorized) {
 		return err
 	}
-	i.mu.Lock()
-	if i.client == c {
-		i.renew()
-	}
-	tr := i.transport
-	i.mu.Unlock()
-	if _, tokenErr := tr.Token(ctx); tokenErr != nil {
+	i.tokens.forget(s, used)
+	if _, tokenErr := i.tokens.of(s).Token(ctx); tokenErr != nil {
 		return classify(tokenErr)
 	}
 	return fmt.Errorf("the token was refused and a new one is ready; try again: %w", err)
 }
 
-// Renew has the installation ask for a new token, which has the permissions that
+// Renew has the installation ask for new tokens, which can have the permissions that
 // the installation has now.
-func (i *Installation) Renew() {
-	i.mu.Lock()
-	defer i.mu.Unlock()
-	i.renew()
-}
+func (i *Installation) Renew() { i.tokens.forgetAll() }
 
 // Repositories lists what the installation may see.
-func (i *Installation) Repositories(ctx context.Context) ([]Repository, error) {
-	var all []Repository
+func (i *Installation) Repositories(ctx context.Context) ([]Listed, error) {
+	ctx = conditionally(ctx)
+	var all []Listed
 	opts := &gh.ListOptions{PerPage: perPage, Page: 1}
 	for range maxPages {
 		var page *gh.ListRepositories
 		var resp *gh.Response
-		err := i.do(ctx, func(c *gh.Client) (err error) {
+		err := i.do(ctx, readMetadata.everywhere(), func(ctx context.Context, c *gh.Client) (err error) {
 			page, resp, err = c.Apps.ListRepos(ctx, opts)
 			return err
 		})
@@ -104,7 +88,7 @@ func (i *Installation) Repositories(ctx context.Context) ([]Repository, error) {
 			if err := checkPath(repo); err != nil {
 				return nil, err
 			}
-			all = append(all, repo)
+			all = append(all, Listed{repo, r.GetPushedAt().Time})
 		}
 		if opts.Page = resp.NextPage; opts.Page == 0 {
 			return all, nil
@@ -113,42 +97,29 @@ func (i *Installation) Repositories(ctx context.Context) ([]Repository, error) {
 	return nil, fmt.Errorf("list the repositories of installation %d: more than %d pages", i.id, maxPages)
 }
 
-// GitToken returns a token with which git can read repo, and do nothing else.
-// It lives for an hour.
+// GitToken returns a token with which git can read repo, and do nothing else. It is
+// good for a scan.
 func (i *Installation) GitToken(ctx context.Context, repo Repository) (checks.Secret, error) {
-	opts := &gh.InstallationTokenOptions{
-		Permissions: &gh.InstallationPermissions{Contents: gh.String("read")},
-	}
-	if repo.ID != 0 {
-		opts.RepositoryIDs = []int64{repo.ID}
-	} else {
-		opts.Repositories = []string{repo.Name}
-	}
-	var token *gh.InstallationToken
-	err := i.app.self.do(func(c *gh.Client) (err error) {
-		token, _, err = c.Apps.CreateInstallationToken(ctx, i.id, opts)
+	var token string
+	// It is the App that asks: what the installation may ask for is not touched.
+	err := i.app.self.do(ctx, func(*gh.Client) (err error) {
+		token, err = i.tokens.of(readContents.in(repo)).Token(ctx)
 		return err
 	})
 	if err != nil {
-		return checks.Secret{}, fmt.Errorf("ask for a git token for %s: %w", repo.FullName(), tokenRefusal(err))
+		return checks.Secret{}, fmt.Errorf("ask for a git token for %s: %w", repo.FullName(), err)
 	}
-	if token.GetToken() == "" {
+	if token == "" {
 		return checks.Secret{}, fmt.Errorf("ask for a git token for %s: GitHub's answer holds no token", repo.FullName())
 	}
-	return checks.NewSecret(token.GetToken()), nil
+	return checks.NewSecret(token), nil
 }
 
-// tokenRefusal names why no token was issued: 404 and 403 speak of the
-// installation, 422 of a repository or permission that it does not have.
-func tokenRefusal(err error) error {
-	var refused *gh.ErrorResponse
-	switch {
-	case errors.Is(err, ErrNotFound), errors.Is(err, ErrForbidden):
-		return fmt.Errorf("%w: %w", ErrGone, err)
-	case errors.As(err, &refused) && refused.Response.StatusCode == http.StatusUnprocessableEntity:
-		return fmt.Errorf("%w: %w", ErrNotFound, err)
-	}
-	return err
+// DoubtGitToken gives up the token with which git was refused: the next attempt asks
+// for another, and learns whether the App was removed.
+func (i *Installation) DoubtGitToken(repo Repository) {
+	s := readContents.in(repo)
+	i.tokens.forget(s, i.tokens.of(s))
 }
 
 // PullsFor returns the numbers of the open pull requests whose head is sha.
@@ -162,7 +133,7 @@ func (i *Installation) PullsFor(ctx context.Context, repo Repository, sha string
 	for range maxPages {
 		var pulls []*gh.PullRequest
 		var resp *gh.Response
-		err := i.do(ctx, func(c *gh.Client) (err error) {
+		err := i.do(ctx, readPulls.in(repo), func(ctx context.Context, c *gh.Client) (err error) {
 			pulls, resp, err = c.PullRequests.ListPullRequestsWithCommit(ctx, repo.Owner, repo.Name, sha, opts)
 			return err
 		})

@@ -28,7 +28,7 @@ func (i *Installation) Permission(ctx context.Context, repo Repository, login st
 		} `json:"user"`
 	}
 	path := fmt.Sprintf("repos/%s/%s/collaborators/%s/permission", repo.Owner, repo.Name, url.PathEscape(login))
-	err := i.do(ctx, func(c *gh.Client) error {
+	err := i.do(ctx, readMetadata.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodGet, path, nil, &level)
 		return err
 	})
@@ -61,7 +61,7 @@ func (i *Installation) CommitAuthors(ctx context.Context, repo Repository, sha s
 		Committer *Person `json:"committer"`
 	}
 	path := fmt.Sprintf("repos/%s/%s/commits/%s", repo.Owner, repo.Name, sha)
-	err := i.do(ctx, func(c *gh.Client) error {
+	err := i.do(ctx, readContents.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodGet, path, nil, &commit)
 		return err
 	})
@@ -94,7 +94,7 @@ func (i *Installation) React(ctx context.Context, repo Repository, comment int64
 		return err
 	}
 	path := fmt.Sprintf("repos/%s/%s/issues/comments/%d/reactions", repo.Owner, repo.Name, comment)
-	err := i.do(ctx, func(c *gh.Client) error {
+	err := i.do(ctx, writePulls.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodPost, path, map[string]Reaction{"content": r}, nil)
 		return closed(err)
 	})

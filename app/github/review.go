@@ -42,7 +42,7 @@ func (i *Installation) Review(ctx context.Context, repo Repository, pull int, sh
 	}
 	path := fmt.Sprintf("repos/%s/%s/pulls/%d/reviews", repo.Owner, repo.Name, pull)
 	review := map[string]any{"commit_id": sha, "event": "COMMENT", "body": body, "comments": fresh}
-	err = i.do(ctx, func(c *gh.Client) error {
+	err = i.do(ctx, writePulls.in(repo), func(ctx context.Context, c *gh.Client) error {
 		_, err := send(ctx, c, http.MethodPost, path, review, nil)
 		return closed(err)
 	})
@@ -65,7 +65,7 @@ func (i *Installation) reviewComments(ctx context.Context, repo Repository, pull
 			} `json:"user"`
 		}
 		var resp *gh.Response
-		err := i.do(ctx, func(c *gh.Client) (err error) {
+		err := i.do(ctx, writePulls.in(repo), func(ctx context.Context, c *gh.Client) (err error) {
 			resp, err = send(ctx, c, http.MethodGet, path, nil, &page)
 			return err
 		})

@@ -258,7 +258,16 @@ func TestSimulatedGitToken(t *testing.T) {
 	if !errors.Is(err, github.ErrNotFound) {
 		t.Errorf("a token for a repository that is not ours: %v", err)
 	}
+	again, err := i.GitToken(t.Context(), repo)
+	s.must(err)
+	if again.Expose() != token.Expose() {
+		t.Error("a second token was asked for")
+	}
 	s.hub.Uninstall(s.inst)
+	if _, err := github.ListRefs(t.Context(), github.Remote{URL: s.app.CloneURL(repo), Token: again}, t.TempDir()); !errors.Is(err, github.ErrUnauthorized) {
+		t.Errorf("git after the App was removed: %v", err)
+	}
+	i.DoubtGitToken(repo)
 	if _, err := i.GitToken(t.Context(), repo); !errors.Is(err, github.ErrGone) {
 		t.Errorf("after the App was removed: %v", err)
 	}

@@ -38,7 +38,7 @@ func (tx *Tx) EraseRepository(ctx context.Context, id int64) (e Erased, err erro
 		{nil, `delete from alerts where repository_id = ?1`},
 		{nil, `delete from allowances where repository_id = ?1`},
 		{nil, `delete from requests where repository_id = ?1`},
-		{nil, `update repositories set state = 'gone' where id = ?1`},
+		{nil, `update repositories set state = 'gone', swept = 0 where id = ?1`},
 	}
 	for _, step := range counted {
 		res, err := tx.q.ExecContext(ctx, step.query, id)

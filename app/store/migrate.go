@@ -54,6 +54,9 @@ func (s *Store) migrate(ctx context.Context) error {
 	if err := s.upgrade(ctx, version, steps); err != nil {
 		return err
 	}
+	if _, err := s.db.ExecContext(ctx, turnsIndex); err != nil {
+		return fmt.Errorf("index the queue's table: %w", err)
+	}
 	return s.checkKey(ctx)
 }
 

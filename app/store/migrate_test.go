@@ -131,7 +131,7 @@ func TestRefMovesOnlyFromWhatIsKnown(t *testing.T) {
 			t.Errorf("move to %s from %v: the ref is at %s, want %s", step.sha, step.from, got, step.want)
 		}
 	}
-	inTx(t, s, func(tx *Tx) error { return tx.ForgetRef(t.Context(), 7, 9, "refs/heads/main") })
+	inTx(t, s, func(tx *Tx) error { return tx.ForgetRefs(t.Context(), 7, 9, "refs/heads/main") })
 	if refs, err := s.Refs(t.Context(), 7, 9); err != nil || len(refs) != 0 {
 		t.Errorf("refs after forgetting: %v, %v", refs, err)
 	}

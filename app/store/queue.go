@@ -49,6 +49,7 @@ func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[str
 		FetchPollInterval: pollInterval,
 		FetchCooldown:     20 * time.Millisecond,
 		ErrorHandler:      errorLog{s.log},
+		Hooks:             []rivertype.Hook{river.HookInsertBeginFunc(startNow)},
 		Middleware:        []rivertype.Middleware{river.WorkerMiddlewareFunc(s.catchPanic)},
 		Logger:            s.quietLog(),
 	})
@@ -97,14 +98,11 @@ func (s *Store) reviveJobs(ctx context.Context) error {
 // Enqueue adds a job when the transaction commits. A unique job that is there
 // already is an error: what the new one was to see, the old one may have passed.
 func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
-	if tx.store.queue == nil {
-		return errors.New("enqueue job: the queue is not running")
-	}
-	res, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil)
+	duplicate, err := tx.insert(ctx, job)
 	if err != nil {
-		return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+		return err
 	}
-	if res.UniqueSkippedAsDuplicate {
+	if duplicate {
 		return fmt.Errorf("enqueue %s job: one is still running", job.Kind())
 	}
 	return nil
@@ -113,13 +111,24 @@ func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 // EnqueueOnce adds a unique job when the transaction commits, unless one like it
 // waits or runs already.
 func (tx *Tx) EnqueueOnce(ctx context.Context, job river.JobArgs) error {
+	_, err := tx.insert(ctx, job)
+	return err
+}
+
+// insert adds a job where its turn is, and reports whether it is there already.
+func (tx *Tx) insert(ctx context.Context, job river.JobArgs) (duplicate bool, err error) {
 	if tx.store.queue == nil {
-		return errors.New("enqueue job: the queue is not running")
+		return false, errors.New("enqueue job: the queue is not running")
 	}
-	if _, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil); err != nil {
-		return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+	opts, err := tx.insertOpts(ctx, job)
+	if err != nil {
+		return false, fmt.Errorf("find the turn of a %s job: %w", job.Kind(), err)
 	}
-	return nil
+	res, err := tx.store.queue.InsertTx(ctx, tx.tx, job, opts)
+	if err != nil {
+		return false, fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+	}
+	return res.UniqueSkippedAsDuplicate, nil
 }
 
 // FinishStep records in the transaction that the job's current resumable step

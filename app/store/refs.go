@@ -3,8 +3,8 @@ package store
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 )
 
@@ -34,25 +34,50 @@ func (q queries) Ref(ctx context.Context, installation, repository int64, name s
 	return sha, notFound(err)
 }
 
+// RefBatch is how many refs one transaction may move or forget: SQLite has one writer
+// at a time, and somebody's delivery waits for it.
+const RefBatch = 500
+
 // MoveRef records that a ref was scanned up to r.SHA, if what was last scanned of
 // it is one of from, or nothing is known of it. Otherwise another scan was faster,
 // which knew more.
 func (tx *Tx) MoveRef(ctx context.Context, r Ref, from ...string) error {
-	was, err := tx.Ref(ctx, r.Installation, r.Repository, r.Name)
-	if err == nil && !slices.Contains(from, was) {
-		return nil
-	}
-	if err != nil && !errors.Is(err, ErrNotFound) {
-		return err
-	}
-	_, err = tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha) values (?, ?, ?, ?)
-		on conflict (installation, repository_id, ref) do update set sha = excluded.sha`, r.Installation, r.Repository, r.Name, r.SHA)
+	_, err := tx.MoveRefs(ctx, r, []string{r.Name}, from...)
 	return err
 }
 
-// ForgetRef forgets a ref that was deleted.
-func (tx *Tx) ForgetRef(ctx context.Context, installation, repository int64, name string) error {
-	_, err := tx.q.ExecContext(ctx, `delete from refs where installation = ? and repository_id = ? and ref = ?`, installation, repository, name)
+// MoveRefs does for refs of these names what MoveRef does for one, and reports how
+// many moved.
+func (tx *Tx) MoveRefs(ctx context.Context, r Ref, names []string, from ...string) (moved int, err error) {
+	if len(names) == 0 {
+		return 0, nil
+	}
+	list, err := json.Marshal([2]any{names, from})
+	if err != nil {
+		return 0, err
+	}
+	res, err := tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha)
+		select ?1, ?2, value, ?3 from json_each(?4, '$[0]') where true
+		on conflict (installation, repository_id, ref) do update set sha = excluded.sha
+			where refs.sha in (select value from json_each(?4, '$[1]'))`, r.Installation, r.Repository, r.SHA, string(list))
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+// ForgetRefs forgets refs that were deleted.
+func (tx *Tx) ForgetRefs(ctx context.Context, installation, repository int64, names ...string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	list, err := json.Marshal(names)
+	if err != nil {
+		return err
+	}
+	_, err = tx.q.ExecContext(ctx, `delete from refs where installation = ? and repository_id = ?
+		and ref in (select value from json_each(?))`, installation, repository, string(list))
 	return err
 }
 
@@ -75,6 +100,17 @@ func (q queries) QueuedRefs(ctx context.Context, kind string, repository int64) 
 	}, `select value from river_job, json_each(river_job.args, '$.refs') where kind = ? and json_extract(river_job.args, '$.repository.id') = ?
 		and state in ('available', 'pending', 'running', 'retryable', 'scheduled')`, kind, repository)
 	return queued, err
+}
+
+// Scanning reports whether a job about a repository waits or runs in one of the queues.
+func (q queries) Scanning(ctx context.Context, installation, repository int64, queues ...string) (scanning bool, err error) {
+	list, err := json.Marshal(queues)
+	if err != nil {
+		return false, err
+	}
+	return scanning, q.q.QueryRowContext(ctx, `select exists (select 1 from river_job where queue in (select value from json_each(?))
+		and json_extract(args, '$.installation') = ? and finalized_at is null and json_extract(args, '$.repository.id') = ?)`,
+		string(list), installation, repository).Scan(&scanning)
 }
 
 // Mark returns a time that SetMark kept under a name, the zero time without one.

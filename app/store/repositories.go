@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"time"
 
 	"github.com/stanch-dev/stanch/app/github"
 )
@@ -21,8 +22,10 @@ type Repository struct {
 	github.Repository
 	Installation int64
 	State        RepositoryState
+	Swept        time.Time // when its refs were last compared with what was scanned
 }
 
+// repositoryColumns are those that say how a repository is.
 const repositoryColumns = `id, installation, owner, name, default_branch, private, state`
 
 // SaveRepository records how a repository is.
@@ -49,23 +52,26 @@ func (tx *Tx) SetRepositoryState(ctx context.Context, id int64, state Repository
 	return err
 }
 
+// SetSwept records when the refs of a repository were compared with what was scanned.
+func (tx *Tx) SetSwept(ctx context.Context, id int64, at time.Time) error {
+	_, err := tx.q.ExecContext(ctx, `update repositories set swept = ? where id = ?`, micros(at), id)
+	return err
+}
+
 // Repository returns a repository by GitHub's number, or ErrNotFound.
 func (q queries) Repository(ctx context.Context, id int64) (Repository, error) {
-	r, err := readRepository(q.q.QueryRowContext(ctx, `select `+repositoryColumns+` from repositories where id = ?`, id))
+	r, err := readRepository(q.q.QueryRowContext(ctx, `select `+repositoryColumns+`, swept from repositories where id = ?`, id))
 	return r, notFound(err)
 }
 
 // RepositoriesIn returns the repositories of an installation, whatever their state.
 func (q queries) RepositoriesIn(ctx context.Context, installation int64) ([]Repository, error) {
-	return collect(q, ctx, readRepository, `select `+repositoryColumns+` from repositories where installation = ? order by id`, installation)
-}
-
-// ActiveRepositories returns the active repositories of all installations.
-func (q queries) ActiveRepositories(ctx context.Context) ([]Repository, error) {
-	return collect(q, ctx, readRepository, `select `+repositoryColumns+` from repositories where state = ? order by id`, Active)
+	return collect(q, ctx, readRepository, `select `+repositoryColumns+`, swept from repositories where installation = ? order by id`, installation)
 }
 
 func readRepository(row scanner) (r Repository, err error) {
-	err = row.Scan(&r.ID, &r.Installation, &r.Owner, &r.Name, &r.DefaultBranch, &r.Private, &r.State)
+	var swept int64
+	err = row.Scan(&r.ID, &r.Installation, &r.Owner, &r.Name, &r.DefaultBranch, &r.Private, &r.State, &swept)
+	r.Swept = fromMicros(swept)
 	return r, err
 }

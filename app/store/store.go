@@ -30,6 +30,9 @@ type Store struct {
 	keys   Keys
 	unlock func()
 	log    *slog.Logger
+	// writer is held by the transaction that runs. SQLite has one writer at a time:
+	// who waits here gets his turn, and in SQLite itself he would try again and again.
+	writer chan struct{}
 
 	queue *river.Client[*sql.Tx] // set by Work
 }
@@ -94,7 +97,7 @@ func open(ctx context.Context, path string, keys Keys, log *slog.Logger) (*Store
 		return nil, err
 	}
 	db.SetMaxOpenConns(maxConns)
-	s := &Store{queries: queries{db, keys}, db: db, keys: keys, unlock: func() {}, log: log}
+	s := &Store{queries: queries{db, keys}, db: db, keys: keys, unlock: func() {}, log: log, writer: make(chan struct{}, 1)}
 	if err := s.migrate(ctx); err != nil {
 		db.Close()
 		return nil, err
@@ -114,6 +117,12 @@ func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
 // InTx runs f in a transaction, which it commits when f returns nil and undoes
 // otherwise.
 func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
+	select {
+	case s.writer <- struct{}{}:
+		defer func() { <-s.writer }()
+	case <-ctx.Done():
+		return fmt.Errorf("begin transaction: %w", ctx.Err())
+	}
 	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)

@@ -17,9 +17,11 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // The oldest git that is good enough: the first that can be told to ignore the
@@ -39,6 +41,8 @@ type Repository struct {
 	dir    string // its git directory
 	common string // the git directory that holds objects and refs, shared by worktrees
 	format string // its object format: sha1 or sha256
+
+	commits sync.Map // ids that were found to be commits', which they stay
 }
 
 // Open finds the repository that dir belongs to: a work tree, a folder in one,
@@ -67,6 +71,15 @@ func Open(ctx context.Context, dir string) (*Repository, error) {
 	return &Repository{format: parts[0], dir: parts[1], common: parts[2]}, nil
 }
 
+// OpenBare is Open for a bare repository that the caller made, in an object format.
+func OpenBare(ctx context.Context, dir, format string) (*Repository, error) {
+	if err := checkVersion(ctx); err != nil {
+		return nil, err
+	}
+	dir, err := filepath.Abs(dir)
+	return &Repository{format: format, dir: dir, common: dir}, err
+}
+
 // Dir is the repository's git directory.
 func (r *Repository) Dir() string { return r.dir }
 
@@ -75,6 +88,9 @@ func (r *Repository) Dir() string { return r.dir }
 func (r *Repository) Commit(ctx context.Context, rev string) (string, error) {
 	if err := validRevision(rev); err != nil {
 		return "", err
+	}
+	if _, known := r.commits.Load(rev); known {
+		return rev, nil
 	}
 	id, err := line(ctx, r.dir, "rev-parse", "--verify", "--end-of-options", rev+"^{commit}")
 	if failed := (*CommandError)(nil); errors.As(err, &failed) {
@@ -86,7 +102,38 @@ func (r *Repository) Commit(ctx context.Context, rev string) (string, error) {
 	if _, err := parseObjectID(id); err != nil {
 		return "", fmt.Errorf("revision %q: git answered with %w", rev, err)
 	}
+	r.commits.Store(id, nil)
 	return id, nil
+}
+
+// Commits looks up many revisions at once, each as Commit does. Those that name no
+// commit are not in the answer.
+func (r *Repository) Commits(ctx context.Context, revs ...string) (map[string]string, error) {
+	var asked strings.Builder
+	for _, rev := range revs {
+		if err := validRevision(rev); err != nil {
+			return nil, err
+		}
+		asked.WriteString(rev + "^{commit}\n")
+	}
+	cmd := Command(ctx, r.dir, "cat-file", "--batch-check=%(objectname)")
+	cmd.Stdin = strings.NewReader(asked.String())
+	out, err := Run(ctx, cmd)
+	if err != nil {
+		return nil, fmt.Errorf("look up %d revisions: %w", len(revs), err)
+	}
+	answers := strings.Split(strings.TrimSuffix(string(out), "\n"), "\n")
+	if len(answers) != len(revs) {
+		return nil, fmt.Errorf("look up %d revisions: git answered with %d lines", len(revs), len(answers))
+	}
+	found := map[string]string{}
+	for n, id := range answers {
+		if _, err := parseObjectID(id); err == nil {
+			found[revs[n]] = id
+			r.commits.Store(id, nil)
+		}
+	}
+	return found, nil
 }
 
 // validRevision refuses what cannot be a revision or would make git look into
@@ -106,6 +153,10 @@ func line(ctx context.Context, dir string, args ...string) (string, error) {
 
 // checkVersion reports a git that is missing or too old.
 func checkVersion(ctx context.Context) error {
+	path, err := exec.LookPath("git")
+	if _, known := goodGits.Load(path); known && err == nil {
+		return nil
+	}
 	out, err := line(ctx, "", "version")
 	if errors.Is(err, exec.ErrNotFound) {
 		return fmt.Errorf("git is not installed, or not in PATH: install git %d.%d or later", minMajor, minMinor)
@@ -113,8 +164,15 @@ func checkVersion(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return goodVersion(out)
+	if err := goodVersion(out); err != nil {
+		return err
+	}
+	goodGits.Store(path, nil)
+	return nil
 }
+
+// goodGits are the programs whose version was asked, and is good.
+var goodGits sync.Map
 
 // goodVersion judges the answer of "git version".
 func goodVersion(answer string) error {

@@ -96,6 +96,39 @@ func TestCommit(t *testing.T) {
 	}
 }
 
+// TestCommits: many at once are looked up as each by itself.
+func TestCommits(t *testing.T) {
+	r := newRepo(t)
+	one := r.file("one", "a.txt", "a\n")
+	two := r.file("two", "a.txt", "b\n")
+	r.git("tag", "-a", "-m", "tag", "v1", one)
+	r.git("tag", "file", "HEAD:a.txt")
+	bare := &repo{t, t.TempDir()}
+	bare.git("clone", "-q", "--bare", r.dir, ".")
+	repository, err := git.OpenBare(t.Context(), bare.dir, "sha1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := []string{one, "refs/heads/main", r.git("rev-parse", "v1"), "file", "none", strings.Repeat("ab", 20), r.git("rev-parse", "HEAD:a.txt")}
+	got, err := repository.Commits(t.Context(), asked...)
+	want := map[string]string{one: one, "refs/heads/main": two, asked[2]: one}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Errorf("error %v (-want +got):\n%s", err, diff)
+	}
+	for _, rev := range asked {
+		if alone, err := repository.Commit(t.Context(), rev); alone != want[rev] || (err == nil) != (want[rev] != "") {
+			t.Errorf("%s by itself: %q, %v", rev, alone, err)
+		}
+	}
+	if _, err := repository.Commits(t.Context(), one, "main\nmain"); !errors.Is(err, git.ErrNoCommit) {
+		t.Errorf("two lines: %v", err)
+	}
+	result, err := repository.Scan(t.Context(), git.Range{Bases: []string{one}, Tip: two}, newScanner(t), nil)
+	if err != nil || result.Coverage.Commits != 1 || result.Coverage.Blobs != 1 {
+		t.Errorf("coverage %+v, error %v", result.Coverage, err)
+	}
+}
+
 func TestParseRange(t *testing.T) {
 	r := newRepo(t)
 	one := r.file("one", "a.txt", "1\n")

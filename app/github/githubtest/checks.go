@@ -51,9 +51,10 @@ type Action struct {
 
 type checkRun struct {
 	CheckRun
-	repo  *repository
-	app   *app
-	suite int64
+	repo   *repository
+	app    *app
+	suite  int64
+	branch *any // the suite's, once somebody looked
 }
 
 // A suiteKey names the check suite that an App has for a commit.
@@ -293,14 +294,19 @@ func (run *checkRun) suiteJSON(s *Server) object {
 // headBranch names the branch whose tip a run is about; null when it is a
 // fork's.
 func (s *Server) headBranch(run *checkRun) any {
+	if run.branch != nil {
+		return *run.branch
+	}
 	refs, err := s.git.refs(run.repo.dir)
 	if err != nil {
 		return nil
 	}
+	var branch any
 	if name, ok := baseRef(refs, Push{After: run.HeadSHA}).(string); ok {
-		return name[len("refs/heads/"):]
+		branch = name[len("refs/heads/"):]
 	}
-	return nil
+	run.branch = &branch
+	return branch
 }
 
 // PressButton sends what GitHub sends when somebody presses a check run's

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // gitCommand runs git, deaf to the configuration of the machine and of whoever
@@ -17,10 +18,13 @@ import (
 type gitCommand struct {
 	dir     string // where all the repositories live
 	backend string // git http-backend
+	// commits are what was found to be one, by repository: none is ever removed.
+	commits *sync.Map
+	able    *sync.Map // what git's server can do, by repository
 }
 
 func newGitCommand(dir string) (gitCommand, error) {
-	g := gitCommand{dir: dir}
+	g := gitCommand{dir: dir, commits: new(sync.Map), able: new(sync.Map)}
 	path, err := g.run("", "--exec-path")
 	if err != nil {
 		return g, fmt.Errorf("look for git, which the simulated GitHub needs: %w", err)
@@ -127,11 +131,16 @@ func (g gitCommand) commit(dir, name string) string {
 	if strings.HasPrefix(name, "-") {
 		return ""
 	}
+	if _, known := g.commits.Load([2]string{dir, name}); known {
+		return name
+	}
 	out, err := g.run(dir, "rev-parse", "--verify", "--quiet", name+"^{commit}")
 	if err != nil {
 		return ""
 	}
-	return strings.TrimSpace(out)
+	sha := strings.TrimSpace(out)
+	g.commits.Store([2]string{dir, sha}, nil)
+	return sha
 }
 
 // ancestor reports whether old is in the history of new.

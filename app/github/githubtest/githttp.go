@@ -1,11 +1,14 @@
 package githubtest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/cgi"
 	"os"
+	"os/exec"
 	"strings"
 )
 
@@ -21,6 +24,10 @@ func (s *Server) serveGit(w http.ResponseWriter, r *http.Request) {
 	}
 	if push && r.Method == http.MethodPost {
 		s.receive(w, r, repo, pusher)
+		return
+	}
+	if !push && r.Header.Get("Git-Protocol") == "version=2" {
+		s.serveFetch(w, r, repo)
 		return
 	}
 	s.backend(w, r, repo)
@@ -88,6 +95,47 @@ func (s *Server) pusher(t *token, repo *repository) (*account, int) {
 		return t.user, http.StatusOK
 	}
 	return nil, http.StatusForbidden
+}
+
+// serveFetch serves what a client of git's protocol 2 asks without git http-backend,
+// which would only start the program that is started here. What a repository can do
+// never changes, and is asked once.
+func (s *Server) serveFetch(w http.ResponseWriter, r *http.Request, repo *repository) {
+	upload := func(out io.Writer, in io.Reader, args ...string) error {
+		cmd := exec.CommandContext(r.Context(), "git", append([]string{"upload-pack", "--stateless-rpc"}, append(args, repo.dir)...)...)
+		cmd.Dir, cmd.Env = s.git.dir, append(s.git.environment(), "GIT_PROTOCOL=version=2")
+		cmd.Stdin, cmd.Stdout = in, out
+		return cmd.Run()
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	if r.Method == http.MethodGet {
+		able, known := s.git.able.Load(repo.dir)
+		if !known {
+			var answer bytes.Buffer
+			if err := upload(&answer, nil, "--http-backend-info-refs"); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			able = answer.Bytes()
+			s.git.able.Store(repo.dir, able)
+		}
+		w.Header().Set("Content-Type", "application/x-git-upload-pack-advertisement")
+		w.Write(able.([]byte)) // a client that went away is no concern of ours
+		return
+	}
+	body := io.Reader(r.Body)
+	if r.Header.Get("Content-Encoding") == "gzip" {
+		plain, err := gzip.NewReader(r.Body)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+			return
+		}
+		body = plain
+	}
+	w.Header().Set("Content-Type", "application/x-git-upload-pack-result")
+	if err := upload(w, body); err != nil { // the client is told by git itself
+		s.log.Debug("git upload-pack", "repository", repo.fullName(), "error", err)
+	}
 }
 
 // backend hands a request to git http-backend.

@@ -1,9 +1,12 @@
 package githubtest
 
 import (
+	"bytes"
+	"crypto/sha256"
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -85,14 +88,27 @@ func (s *Server) quotaOf(name string, limit int) *quota {
 	return q
 }
 
+// UseUp leaves an installation so many requests in this hour.
+func (s *Server) UseUp(installation int64, left int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	q := s.quotaOf(fmt.Sprintf("installation %d", installation), perHourInstalled)
+	q.used = q.limit - left
+	if now := s.now(); !now.Before(q.reset) {
+		q.reset = now.Add(time.Hour)
+	}
+}
+
 // limited puts the rate limit's headers on every answer, and refuses what it
-// was told to refuse.
+// was told to refuse. What has not changed since the caller saw it is not told
+// again, and is not counted.
 func (s *Server) limited(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
-		limit := s.limit
+		limit, counted := s.limit, (*quota)(nil)
 		if !s.cfg.Enterprise {
-			s.caller(r).show(w.Header(), s.now())
+			counted = s.caller(r)
+			counted.show(w.Header(), s.now())
 		}
 		s.mu.Unlock()
 		w.Header().Set("X-GitHub-Request-Id", newGUID())
@@ -103,8 +119,44 @@ func (s *Server) limited(next http.Handler) http.Handler {
 				return
 			}
 		}
-		next.ServeHTTP(w, r)
+		if r.Method != http.MethodGet {
+			next.ServeHTTP(w, r)
+			return
+		}
+		answer := &tagWriter{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(answer, r)
+		if answer.send(r.Header.Get("If-None-Match")) && counted != nil {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			counted.used--
+		}
 	})
+}
+
+// A tagWriter holds an answer back until its tag is known.
+type tagWriter struct {
+	http.ResponseWriter
+	status int
+	body   bytes.Buffer
+}
+
+func (w *tagWriter) WriteHeader(status int) { w.status = status }
+
+func (w *tagWriter) Write(p []byte) (int, error) { return w.body.Write(p) }
+
+// send sends the answer, and reports whether that only says that it is known.
+func (w *tagWriter) send(known string) (notModified bool) {
+	if w.status == http.StatusOK {
+		tag := fmt.Sprintf(`W/"%x"`, sha256.Sum256(w.body.Bytes()))
+		w.Header().Set("ETag", tag)
+		if known == tag {
+			w.ResponseWriter.WriteHeader(http.StatusNotModified)
+			return true
+		}
+	}
+	w.ResponseWriter.WriteHeader(w.status)
+	w.body.WriteTo(w.ResponseWriter) // a reader that went away is no concern of ours
+	return false
 }
 
 // caller is the quota of whoever calls. The simulated GitHub counts and does
@@ -112,6 +164,8 @@ func (s *Server) limited(next http.Handler) http.Handler {
 func (s *Server) caller(r *http.Request) *quota {
 	_, credential := bearer(r)
 	switch t := s.tokens[credential]; {
+	case t == nil && strings.Count(credential, ".") == 2: // a JSON web token
+		return s.quotaOf("App", perHourInstalled)
 	case t == nil:
 		return s.quotaOf("anonymous", perHourAnonymous)
 	case t.installation != nil:

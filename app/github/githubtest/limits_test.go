@@ -62,6 +62,44 @@ func TestRateHeaders(t *testing.T) {
 	}
 }
 
+// TestNotModified: what the caller has seen is not told again, nor counted.
+func TestNotModified(t *testing.T) {
+	x := openShop(t, start(t, Config{}))
+	get := func(tag string) *http.Response {
+		t.Helper()
+		request, err := http.NewRequest("GET", x.APIURL()+"repos/acme/shop", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Authorization", "token "+x.token)
+		request.Header.Set("If-None-Match", tag)
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		return response
+	}
+	first := get("")
+	tag := first.Header.Get("ETag")
+	for range 3 {
+		if got := get(tag); got.StatusCode != http.StatusNotModified || got.Header.Get("ETag") != tag {
+			t.Errorf("status %d, tag %q, want 304 and %q", got.StatusCode, got.Header.Get("ETag"), tag)
+		}
+	}
+	other := get(`W/"other"`)
+	used := func(r *http.Response) int {
+		n, err := strconv.Atoi(r.Header.Get("X-Ratelimit-Used"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if other.StatusCode != http.StatusOK || used(other) != used(first)+1 {
+		t.Errorf("status %d; %d requests are counted, and %d before", other.StatusCode, used(other), used(first))
+	}
+}
+
 func TestUnknown(t *testing.T) {
 	x := openShop(t, startLoose(t, Config{}))
 	x.call("", "GET", "/zen", nil).want(404)
