@@ -103,7 +103,7 @@ func (a *App) carryOut(ctx context.Context, id string, o order, finish func(*sto
 	if o.policy, err = a.policyOf(ctx, check.ID); err != nil {
 		return err
 	}
-	if o.permission, err = inst.Permission(ctx, check.Repository, o.by.Login); err != nil {
+	if o.permission, err = inst.Permission(ctx, check.Repository, o.by); err != nil {
 		return a.postpone(err)
 	}
 	if o.verb == verbBypass {
