@@ -147,7 +147,7 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0, Details: a.detailsURL(check)}
 	done := settled{true, true}
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {

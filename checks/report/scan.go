@@ -28,6 +28,7 @@ type Scan struct {
 	// Commands says that the commit is a pull request's head, on which people can
 	// give commands in comments.
 	Commands bool
+	Details  string // the address of the page that tells more; empty without one
 }
 
 // A Leak is one finding with its incident as far as it has come.

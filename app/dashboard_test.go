@@ -1,0 +1,465 @@
+package app_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// dashboardURL is what the world's browsers call the App's server.
+const dashboardURL = "http://stanch.example"
+
+// withDashboard switches the dashboard on.
+func withDashboard(w *world, cfg *app.Config) {
+	w.github.SetCallback(w.self.ID, dashboardURL+"/sign-in/callback")
+	cfg.Dashboard = &app.Dashboard{URL: dashboardURL, ClientID: w.self.ClientID, ClientSecret: checks.NewSecret(w.self.ClientSecret)}
+}
+
+// A browser is somebody who looks at the dashboard. What it has seen is kept.
+type browser struct {
+	w      *world
+	client *http.Client
+	seen   []string
+}
+
+func (w *world) browser() *browser {
+	w.t.Helper()
+	jar, err := cookiejar.New(nil)
+	w.must(err)
+	return &browser{w: w, client: &http.Client{Jar: jar, Transport: &http.Transport{
+		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr == "stanch.example:80" {
+				addr = strings.TrimPrefix(w.hook.URL, "http://")
+			}
+			return new(net.Dialer).DialContext(ctx, network, addr)
+		},
+	}}}
+}
+
+// browse is a browser in which somebody has signed in.
+func (w *world) browse(who string) *browser {
+	w.t.Helper()
+	b := w.browser()
+	w.github.BrowseAs(who)
+	if status, page := b.get("/sign-in/github?next=/incidents"); status != http.StatusOK || !strings.Contains(page, ">"+who+"<") {
+		w.t.Fatalf("%s signs in: %d\n%s", who, status, page)
+	}
+	return b
+}
+
+func (b *browser) do(req *http.Request) (int, string) {
+	b.w.t.Helper()
+	resp, err := b.client.Do(req)
+	b.w.must(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	b.w.must(err)
+	if policy := resp.Header.Get("Content-Security-Policy"); resp.Request.URL.Host == "stanch.example" && !strings.Contains(policy, "default-src 'none'") {
+		b.w.t.Errorf("%s has the content policy %q", req.URL, policy)
+	}
+	b.seen = append(b.seen, string(body))
+	return resp.StatusCode, string(body)
+}
+
+func (b *browser) get(path string) (int, string) {
+	b.w.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, dashboardURL+path, nil)
+	b.w.must(err)
+	return b.do(req)
+}
+
+// post sends a form as a browser does from a page of that site.
+func (b *browser) post(path, site string, form url.Values) (int, string) {
+	b.w.t.Helper()
+	req, err := http.NewRequest(http.MethodPost, dashboardURL+path, strings.NewReader(form.Encode()))
+	b.w.must(err)
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Sec-Fetch-Site", site)
+	return b.do(req)
+}
+
+// order presses a button on an incident's page.
+func (b *browser) order(id, button, reason string) (int, string) {
+	b.w.t.Helper()
+	return b.post("/incidents/"+id+"/orders", "same-origin", url.Values{"repository": {b.w.repoName}, "button": {button}, "reason": {reason}})
+}
+
+// must get a page.
+func (b *browser) must(path string) string {
+	b.w.t.Helper()
+	status, page := b.get(path)
+	if status != http.StatusOK {
+		b.w.t.Fatalf("%s: %d\n%s", path, status, page)
+	}
+	return page
+}
+
+var incidentLink = regexp.MustCompile(`/incidents/([0-9a-f-]{36})`)
+
+// incident is the id of the newest incident that a browser is shown.
+func (b *browser) incident() string {
+	b.w.t.Helper()
+	found := incidentLink.FindStringSubmatch(b.must("/incidents"))
+	if found == nil {
+		b.w.t.Fatal("the list shows no incident")
+	}
+	return found[1]
+}
+
+func holds(t *testing.T, page string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page does not say %q:\n%s", want, page)
+		}
+	}
+}
+
+func holdsNot(t *testing.T, page string, wants ...string) {
+	t.Helper()
+	for _, want := range wants {
+		if strings.Contains(page, want) {
+			t.Errorf("the page says %q:\n%s", want, page)
+		}
+	}
+}
+
+// TestDashboardShowsWhatGitHubAllows shows one dead credential to everybody.
+func TestDashboardShowsWhatGitHubAllows(t *testing.T) {
+	w := newWorld(t, worldOptions{tamper: withDashboard})
+	w.person("root", "admin")
+	w.person("visitor", "read")
+	w.person("tess", "triage")
+	w.person("stranger", "none")
+	g := w.seeded()
+	leaked := w.token("shown")
+	head, number := w.pulled(g, "shown", "deploy/a&b.env", env(leaked))
+	run := w.check(head, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
+	w.settled(head)
+	w.mustRotate("shown", leaked)
+
+	checkPage := "/checks/acme/shop/" + head
+	if run.DetailsURL != dashboardURL+checkPage {
+		t.Errorf("the check run's details are at %s", run.DetailsURL)
+	}
+	w.eventually("the comment leads to the dashboard", func() bool {
+		for _, c := range w.github.Comments(w.repoName, number) {
+			if strings.Contains(c.Body, "[Details]("+dashboardURL+"/checks/acme/shop/") {
+				return true
+			}
+		}
+		return false
+	})
+
+	var browsers []*browser
+	var id string
+	for _, who := range []string{"dana", "root"} {
+		b := w.browse(who)
+		browsers = append(browsers, b)
+		holds(t, b.must("/incidents"), "Rotated, proved dead", "GitHub personal access token", "acme/shop")
+		id = b.incident()
+		page := b.must("/incidents/" + id)
+		holds(t, page, "Delivered", "Detected", "Verified", "Contained", "Rotated", "Proved dead", "after ", // the timeline
+			"deploy/a&amp;b.env:2", w.github.URL()+"/acme/shop/blob/"+head+"/deploy/a&amp;b.env#L2", // the place
+			"evidence of grade A", "Negative control", "GET "+w.github.APIURL()+"user", // the evidence
+			"A replacement is issued", "The provider refuses the leaked one", "shown", // what was done
+			"<b>policy</b> approve rotate", "<b>stanch</b> done prove dead") // who decided
+		holds(t, b.must(checkPage), "Rotated", "deploy/a&amp;b.env", "What was scanned")
+		holds(t, b.must("/repositories/acme/shop"), head[:7], "Coverage of the last scans", "private")
+		holds(t, b.must("/repositories/ACME/Shop"), "acme/shop")
+	}
+	for _, who := range []string{"visitor", "tess"} {
+		b := w.browse(who)
+		browsers = append(browsers, b)
+		for _, path := range []string{"/incidents", "/incidents/" + id, checkPage, "/repositories/acme/shop"} {
+			page := b.must(path)
+			holds(t, page, "acme/shop")
+			holdsNot(t, page, "a&amp;b.env", "personal access token", "ghp_", "grade", "Who decided", `name="button"`)
+		}
+		holds(t, b.must("/incidents/"+id), "Proved dead", "Those who may write")
+	}
+	b := w.browse("stranger")
+	browsers = append(browsers, b)
+	holdsNot(t, b.must("/incidents"), "acme", id)
+	_, missing := b.get("/incidents/01900000-0000-7000-8000-000000000000")
+	for _, path := range []string{"/incidents/" + id, checkPage, "/repositories/acme/shop", "/incidents?repository=acme/shop", "/nowhere"} {
+		// What is there and may not be seen looks like what is not there.
+		if status, page := b.get(path); status != http.StatusNotFound || page != missing {
+			t.Errorf("a stranger gets %d for %s:\n%s", status, path, page)
+		}
+	}
+	nobody := w.browser()
+	for _, path := range []string{"/", "/incidents/" + id, checkPage, "/nowhere"} {
+		holds(t, nobody.must(path), "Sign in with GitHub")
+	}
+	w.findNone(w.issued...)
+	for _, b := range append(browsers, nobody) {
+		for _, page := range b.seen {
+			for _, token := range w.issued {
+				if githubtest.Holds([]byte(page), token) {
+					t.Error("a page holds a credential")
+				}
+			}
+		}
+	}
+}
+
+// TestDashboardOfAPublicRepository: everybody can read it, so reading is not enough.
+func TestDashboardOfAPublicRepository(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), public: true, tamper: withDashboard})
+	w.github.CreateUser("anybody")
+	g := w.seeded()
+	head := w.leak(g, "public", "a.env", env(w.token("public")))
+	w.check(head, "is red", completed("failure"))
+	holds(t, w.browse("dana").must("/incidents"), "acme/shop", "Live")
+	b := w.browse("anybody")
+	holdsNot(t, b.must("/incidents"), "acme/shop")
+	if status, _ := b.get("/checks/acme/shop/" + head); status != http.StatusNotFound {
+		t.Errorf("anybody gets %d", status)
+	}
+}
+
+// TestDashboardRotates plays the whole chain from a button of the page.
+func TestDashboardRotates(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), tamper: withDashboard})
+	w.person("visitor", "read")
+	w.person("stranger", "none")
+	g := w.seeded()
+	leaked := w.token("page")
+	head := w.leak(g, "page", "a.env", env(leaked))
+	w.check(head, "is red with buttons", func(r githubtest.CheckRun) bool { return buttons(r) == "rotate revoke" })
+	dana := w.browse("dana")
+	id := dana.incident()
+	holds(t, dana.must("/incidents/"+id), ">Live<", "1 live credential", `value="rotate"`, `value="revoke"`)
+
+	for _, test := range []struct {
+		who    *browser
+		what   string
+		site   string
+		form   url.Values
+		status int
+	}{
+		{w.browse("visitor"), "a reader", "same-origin", url.Values{"button": {"rotate"}}, http.StatusNotFound},
+		{w.browse("stranger"), "a stranger", "same-origin", url.Values{"button": {"rotate"}}, http.StatusNotFound},
+		{w.browser(), "nobody", "same-origin", url.Values{"button": {"rotate"}}, http.StatusOK}, // the page to sign in
+		{dana, "another site", "cross-site", url.Values{"button": {"rotate"}}, http.StatusForbidden},
+		{dana, "a neighbour", "same-site", url.Values{"button": {"rotate"}}, http.StatusForbidden},
+		{dana, "a wrong button", "same-origin", url.Values{"button": {"explode"}}, http.StatusBadRequest},
+		{dana, "another repository", "same-origin", url.Values{"button": {"rotate"}, "repository": {"acme/other"}}, http.StatusNotFound},
+		{dana, "not a secret, without a reason", "same-origin", url.Values{"button": {"not_a_secret"}}, http.StatusBadRequest},
+		{dana, "not a secret, but live", "same-origin", url.Values{"button": {"not_a_secret"}, "reason": {"it works"}}, http.StatusConflict},
+		{dana, "a bypass, but live", "same-origin", url.Values{"button": {"bypass"}, "reason": {"it works"}}, http.StatusConflict},
+		{dana, "too long a form", "same-origin", url.Values{"button": {"bypass"}, "reason": {strings.Repeat("x", 1<<20)}}, http.StatusRequestEntityTooLarge},
+	} {
+		if !test.form.Has("repository") {
+			test.form.Set("repository", w.repoName)
+		}
+		if status, page := test.who.post("/incidents/"+id+"/orders", test.site, test.form); status != test.status {
+			t.Errorf("%s: %d, want %d\n%s", test.what, status, test.status, page)
+		}
+	}
+	if !w.github.TokenLive(leaked) || w.audited("approve rotate") != 0 {
+		t.Fatal("something was done that nobody may have done")
+	}
+
+	if status, page := dana.order(id, "rotate", ""); status != http.StatusOK || !strings.Contains(page, "It is being replaced") {
+		t.Fatalf("%d\n%s", status, page)
+	}
+	w.check(head, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
+	w.settled(head)
+	w.mustRotate("page", leaked)
+	page := dana.must("/incidents/" + id)
+	holds(t, page, "Rotated, proved dead", "<b>github:dana</b> approve rotate")
+	holdsNot(t, page, `name="button"`, "not yet", "http-equiv")
+	if status, page := dana.order(id, "rotate", ""); status != http.StatusConflict || !strings.Contains(page, "nothing can be done about it now") {
+		t.Errorf("again: %d\n%s", status, page)
+	}
+	if w.audited("dashboard rotate") != 2 || w.audited("refuse rotate") != 1 {
+		t.Error("the audit log does not tell what was ordered on the dashboard")
+	}
+}
+
+func TestDashboardNeedsTwoPeople(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: asking(app.People{Press: app.PermissionMaintain, Approvals: 1}), tamper: withDashboard})
+	w.person("ann", "maintain")
+	w.person("erin", "admin")
+	g := w.seeded()
+	leaked := w.token("two")
+	head := w.leak(g, "two", "a.env", env(leaked))
+	w.check(head, "is red with buttons", func(r githubtest.CheckRun) bool { return buttons(r) == "rotate revoke" })
+	dana, ann, erin := w.browse("dana"), w.browse("ann"), w.browse("erin")
+	id := dana.incident()
+	if status, page := dana.order(id, "rotate", ""); status != http.StatusConflict || !strings.Contains(page, "the permission maintain is needed") {
+		t.Errorf("who may write only: %d\n%s", status, page)
+	}
+	if status, page := ann.order(id, "confirm_rotate", ""); status != http.StatusConflict || !strings.Contains(page, "nobody asked for it") {
+		t.Errorf("agreed to nothing: %d\n%s", status, page)
+	}
+	pasted := w.token("pasted")
+	if status, page := ann.order(id, "rotate", "see "+pasted); status != http.StatusOK {
+		t.Errorf("%d\n%s", status, page)
+	}
+	page := erin.must("/incidents/" + id)
+	holds(t, page, "ann asked for a rotation: “see ", `value="confirm_rotate"`)
+	holdsNot(t, page, pasted)
+	if status, page := ann.order(id, "confirm_rotate", ""); status != http.StatusConflict || !strings.Contains(page, "a second person must agree") {
+		t.Errorf("agreed with herself: %d\n%s", status, page)
+	}
+	if !w.github.TokenLive(leaked) {
+		t.Fatal("one person could have it rotated")
+	}
+	if status, page := erin.order(id, "confirm_rotate", ""); status != http.StatusOK {
+		t.Errorf("%d\n%s", status, page)
+	}
+	w.check(head, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
+	w.mustRotate("two", leaked)
+	holds(t, dana.must("/incidents/"+id), "<b>github:ann</b> ask rotate", "<b>github:erin</b> agree rotate")
+	w.findNone(pasted)
+}
+
+// TestDashboardAllowsAndBypasses says on pages what buttons and commands say.
+func TestDashboardAllowsAndBypasses(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), tamper: withDashboard})
+	w.person("visitor", "read")
+	g := w.seeded()
+	head := w.leak(g, "allow", "a.env", unverifiable("DB"))
+	w.check(head, "is red", completed("failure"))
+	dana := w.browse("dana")
+	id := dana.incident()
+	if status, page := dana.order(id, "bypass", "the demo is at <noon>"); status != http.StatusOK {
+		t.Fatalf("%d\n%s", status, page)
+	}
+	run := w.check(head, "is neutral", completed("neutral"))
+	if !strings.HasPrefix(run.Title, "Bypassed by dana until ") {
+		t.Errorf("the title is %q", run.Title)
+	}
+	holds(t, dana.must("/incidents/"+id), "Bypassed by dana until ", "the demo is at &lt;noon&gt;")
+
+	const allowances = "/repositories/acme/shop/allowances"
+	until := time.Now().AddDate(0, 2, 0).UTC()
+	form := url.Values{"incident": {id}, "reason": {"the <b>manual</b> has it"}, "until": {until.Format(time.DateOnly)}, "button": {"not_a_secret"}}
+	holds(t, dana.must("/repositories/acme/shop"), `<option value="`+id+`"`)
+	if status, _ := w.browse("visitor").post(allowances, "same-origin", form); status != http.StatusNotFound {
+		t.Errorf("a reader may allow: %d", status)
+	}
+	past := url.Values{"incident": {id}, "reason": {"r"}, "until": {"2020-01-01"}, "button": {"not_a_secret"}}
+	if status, _ := dana.post(allowances, "same-origin", past); status != http.StatusBadRequest {
+		t.Errorf("allowed until the past: %d", status)
+	}
+	if status, page := dana.post(allowances, "same-origin", form); status != http.StatusOK {
+		t.Fatalf("%d\n%s", status, page)
+	}
+	w.says(head, "success", "by @dana until "+until.Format(time.DateOnly)+": the <b>manual</b> has it")
+	holds(t, dana.must("/repositories/acme/shop"), "the &lt;b&gt;manual&lt;/b&gt; has it", "@dana", until.Format(time.DateOnly))
+	holds(t, dana.must("/incidents?state=dismissed"), "No secret", id)
+
+	if status, page := dana.post(allowances, "same-origin", url.Values{"incident": {id}, "button": {"end_allowance"}}); status != http.StatusOK {
+		t.Fatalf("%d\n%s", status, page)
+	}
+	w.check(head, "is red again", completed("failure"))
+	holds(t, dana.must("/incidents/"+id), "Validity unknown", "<b>github:dana</b> end allowance")
+	if status, page := dana.post(allowances, "same-origin", url.Values{"incident": {id}, "button": {"end_allowance"}}); status != http.StatusConflict {
+		t.Errorf("ended twice: %d\n%s", status, page)
+	}
+}
+
+// TestDashboardSessions: a session is of one browser, for a working day, until it is ended.
+func TestDashboardSessions(t *testing.T) {
+	var ahead atomic.Int64
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), tamper: func(w *world, cfg *app.Config) {
+		withDashboard(w, cfg)
+		cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	}})
+	w.seeded()
+	dana := w.browse("dana")
+	at, err := url.Parse(dashboardURL)
+	w.must(err)
+	kept := dana.client.Jar.Cookies(at)
+	if len(kept) != 1 {
+		t.Fatalf("the browser keeps %v", kept)
+	}
+	secret := kept[0].Value
+
+	// Whoever brings a code must have begun: the state is the browser's.
+	other := w.browser()
+	for _, path := range []string{"/sign-in/callback?code=abc&state=def", "/sign-in/callback", "/sign-in/callback?code=abc&state="} {
+		if status, _ := other.get(path); status != http.StatusBadRequest {
+			t.Errorf("%s: %d", path, status)
+		}
+	}
+	holds(t, other.must("/incidents"), "Sign in with GitHub")
+	// With the state of another browser, too.
+	lured := w.browser()
+	lured.client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Path == "/sign-in/callback" {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	resp, err := lured.client.Get(dashboardURL + "/sign-in/github")
+	w.must(err)
+	resp.Body.Close()
+	link, err := resp.Location()
+	w.must(err)
+	if status, _ := other.get(link.RequestURI()); status != http.StatusBadRequest || strings.Contains(other.must("/"), "Sign out") {
+		t.Errorf("another browser's sign-in: %d", status)
+	}
+	// The link leads its own browser in, once, and never to another site.
+	if status, page := lured.get(link.RequestURI()); status != http.StatusOK && status != http.StatusSeeOther {
+		t.Errorf("its own browser: %d\n%s", status, page)
+	}
+	if status, _ := lured.get(link.RequestURI()); status != http.StatusBadRequest {
+		t.Errorf("the same link again: %d", status)
+	}
+	if n := w.github.LiveTokens("dana"); n != 2 { // refresh tokens, which nobody keeps
+		t.Errorf("%d tokens of dana live", n)
+	}
+
+	if status, _ := dana.post("/sign-out", "cross-site", nil); status != http.StatusForbidden {
+		t.Errorf("another site can sign out: %d", status)
+	}
+	holds(t, dana.must("/incidents"), "Sign out")
+	ahead.Store(int64(8*time.Hour + time.Minute))
+	holds(t, dana.must("/incidents"), "Sign in with GitHub")
+	ahead.Store(0)
+	holds(t, dana.must("/incidents"), "Sign out")
+	if _, page := dana.post("/sign-out", "same-origin", nil); !strings.Contains(page, "Sign in with GitHub") {
+		t.Errorf("after signing out:\n%s", page)
+	}
+	dana.client.Jar.SetCookies(at, kept) // somebody kept a copy
+	holds(t, dana.must("/incidents"), "Sign in with GitHub")
+	if _, err := w.memory.Session(t.Context(), secret, time.Now()); err != store.ErrNotFound {
+		t.Errorf("the session is kept: %v", err)
+	}
+	w.findNone(secret)
+}
+
+func TestDashboardIsOff(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy()})
+	resp, err := http.Get(w.hook.URL + "/incidents")
+	w.must(err)
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	w.must(err)
+	if resp.StatusCode != http.StatusNotFound || !strings.Contains(string(body), "STANCH_GITHUB_CLIENT_ID") {
+		t.Errorf("%s: %s", resp.Status, body)
+	}
+	g := w.seeded()
+	run := w.check(g.git("rev-parse", "HEAD"), "is green", completed("success"))
+	if strings.Contains(run.DetailsURL, "/checks/") {
+		t.Errorf("its details are at %s", run.DetailsURL)
+	}
+}
