@@ -48,7 +48,7 @@ func (a *App) takeOrder(ctx context.Context, given web.Order) (web.Answer, error
 		return web.Answer{}, errors.New("an order names a button and an incident")
 	}
 	o.by, o.given, o.finding, o.until = given.By, "dashboard", string(given.Finding), given.Until
-	o.reason = a.scanner.Hide(cutReason(given.Reason)) // people paste anything
+	o.reason = cutReason(a.scanner.Hide(given.Reason)) // people paste anything
 	var got answer
 	err := a.carryOut(ctx, given.Check, o, func(_ *store.Tx, what answer) error {
 		got = what

@@ -2,11 +2,15 @@ package app_test
 
 import (
 	"context"
+	"fmt"
+	"html"
 	"io"
 	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -219,7 +223,7 @@ func TestDashboardShowsWhatGitHubAllows(t *testing.T) {
 
 // TestDashboardOfAPublicRepository: everybody can read it, so reading is not enough.
 func TestDashboardOfAPublicRepository(t *testing.T) {
-	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), public: true, tamper: withDashboard})
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), public: true, cloud: true, tamper: withDashboard})
 	w.github.CreateUser("anybody")
 	g := w.seeded()
 	head := w.leak(g, "public", "a.env", env(w.token("public")))
@@ -229,6 +233,101 @@ func TestDashboardOfAPublicRepository(t *testing.T) {
 	holdsNot(t, b.must("/incidents"), "acme/shop")
 	if status, _ := b.get("/checks/acme/shop/" + head); status != http.StatusNotFound {
 		t.Errorf("anybody gets %d", status)
+	}
+}
+
+// TestDashboardOfTwoRepositories: who may write to one of an incident's repositories
+// learns nothing of the other.
+func TestDashboardOfTwoRepositories(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), tamper: withDashboard})
+	leaked := w.token("both")
+	w.repoName = "acme/elsewhere"
+	_, err := w.github.CreateRepository("acme", "elsewhere", githubtest.RepoOptions{Private: true})
+	w.must(err)
+	w.person("erin", "write")
+	g := w.seeded()
+	there := w.leak(g, "there", "hidden/place.env", env(leaked))
+	w.check(there, "is red", completed("failure"))
+	erin := w.browse("erin")
+	id := erin.incident()
+	if status, page := erin.order(id, "rotate", ""); status != http.StatusOK {
+		t.Fatalf("%d\n%s", status, page)
+	}
+	w.check(there, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
+	w.settled(there)
+
+	w.repoName = "acme/shop"
+	g = w.seeded()
+	here := w.leak(g, "here", "open/place.env", env(leaked))
+	w.check(here, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
+	for who, sees := range map[string][2]string{"dana": {"shop", "elsewhere"}, "erin": {"elsewhere", "shop"}} {
+		b := w.browse(who)
+		place := map[string]string{"shop": "open/place.env", "elsewhere": "hidden/place.env"}
+		page := b.must("/incidents/"+id) + b.must("/incidents")
+		holds(t, page, "acme/"+sees[0], place[sees[0]], "github:erin")
+		holdsNot(t, page, "acme/"+sees[1], place[sees[1]])
+		if status, _ := b.post("/incidents/"+id+"/orders", "same-origin", url.Values{"repository": {"acme/" + sees[1]}, "button": {"revoke"}}); status != http.StatusNotFound {
+			t.Errorf("%s may order for acme/%s: %d", who, sees[1], status)
+		}
+		if status, _ := b.get("/incidents?repository=acme/" + sees[1]); status != http.StatusNotFound {
+			t.Errorf("%s may list acme/%s: %d", who, sees[1], status)
+		}
+	}
+}
+
+// TestDashboardPages walks a list that is longer than a page, by itself and through its filters.
+func TestDashboardPages(t *testing.T) {
+	w := newWorld(t, worldOptions{policy: app.DefaultPolicy(), tamper: withDashboard})
+	g := w.seeded()
+	var text strings.Builder
+	const secrets = 60
+	for n := range secrets {
+		fmt.Fprintf(&text, "S%d_PASSWORD = \"kX9-fq%02d-LLw3-pZ81\"\n", n, n+10)
+	}
+	head := w.leak(g, "many", "a.env", text.String())
+	w.check(head, "is red", completed("failure"))
+	dana := w.browse("dana")
+	next := regexp.MustCompile(`href="([^"]*)" rel="next"`)
+	for _, filter := range []string{"", "?state=open", "?kind=password-assignment", "?repository=acme/shop&state=open"} {
+		seen := map[string]bool{}
+		for path, pages := "/incidents"+filter, 1; path != ""; pages++ {
+			page := dana.must(path)
+			before := len(seen)
+			for _, found := range incidentLink.FindAllStringSubmatch(page, -1) {
+				seen[found[1]] = true
+			}
+			path = ""
+			if link := next.FindStringSubmatch(page); link != nil {
+				path = html.UnescapeString(link[1])
+			}
+			if len(seen) == before || pages > 4 {
+				t.Fatalf("%q: page %d shows nothing new", filter, pages)
+			}
+		}
+		if len(seen) != secrets {
+			t.Errorf("%q: %d incidents, want %d", filter, len(seen), secrets)
+		}
+	}
+	holds(t, dana.must("/incidents?state=proved_dead"), "There is no such incident")
+	if status, _ := dana.get("/incidents?state=nonsense"); status != http.StatusBadRequest {
+		t.Errorf("a state that there is not: %d", status)
+	}
+
+	// While GitHub does not say who may see it, nobody does.
+	w.person("late", "write")
+	w.github.BrowseAs("late")
+	late := w.browser()
+	late.get("/sign-in/github?next=/nowhere")
+	for _, test := range []struct {
+		answer *githubtest.LimitAnswer
+		status int
+	}{{githubtest.BadGateway(), http.StatusBadGateway}, {githubtest.SecondaryLimit(time.Minute), http.StatusServiceUnavailable}} {
+		w.github.Limit(func(*http.Request) *githubtest.LimitAnswer { return test.answer })
+		for _, path := range []string{"/incidents", "/checks/acme/shop/" + head} {
+			if status, page := late.get(path); status != test.status || strings.Contains(page, "Password") {
+				t.Errorf("%s: %d, want %d\n%s", path, status, test.status, page)
+			}
+		}
 	}
 }
 
@@ -383,7 +482,6 @@ func TestDashboardSessions(t *testing.T) {
 		withDashboard(w, cfg)
 		cfg.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
 	}})
-	w.seeded()
 	dana := w.browse("dana")
 	at, err := url.Parse(dashboardURL)
 	w.must(err)
@@ -444,7 +542,15 @@ func TestDashboardSessions(t *testing.T) {
 	if _, err := w.memory.Session(t.Context(), secret, time.Now()); err != store.ErrNotFound {
 		t.Errorf("the session is kept: %v", err)
 	}
-	w.findNone(secret)
+	written := w.logs.all()
+	for _, name := range []string{"stanch.db", "stanch.db-wal"} {
+		b, err := os.ReadFile(filepath.Join(w.dir, name))
+		w.must(err)
+		written = append(written, b...)
+	}
+	if !strings.Contains(string(written), `"login":"dana"`) || githubtest.Holds(written, secret) {
+		t.Error("the session's secret is kept, or the search looks in the wrong places")
+	}
 }
 
 func TestDashboardIsOff(t *testing.T) {

@@ -22,9 +22,9 @@ type Filter struct {
 var stateConditions = map[string]string{
 	"":            `true`,
 	"open":        `resolved = 0 and dead = 0 and rotated = 0 and contained = 0 and stuck = '' and validity <> 'inactive'`,
-	"stuck":       `resolved = 0 and stuck <> ''`,
-	"contained":   `resolved = 0 and dead = 0 and rotated = 0 and contained > 0`,
-	"rotated":     `resolved = 0 and dead = 0 and rotated > 0`,
+	"stuck":       `resolved = 0 and dead = 0 and stuck <> ''`,
+	"contained":   `resolved = 0 and dead = 0 and rotated = 0 and contained > 0 and stuck = ''`,
+	"rotated":     `resolved = 0 and dead = 0 and rotated > 0 and stuck = ''`,
 	"proved_dead": `dead > 0`,
 	"dismissed":   `resolved > 0 and dead = 0`,
 	"never_live":  `resolved = 0 and dead = 0 and validity = 'inactive' and stuck = ''`,

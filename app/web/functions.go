@@ -13,6 +13,7 @@ import (
 func (s *server) functions() template.FuncMap {
 	return template.FuncMap{
 		"short":     func(id string) string { return fmt.Sprintf("%.7s", id) },
+		"tail":      func(id string) string { return id[max(0, len(id)-8):] }, // the beginning is the time
 		"clock":     func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 		"day":       func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
 		"machine":   func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
@@ -36,8 +37,11 @@ func count(n int, noun string) string {
 }
 
 func ago(d time.Duration) string {
-	if d < time.Second {
+	switch {
+	case d < time.Second:
 		return "just now"
+	case d < time.Minute:
+		return fmt.Sprintf("%d s ago", int(d.Seconds()))
 	}
 	return elapsed(d) + " ago"
 }

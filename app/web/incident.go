@@ -17,6 +17,7 @@ import (
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
 )
 
@@ -49,8 +50,9 @@ type incidentPage struct {
 // A stage is a point of the timeline.
 type stage struct {
 	Name    string
-	At      time.Time // zero: not yet
+	At      time.Time // zero: it was not passed
 	Seconds float64   // since the delivery
+	Note    string    // instead of the time
 }
 
 // A desk is where the people of one repository decide about an incident.
@@ -198,6 +200,10 @@ func stages(i store.Incident) []stage {
 			verified = found
 		}
 	}
+	note := "not yet"
+	if !i.Resolved.IsZero() || i.Validity == checks.Inactive {
+		note = "not needed"
+	}
 	var all []stage
 	for _, one := range []stage{
 		{Name: "Delivered", At: i.Received}, {Name: "Detected", At: found}, {Name: "Verified", At: verified},
@@ -206,7 +212,11 @@ func stages(i store.Incident) []stage {
 		if !one.At.IsZero() {
 			one.Seconds = max(0, one.At.Sub(i.Received).Seconds())
 		}
+		one.Note = note
 		all = append(all, one)
+	}
+	if i.Validity == checks.Unknown {
+		all[2].At, all[2].Note = time.Time{}, "nobody could tell"
 	}
 	return all
 }
@@ -281,7 +291,7 @@ func plainPath(path string) bool {
 var gradeMeanings = map[string]string{
 	"A": "the provider named the owner, and refused a random value of the same shape",
 	"B": "a documented answer, which does not name the owner or was not controlled",
-	"C": "anything else: nothing happens on its strength",
+	"C": "no answer that says anything for sure: nothing happens on its strength",
 }
 
 // evidence is what the provider said, as package app keeps it.

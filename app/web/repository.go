@@ -3,10 +3,8 @@ package web
 import (
 	"errors"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/stanch-dev/stanch/app/github"
@@ -56,15 +54,6 @@ type allowanceRow struct {
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }
-
-// findRepository leads to the page of a repository that somebody typed in.
-func (s *server) findRepository(r *http.Request, _ github.Person) (view, error) {
-	owner, name, ok := strings.Cut(strings.TrimSpace(r.FormValue("name")), "/")
-	if !ok || owner == "" || name == "" || strings.Contains(name, "/") {
-		return view{}, refused(http.StatusBadRequest, "A repository is named like acme/shop.")
-	}
-	return view{redirect: "/repositories/" + url.PathEscape(owner) + "/" + url.PathEscape(name)}, nil
-}
 
 func (s *server) showRepository(r *http.Request, who github.Person) (view, error) {
 	repo, seen, err := s.repository(r.Context(), who, r.PathValue("owner"), r.PathValue("repo"))

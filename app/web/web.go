@@ -126,8 +126,7 @@ func (s *server) routes() http.Handler {
 		"GET /checks/{owner}/{repo}/{sha}":             s.showCheck,
 		"GET /repositories/{owner}/{repo}":             s.showRepository,
 		"POST /repositories/{owner}/{repo}/allowances": s.takeAllowance,
-		"GET /repositories":                            s.findRepository,
-		"/":                                            func(*http.Request, github.Person) (view, error) { return view{}, errNotFound },
+		"/": func(*http.Request, github.Person) (view, error) { return view{}, errNotFound },
 	} {
 		mux.Handle(pattern, s.signedIn(show))
 	}

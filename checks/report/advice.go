@@ -35,6 +35,8 @@ func Advise(l Leak) Advice {
 		a.Next = l.Stuck
 	case p == stuck:
 		a.Next = "A person must act; the log of Stanch says why."
+	case p == live && l.Actionable:
+		a.Next = "A button on the page of the incident replaces it, or kills it. Then take it out of the file in a new commit."
 	case p == excused:
 		a.Next = "Nothing to do: " + l.Why + "."
 	case p.proved() && l.Stuck != "":

@@ -16,7 +16,7 @@ func TestAdvise(t *testing.T) {
 		title, next string // what they hold
 		tone        Tone
 	}{
-		{"live", Leak{Finding: checks.Finding{Validity: checks.Active}, Actionable: true}, "1 live credential", "Press a button", Urgent},
+		{"live", Leak{Finding: checks.Finding{Validity: checks.Active}, Actionable: true}, "1 live credential", "A button on the page", Urgent},
 		{"asked", Leak{Finding: checks.Finding{Validity: checks.Active}, Actionable: true, Asked: asked}, "second person", "dana asked for a rotation: “it is <live>”. A second person with the permission, who is not dana, can agree until 2030-01-02", Urgent},
 		{"stuck", Leak{State: StateStuck, Stuck: "Do this."}, "a person must act", "Do this.", Urgent},
 		{"nobody knows", Leak{Finding: checks.Finding{Validity: checks.Unknown}}, "validity unknown", "counts as stolen", Urgent},
