@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
 )
@@ -29,7 +30,6 @@ type checkPage struct {
 	Notes      []string
 	Leaks      []leakRow
 	Hidden     bool // the reader sees only how far things have come
-	AllowFile  string
 }
 
 // A pull is a pull request whose head it is.
@@ -70,7 +70,7 @@ func (s *server) showCheck(r *http.Request, who github.Person) (view, error) {
 	run := report.NewCheckRun(scan)
 	p := &checkPage{
 		Repository: repo.FullName(), HeadSHA: check.HeadSHA, CommitURL: s.at(repo, "", "commit", check.HeadSHA), Received: check.Received,
-		Title: run.Title, Conclusion: string(run.Conclusion), Tone: toneOf(run.Conclusion), Hidden: seen < everything, AllowFile: scan.AllowFile,
+		Title: run.Title, Conclusion: string(run.Conclusion), Tone: toneOf(run.Conclusion), Hidden: seen < everything,
 		Scanning: len(scan.Coverage) == 0 && scan.Problem == "",
 	}
 	if p.Scanning {
@@ -80,10 +80,7 @@ func (s *server) showCheck(r *http.Request, who github.Person) (view, error) {
 		p.Pulls = append(p.Pulls, pull{n, s.at(repo, "", "pull", itoa(n))})
 	}
 	if !p.Hidden {
-		s.fillCheck(p, scan)
-		for _, l := range scan.Leaks {
-			p.Leaks = append(p.Leaks, leakRow{l, report.Advise(l), l.Rule.Title, s.at(repo, "L"+itoa(l.Line), "blob", l.Commit, l.Path)})
-		}
+		s.fillCheck(p, repo, scan)
 	}
 	v := view{template: "check.html", title: p.Title, data: p}
 	if p.Scanning {
@@ -92,8 +89,11 @@ func (s *server) showCheck(r *http.Request, who github.Person) (view, error) {
 	return v, nil
 }
 
-// fillCheck adds what was scanned and how it was judged.
-func (s *server) fillCheck(p *checkPage, scan report.Scan) {
+// fillCheck adds what was scanned, what was found, and how it was judged.
+func (s *server) fillCheck(p *checkPage, repo store.Repository, scan report.Scan) {
+	for _, l := range scan.Leaks {
+		p.Leaks = append(p.Leaks, leakRow{l, report.Advise(l), l.Rule.Title, s.at(repo, "L"+itoa(l.Line), "blob", l.Commit, l.Path)})
+	}
 	p.Problem, p.Problems, p.Notes, p.Coverage = scan.Problem, scan.PolicyProblems, scan.Notes, scan.Coverage
 	for _, c := range scan.Coverage {
 		for _, skip := range c.Skipped {

@@ -7,7 +7,6 @@ import (
 
 	"github.com/stanch-dev/stanch/app/github"
 	"github.com/stanch-dev/stanch/app/store"
-	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
 )
 
@@ -62,7 +61,7 @@ func (s *server) order(r *http.Request, who github.Person, i store.Incident, rep
 	if err != nil {
 		return view{}, err
 	}
-	got, err := s.Obey(r.Context(), Order{Check: check.ID, Button: button, Finding: checks.Fingerprint(i.Fingerprint), Reason: reason, Until: until, By: who})
+	got, err := s.Obey(r.Context(), Order{Check: check.ID, Button: button, Finding: i.Fingerprint, Reason: reason, Until: until, By: who})
 	switch {
 	case err != nil:
 		return view{}, err

@@ -84,7 +84,7 @@ type server struct {
 	cookie cookies
 }
 
-// New makes the dashboard's handler. Its paths are those of Patterns.
+// New makes the dashboard's handler, for all paths that nothing else has.
 func New(cfg Config) (http.Handler, error) {
 	origin, err := url.Parse(cfg.URL)
 	if err != nil || origin.Host == "" || origin.Scheme != "https" && origin.Scheme != "http" || strings.Trim(origin.Path, "/") != "" {
