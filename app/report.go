@@ -147,12 +147,13 @@ type settled struct{ scans, incidents bool }
 
 // state gathers what a check run says.
 func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settled, error) {
-	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0, Details: a.detailsURL(check)}
+	s := report.Scan{Repository: check.Repository.FullName(), HeadSHA: check.HeadSHA, Commands: len(check.Pulls) > 0}
 	done := settled{true, true}
 	scans, err := a.store.Scans(ctx, check.ID)
 	if err != nil {
 		return s, done, err
 	}
+	s.Details = a.detailsURL(check)
 	judgement, err := a.judgementFor(scans)
 	if err != nil {
 		return s, done, err
