@@ -70,6 +70,8 @@ type Config struct {
 	Own []checks.Fingerprint
 	// Scratch is a directory for fetched objects. It is emptied at the start.
 	Scratch string
+	// Dashboard is nil when there is none.
+	Dashboard *Dashboard
 	// Sweep says how often what GitHub did not tell is looked for.
 	Sweep Sweep
 	// Turn bounds one run of a scan.
@@ -204,13 +206,18 @@ func (a *App) Stop(ctx context.Context) error {
 	return a.store.Stop(ctx)
 }
 
-// Handler serves the webhook, health and metrics.
+// Handler serves the webhook, health, metrics and the dashboard.
 func (a *App) Handler() (http.Handler, error) {
 	hook, err := webhook.New(a.cfg.WebhookSecrets, a.Accept, a.now, a.log)
 	if err != nil {
 		return nil, err
 	}
+	dashboard, err := a.dashboard()
+	if err != nil {
+		return nil, err
+	}
 	mux := http.NewServeMux()
+	mux.Handle("/", dashboard)
 	mux.Handle("POST /webhook", hook)
 	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

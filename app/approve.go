@@ -15,6 +15,7 @@ import (
 	"github.com/stanch-dev/stanch/app/github"
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/app/web"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
 )
@@ -41,16 +42,22 @@ const stepObey = "obey"
 // who may not press them too.
 func (w approveWorker) Work(ctx context.Context, job *river.Job[approveArgs]) error {
 	press := job.Args
-	verb, known := buttonVerbs[press.Button]
+	o, known := pressed(press.Button)
 	if !known {
 		return river.JobCancel(fmt.Errorf("check %s has no button %q", press.Check, press.Button))
 	}
-	o := order{name: press.Button, verb: verb, by: press.Sender, given: "press"}
-	o.confirms = slices.Contains([]string{report.ButtonConfirmRotate, report.ButtonConfirmRevoke, report.ButtonApproveBypass}, press.Button)
+	o.by, o.given = press.Sender, "press"
 	river.ResumableStep(ctx, stepObey, nil, func(ctx context.Context) error {
-		return w.app.carryOut(ctx, press.Check, o, func(tx *store.Tx, _ answer) error { return store.FinishStep(ctx, tx, job) })
+		return w.app.postpone(w.app.carryOut(ctx, press.Check, o, func(tx *store.Tx, _ answer) error { return store.FinishStep(ctx, tx, job) }))
 	})
 	return nil
+}
+
+// pressed is the order that a button stands for.
+func pressed(button string) (o order, known bool) {
+	verb, known := buttonVerbs[button]
+	confirms := slices.Contains([]string{report.ButtonConfirmRotate, report.ButtonConfirmRevoke, report.ButtonApproveBypass}, button)
+	return order{name: button, verb: verb, confirms: confirms}, known
 }
 
 // buttonVerbs are what the buttons stand for.
@@ -58,7 +65,7 @@ var buttonVerbs = map[string]string{
 	report.ButtonRotate: verbRotate, report.ButtonConfirmRotate: verbRotate,
 	report.ButtonRevoke: verbRevoke, report.ButtonConfirmRevoke: verbRevoke,
 	report.ButtonBypass: verbBypass, report.ButtonApproveBypass: verbBypass,
-	report.ButtonNotASecret: verbAllow,
+	report.ButtonNotASecret: verbAllow, web.EndAllowance: verbEndAllowance,
 }
 
 // The verbs of orders.
@@ -68,16 +75,19 @@ const (
 	verbAllow  = "allow"
 	verbBypass = "bypass"
 	verbStatus = "status"
+	// verbEndAllowance takes back what verbAllow did. Only the dashboard has it.
+	verbEndAllowance = web.EndAllowance
 )
 
 // An order is what a person wants to be done about the findings of a check.
 type order struct {
 	name     string // of the button or command, for the audit log
-	given    string // "press" or "command", likewise
+	given    string // "press", "command" or "dashboard", likewise
 	verb     string
 	confirms bool   // it agrees to what another person asked for, and does nothing else
 	finding  string // number or fingerprint of one finding; empty for all that the verb fits
 	reason   string
+	until    time.Time // of what is allowed; zero for as long as possible
 	by       github.Person
 
 	policy     Policy          // by which the check was judged
@@ -103,12 +113,12 @@ func (a *App) carryOut(ctx context.Context, id string, o order, finish func(*sto
 	if o.policy, err = a.policyOf(ctx, check.ID); err != nil {
 		return err
 	}
-	if o.permission, err = inst.Permission(ctx, check.Repository, o.by.Login); err != nil {
-		return a.postpone(err)
+	if o.permission, err = inst.Permission(ctx, check.Repository, o.by); err != nil {
+		return err
 	}
 	if o.verb == verbBypass {
 		if o.authors, err = a.authors(ctx, inst, check); err != nil {
-			return a.postpone(err)
+			return err
 		}
 	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
@@ -207,6 +217,8 @@ func (a *App) obeyFor(ctx context.Context, tx *store.Tx, i store.Incident, check
 		why, err = a.dismissFor(ctx, tx, i, check, o)
 	case verbBypass:
 		why, err = a.bypassFor(ctx, tx, i, check, o)
+	case verbEndAllowance:
+		why, err = a.endAllowanceFor(ctx, tx, i, check, o)
 	}
 	if why != "" || err != nil {
 		return why, err
@@ -312,12 +324,46 @@ func (a *App) dismissFor(ctx context.Context, tx *store.Tx, i store.Incident, ch
 	}
 	if err := tx.Allow(ctx, store.Allowance{
 		Installation: check.Installation, Repository: check.Repository.ID, Fingerprint: i.Fingerprint,
-		Reason: cmp.Or(o.reason, "said to be no secret by the button"), Owner: "@" + o.by.Login, Made: a.now(), Expires: a.now().Add(allowedFor),
+		Reason: cmp.Or(o.reason, "said to be no secret by the button"), Owner: "@" + o.by.Login, Made: a.now(), Expires: a.allowedUntil(o),
 	}); err != nil {
 		return "", err
 	}
 	return "", tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: "dismiss", Subject: i.ID,
 		Detail: map[string]string{"resolution": string(i.Resolution), "reason": o.reason}})
+}
+
+// allowedUntil is when what a person called no secret counts no more: when the person
+// said, and not later than it may.
+func (a *App) allowedUntil(o order) time.Time {
+	latest := a.now().Add(allowedFor)
+	if o.until.IsZero() || o.until.After(latest) {
+		return latest
+	}
+	return o.until
+}
+
+// endAllowanceFor takes back what was called no secret in a repository: the incident
+// is open again.
+func (a *App) endAllowanceFor(ctx context.Context, tx *store.Tx, i store.Incident, check store.Check, o order) (why string, err error) {
+	said, err := tx.Allowances(ctx, check.Installation, check.Repository.ID)
+	if err != nil {
+		return "", err
+	}
+	allowed, ok := said[i.Fingerprint]
+	if !ok {
+		return "nobody called it no secret here", nil
+	}
+	if err := tx.Disallow(ctx, allowed); err != nil {
+		return "", err
+	}
+	if i.Resolution == incident.ResolutionFalsePositive {
+		i.Reopen()
+		if err := tx.SaveIncident(ctx, i); err != nil {
+			return "", err
+		}
+	}
+	return "", tx.Audit(ctx, audit.Entry{At: a.now(), Actor: actor(o.by), Verb: "end allowance", Subject: i.ID,
+		Detail: map[string]string{"owner": allowed.Owner, "reason": allowed.Reason, "repository": check.Repository.FullName()}})
 }
 
 // actionable reports whether a person may start a remediation of the incident.

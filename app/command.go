@@ -229,12 +229,12 @@ func (w commandWorker) Work(ctx context.Context, job *river.Job[commandArgs]) er
 		name: c.Command.Verb, given: "command", verb: c.Command.Verb, finding: c.Command.Finding, reason: c.Command.Reason, by: c.Sender,
 	}
 	river.ResumableStep(ctx, stepObey, nil, func(ctx context.Context) error {
-		return a.carryOut(ctx, id, o, func(tx *store.Tx, got answer) error {
+		return a.postpone(a.carryOut(ctx, id, o, func(tx *store.Tx, got answer) error {
 			if err := tx.Enqueue(ctx, reactArgs{Comment: c, Reaction: got.reaction()}); err != nil {
 				return err
 			}
 			return store.FinishStep(ctx, tx, job)
-		})
+		}))
 	})
 	return nil
 }

@@ -185,6 +185,7 @@ func (a *App) state(ctx context.Context, check store.Check) (report.Scan, settle
 	if err != nil {
 		return s, done, err
 	}
+	s.Details = a.detailsURL(check)
 	judgement, err := a.judgementFor(scans)
 	if err != nil {
 		return s, done, err

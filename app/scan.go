@@ -255,7 +255,7 @@ func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
 	inst := a.github.Installation(check.Installation)
 	switch {
 	case check.RunID == 0:
-		if check.RunID, err = inst.EnsureCheck(ctx, check.Repository, check.HeadSHA, check.ID, ""); err != nil {
+		if check.RunID, err = inst.EnsureCheck(ctx, check.Repository, check.HeadSHA, check.ID, a.detailsURL(check)); err != nil {
 			return fmt.Errorf("start check run: %w", err)
 		}
 		return a.store.InTx(ctx, func(tx *store.Tx) error { return tx.SetCheckRun(ctx, id, check.RunID) })

@@ -94,6 +94,9 @@ func New(cfg Config) (*App, error) {
 	return a, nil
 }
 
+// URL is GitHub's address in a browser, without a slash at its end.
+func (a *App) URL() string { return strings.TrimSuffix(a.web.String(), "/") }
+
 // APIURL is the address of the REST API, with a slash at its end.
 func (a *App) APIURL() string { return a.api.String() }
 

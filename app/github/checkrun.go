@@ -173,7 +173,11 @@ func progress(run report.CheckRun, annotations []report.Annotation) checkUpdate 
 	for _, a := range annotations {
 		output.Annotations = append(output.Annotations, annotation(a))
 	}
-	return checkUpdate{UpdateCheckRunOptions: gh.UpdateCheckRunOptions{Name: checkName, Output: output}}
+	update := checkUpdate{UpdateCheckRunOptions: gh.UpdateCheckRunOptions{Name: checkName, Output: output}}
+	if run.DetailsURL != "" {
+		update.DetailsURL = gh.String(run.DetailsURL)
+	}
+	return update
 }
 
 // annotation is a in GitHub's form. Columns are taken only on a single line.

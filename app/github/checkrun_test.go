@@ -243,7 +243,7 @@ func TestNamesCannotChangeTheRequest(t *testing.T) {
 		_, calls["repo"] = i.EnsureCheck(t.Context(), bad, testSHA, "x", "")
 		calls["complete"] = i.CompleteCheck(t.Context(), worse, 1, manyFindings(1))
 		_, calls["comment"] = i.UpsertComment(t.Context(), bad, 1, "m", "m")
-		_, calls["login"] = i.Permission(t.Context(), testRepo, name)
+		_, calls["login"] = i.Permission(t.Context(), testRepo, Person{Login: name})
 		_, calls["pulls"] = i.PullsFor(t.Context(), worse, testSHA)
 		for call, err := range calls {
 			if err == nil {

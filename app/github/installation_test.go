@@ -41,9 +41,21 @@ func TestPermission(t *testing.T) {
 	for login, want := range map[string]string{
 		"ann": "admin", "will": "write", "rita": "read", "nick": "none", "odd": "none", "stranger": "none", "robot[bot]": "write",
 	} {
-		got, err := app.Installation(testInst).Permission(t.Context(), testRepo, login)
+		got, err := app.Installation(testInst).Permission(t.Context(), testRepo, Person{Login: login})
 		if err != nil || got != want {
 			t.Errorf("%s: got %q, %v; want %q", login, got, err, want)
+		}
+	}
+}
+
+// TestPermissionOfWhoTookTheLogin: a login that was given up is another's soon.
+func TestPermissionOfWhoTookTheLogin(t *testing.T) {
+	s, app := newServer(t)
+	s.answer("GET /repos/acme/shop/collaborators/ann/permission", 200, object{"permission": "admin", "user": object{"id": 7, "login": "ann"}})
+	for id, want := range map[int64]string{7: "admin", 8: "none"} {
+		got, err := app.Installation(testInst).Permission(t.Context(), testRepo, Person{ID: id, Login: "ann"})
+		if err != nil || got != want {
+			t.Errorf("account %d: got %q, %v; want %q", id, got, err, want)
 		}
 	}
 }
@@ -51,7 +63,7 @@ func TestPermission(t *testing.T) {
 func TestPermissionIsNotGuessed(t *testing.T) {
 	s, app := newServer(t)
 	s.answer("GET /repos/acme/shop/collaborators/ann/permission", 500, object{"message": "oops"})
-	if got, err := app.Installation(testInst).Permission(t.Context(), testRepo, "ann"); err == nil || got != "" {
+	if got, err := app.Installation(testInst).Permission(t.Context(), testRepo, Person{Login: "ann"}); err == nil || got != "" {
 		t.Errorf("got %q, %v", got, err)
 	}
 }

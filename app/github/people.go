@@ -11,12 +11,14 @@ import (
 	gh "github.com/google/go-github/v62/github"
 )
 
-// Permission says what login may do in repo: "admin", "maintain", "write", "read"
-// or "none". Somebody whom GitHub does not know there may do nothing.
+// Permission says what a person may do in repo: "admin", "maintain", "write", "read"
+// or "none". Somebody whom GitHub does not know there may do nothing, nor may
+// somebody else who has taken the person's old login.
 //
 // GitHub's "permission" calls who may maintain a writer, and "role_name" may be a
 // name that the organisation gave; the table of single permissions tells them apart.
-func (i *Installation) Permission(ctx context.Context, repo Repository, login string) (string, error) {
+func (i *Installation) Permission(ctx context.Context, repo Repository, who Person) (string, error) {
+	login := who.Login
 	if err := checkPath(repo, strings.TrimSuffix(login, "[bot]")); err != nil {
 		return "", err
 	}
@@ -24,6 +26,7 @@ func (i *Installation) Permission(ctx context.Context, repo Repository, login st
 		Permission string `json:"permission"`
 		RoleName   string `json:"role_name"`
 		User       struct {
+			ID          int64           `json:"id"`
 			Permissions map[string]bool `json:"permissions"`
 		} `json:"user"`
 	}
@@ -37,6 +40,9 @@ func (i *Installation) Permission(ctx context.Context, repo Repository, login st
 	}
 	if err != nil {
 		return "", fmt.Errorf("ask for the permission of %s in %s: %w", login, repo.FullName(), err)
+	}
+	if !who.Is(Person{ID: level.User.ID, Login: login}) {
+		return "none", nil
 	}
 	switch p := level.Permission; p {
 	case "write":

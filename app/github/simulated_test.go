@@ -201,7 +201,7 @@ func (s *stage) pressButton(i *github.Installation, repo github.Repository, id i
 		s.t.Errorf("got %+v", pressed)
 	}
 	for login, want := range map[string]string{"ann": "write", "nobody-known": "none"} {
-		if got, err := i.Permission(s.t.Context(), repo, login); err != nil || got != want {
+		if got, err := i.Permission(s.t.Context(), repo, github.Person{Login: login}); err != nil || got != want {
 			s.t.Errorf("%s: got %q, %v", login, got, err)
 		}
 	}

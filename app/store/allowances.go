@@ -36,6 +36,13 @@ func (tx *Tx) Allow(ctx context.Context, a Allowance) error {
 	return err
 }
 
+// Disallow takes an allowance back.
+func (tx *Tx) Disallow(ctx context.Context, a Allowance) error {
+	_, err := tx.q.ExecContext(ctx, `delete from allowances where installation = ? and repository_id = ? and fingerprint = ?`,
+		a.Installation, a.Repository, a.Fingerprint)
+	return err
+}
+
 // Allowances returns what the people of a repository said is no leak, also what is
 // over by now, by fingerprint.
 func (q queries) Allowances(ctx context.Context, installation, repository int64) (map[checks.Fingerprint]Allowance, error) {

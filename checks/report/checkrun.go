@@ -16,6 +16,7 @@ type CheckRun struct {
 	Text        string // Markdown
 	Annotations []Annotation
 	Actions     []Button // three at most
+	DetailsURL  string   // of the page that tells more; empty without one
 }
 
 // Conclusion is the verdict of a completed check run.
@@ -88,5 +89,6 @@ func NewCheckRun(s Scan) CheckRun {
 		Text:        cutBytes(s.text(), MaxTextBytes),
 		Annotations: s.annotations(),
 		Actions:     s.buttons(),
+		DetailsURL:  s.Details,
 	}
 }

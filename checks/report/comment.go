@@ -35,7 +35,15 @@ func Comment(s Scan) string {
 	fmt.Fprintf(&b, "%s\n**Stanch: %s.** %s\n\n", CommentMarker, leakTitle(worst, in), nextStep(worst, in))
 	b.WriteString(s.findings(leaks))
 	if s.HeadSHA != "" {
-		fmt.Fprintf(&b, "State at %s; this comment is kept up to date.\n", commit(s.HeadSHA))
+		fmt.Fprintf(&b, "State at %s; this comment is kept up to date.%s\n", commit(s.HeadSHA), s.details())
 	}
 	return cutRunes(b.String(), MaxCommentRunes)
+}
+
+// details leads to the page that tells more.
+func (s Scan) details() string {
+	if s.Details == "" {
+		return ""
+	}
+	return fmt.Sprintf(" [Details](%s)", s.Details)
 }

@@ -32,6 +32,7 @@ type Scan struct {
 	// Commands says that the commit is a pull request's head, on which people can
 	// give commands in comments.
 	Commands bool
+	Details  string // the address of the page that tells more; empty without one
 }
 
 // Progress is how far the scan of a long range has come. Of is zero when nothing is

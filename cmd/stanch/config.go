@@ -40,6 +40,10 @@ type settings struct {
 	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
 	GitHubURL      string   `env:"STANCH_GITHUB_URL, default=https://github.com" help:"GitHub, or a GitHub Enterprise Server"`
 
+	URL          string `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
+	ClientID     string `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
+	ClientSecret string `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
+
 	VaultAddr      string   `env:"VAULT_ADDR" help:"Vault or OpenBao server"`
 	VaultToken     string   `env:"VAULT_TOKEN" help:"Stanch's own token there"`
 	VaultNamespace string   `env:"VAULT_NAMESPACE" help:"namespace there"`
@@ -144,6 +148,9 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		Scratch:        database + ".scratch",
 		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs},
 	}
+	if cfg.Dashboard, err = s.dashboard(); err != nil {
+		return cfg, nil, err
+	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
 		return cfg, nil, err
 	}
@@ -152,6 +159,30 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 	}
 	memory, err := store.Open(ctx, s.DatabaseURL, keys, log)
 	return cfg, memory, err
+}
+
+// dashboard is nil when nothing of it is set. Set by half it would be a surprise.
+func (s settings) dashboard() (*app.Dashboard, error) {
+	if s.URL == "" && s.ClientID == "" && s.ClientSecret == "" {
+		return nil, nil
+	}
+	if s.URL == "" || s.ClientID == "" || s.ClientSecret == "" {
+		return nil, errors.New("the dashboard needs STANCH_URL, STANCH_GITHUB_CLIENT_ID and STANCH_GITHUB_CLIENT_SECRET: set all three, or none")
+	}
+	u, err := url.Parse(s.URL)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "":
+		return nil, errors.New("STANCH_URL is not of the form https://stanch.example.com, without a path")
+	case u.Scheme != "https" && !isLoopback(u.Hostname()):
+		return nil, errors.New("STANCH_URL is not https: whoever listens could act as the people who sign in")
+	}
+	return &app.Dashboard{URL: u.Scheme + "://" + u.Host, ClientID: s.ClientID, ClientSecret: checks.NewSecret(s.ClientSecret)}, nil
+}
+
+// isLoopback reports whether a host is this machine.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // keys come from STANCH_KEY, or else from the file beside the database.
@@ -222,7 +253,7 @@ func (s settings) checkBroker() error {
 	if err != nil || u.Host == "" {
 		return errors.New("STANCH_BROKER_URL is not a URL with a host") // it is not repeated: it may hold a password
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && u.Hostname() != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if u.Scheme != "https" && !isLoopback(u.Hostname()) {
 		return errors.New("STANCH_BROKER_URL is not https: credentials would travel in the clear")
 	}
 	return nil

@@ -20,6 +20,7 @@ import (
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/app/web"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -28,6 +29,7 @@ const (
 	demoOwner, demoName = "acme", "shop"
 	demoRepository      = demoOwner + "/" + demoName
 	demoBot             = "acme-deploy-bot" // whose tokens leak
+	demoPerson          = "dana"            // who looks at the dashboard
 	demoBranch          = "ship-it"
 	demoFile            = "deploy/production.env"
 	// demoTimeout bounds the story that the demo tells by itself.
@@ -156,9 +158,13 @@ func (d *demo) start(ctx context.Context, o demoOptions, stdout io.Writer) (err 
 	if _, err := d.github.CreateRepository(demoOwner, demoName, githubtest.RepoOptions{Private: true}); err != nil {
 		return err
 	}
-	if err := d.github.SetPermission(demoRepository, demoBot, "write"); err != nil {
-		return err
+	for login, permission := range map[string]string{demoBot: "write", demoPerson: "admin"} {
+		if err := d.github.SetPermission(demoRepository, login, permission); err != nil {
+			return err
+		}
 	}
+	d.github.BrowseAs(demoPerson)
+	d.github.SetCallback(registered.ID, d.dashboardURL()+web.CallbackPath)
 	d.timeline = newTimeline(stdout, o.format)
 	if err := d.keepTokens(ctx); err != nil {
 		return err
@@ -181,7 +187,8 @@ func (d *demo) start(ctx context.Context, o demoOptions, stdout io.Writer) (err 
 	return nil
 }
 
-func (d *demo) webhookURL() string { return "http://" + d.listener.Addr().String() + "/webhook" }
+func (d *demo) dashboardURL() string { return "http://" + d.listener.Addr().String() }
+func (d *demo) webhookURL() string   { return d.dashboardURL() + "/webhook" }
 
 // keepTokens issues the two live tokens of the demo and puts them into the
 // secret store, where their owner would keep them.
@@ -210,6 +217,7 @@ func (d *demo) newApp(ctx context.Context, registered githubtest.App) error {
 		GitHub:         github.Config{AppID: registered.ID, PrivateKey: []byte(registered.PrivateKeyPEM), URL: d.github.URL(), Logger: d.log},
 		WebhookSecrets: []string{registered.WebhookSecret},
 		SecretStores:   []app.SecretStore{d.keeper.secrets},
+		Dashboard:      &app.Dashboard{URL: d.dashboardURL(), ClientID: registered.ClientID, ClientSecret: checks.NewSecret(registered.ClientSecret)},
 		Scratch:        filepath.Join(d.dir, "scratch"),
 		Providers: provider.Config{
 			BaseURLs:  map[string]string{"github": d.github.APIURL()},

@@ -166,12 +166,13 @@ func (t *timeline) ready(d *demo) {
 	defer t.mu.Unlock()
 	if t.format == "json" {
 		timelineJSON(t.out, struct {
-			Event      string `json:"event"`
-			CloneURL   string `json:"clone_url"`
-			PageURL    string `json:"page_url"`
-			WebhookURL string `json:"webhook_url"`
-			Token      string `json:"token"`
-		}{"ready", d.github.CloneURL(demoRepository), d.github.URL(), d.webhookURL(), d.tokens[1]})
+			Event        string `json:"event"`
+			CloneURL     string `json:"clone_url"`
+			PageURL      string `json:"page_url"`
+			WebhookURL   string `json:"webhook_url"`
+			DashboardURL string `json:"dashboard_url"`
+			Token        string `json:"token"`
+		}{"ready", d.github.CloneURL(demoRepository), d.github.URL(), d.webhookURL(), d.dashboardURL(), d.tokens[1]})
 		return
 	}
 	fmt.Fprintf(t.out, "A simulated GitHub is at %s, Stanch behind it, and %s keeps the credentials.\n", d.github.URL(), d.keeper.title)
@@ -223,6 +224,7 @@ func (t *timeline) invite(d *demo) {
 
   That token is live on the simulated GitHub and kept in the secret store.
   Watch the check run: %s
+  And the dashboard, where you sign in as %s: %s
   Stop with Ctrl-C; everything is removed then.
-`, d.github.CloneURL(demoRepository), demoName, d.tokens[1], d.github.URL())
+`, d.github.CloneURL(demoRepository), demoName, d.tokens[1], d.github.URL(), demoPerson, d.dashboardURL())
 }

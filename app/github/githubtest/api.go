@@ -22,6 +22,7 @@ const (
 	byApp                   // an App, by its JSON web token
 	byInstalled             // an installation, by its token
 	byTokenOwner            // whoever has a live token
+	byClient                // an App, by the id and secret of its web flow
 )
 
 // A call is one request to the API, with what its address and its credentials
@@ -64,6 +65,7 @@ func routes() []route {
 		{"GET /installation/repositories", byInstalled, "metadata:read", listInstallationRepositories},
 
 		{"GET /user", byTokenOwner, "", showUser},
+		{"DELETE /applications/{client_id}/token", byClient, "", deleteUserToken},
 		{"POST /credentials/revoke", nobody, "", revokeCredentials},
 		{"GET /rate_limit", anyone, "", showRateLimit},
 

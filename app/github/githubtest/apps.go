@@ -20,6 +20,7 @@ type App struct {
 	ID            int64
 	Slug          string
 	ClientID      string
+	ClientSecret  string
 	PrivateKeyPEM string
 	WebhookSecret string
 }
@@ -29,11 +30,14 @@ type app struct {
 	name     string
 	slug     string
 	clientID string
-	key      *rsa.PrivateKey
-	created  time.Time
-	bot      *account
-	owner    *account
-	hook     *hook
+	// clientSecret and callback are for people who sign in with the App.
+	clientSecret string
+	callback     string
+	key          *rsa.PrivateKey
+	created      time.Time
+	bot          *account
+	owner        *account
+	hook         *hook
 	// installed lists where the App is installed.
 	installed []*installation
 }
@@ -62,15 +66,15 @@ func (s *Server) CreateApp(name string) (App, error) {
 	made := &app{
 		id: s.nextID(), name: name, key: private, created: s.now(),
 		slug:     strings.Trim(notSlug.ReplaceAllString(strings.ToLower(name), "-"), "-"),
-		clientID: "Iv23" + rand.Text()[:16],
-		owner:    s.account("app-owner", "User"),
+		clientID: "Iv23" + rand.Text()[:16], clientSecret: randomHex(20),
+		owner: s.account("app-owner", "User"),
 	}
 	made.bot = s.account(made.slug+"[bot]", "Bot")
 	made.hook = &hook{id: s.nextID(), secret: randomHex(20)}
 	s.apps[made.id] = made
 	s.work.Go(func() { s.deliverAll(made) })
 	return App{
-		ID: made.id, Slug: made.slug, ClientID: made.clientID, WebhookSecret: made.hook.secret,
+		ID: made.id, Slug: made.slug, ClientID: made.clientID, ClientSecret: made.clientSecret, WebhookSecret: made.hook.secret,
 		PrivateKeyPEM: string(pem.EncodeToMemory(&pem.Block{
 			Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private),
 		})),

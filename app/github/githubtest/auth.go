@@ -33,6 +33,8 @@ func (c *call) authenticate(who who) error {
 		return anonymous(who)
 	case who == nobody:
 		return &apiError{Status: http.StatusForbidden, Message: "This endpoint may only be called without authentication."}
+	case who == byClient:
+		return c.authenticateClient()
 	case who == byApp:
 		return c.authenticateApp(scheme, credential)
 	}

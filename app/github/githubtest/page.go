@@ -56,6 +56,7 @@ func (s *Server) pages(mux *http.ServeMux) {
 			s.servePage(w, r, pages.Lookup(page.template), page.view)
 		})
 	}
+	s.oauth(mux, pages.Lookup("authorize.html"))
 	mux.HandleFunc("GET /style.css", func(w http.ResponseWriter, r *http.Request) {
 		http.ServeFileFS(w, r, site, "site/style.css")
 	})
@@ -256,10 +257,21 @@ func viewRun(s *Server, r *http.Request) (any, error) {
 		Message string
 		Took    time.Duration
 		Pulls   []Pull
+		Details string // the App's own page about it
 	}{
+		Details:  s.detailsOf(run),
 		CheckRun: run.export(), App: run.app.name, Message: s.subject(repo, run.HeadSHA),
 		Took: run.CompletedAt.Sub(run.StartedAt).Round(100 * time.Millisecond), Pulls: s.pullsAt(repo, run.HeadSHA),
 	}, nil
+}
+
+// detailsOf is the page that an App named for a run. Without one GitHub shows the
+// App's own, which is not simulated.
+func (s *Server) detailsOf(run *checkRun) string {
+	if strings.HasPrefix(run.DetailsURL, s.web("/apps/")) {
+		return ""
+	}
+	return run.DetailsURL
 }
 
 func (s *Server) pullsAt(repo *repository, sha string) []Pull {

@@ -125,7 +125,7 @@ func carriesTokens(path string) bool {
 	case "/broker", APIPrefix + "/user", APIPrefix + "/credentials/revoke":
 		return true
 	}
-	return false
+	return strings.HasPrefix(path, APIPrefix+"/applications/")
 }
 
 // A statusWriter remembers the status of an answer.

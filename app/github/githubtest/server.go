@@ -97,6 +97,8 @@ type state struct {
 	apps          map[int64]*app
 	installations map[int64]*installation
 	tokens        map[string]*token
+	grants        map[string]*grant // codes of people who sign in
+	browser       *account          // who sits in front of it
 	repositories  map[string]*repository
 	checkRuns     map[int64]*checkRun
 	suites        map[suiteKey]int64
@@ -167,6 +169,7 @@ func newState() state {
 		apps:          map[int64]*app{},
 		installations: map[int64]*installation{},
 		tokens:        map[string]*token{},
+		grants:        map[string]*grant{},
 		repositories:  map[string]*repository{},
 		checkRuns:     map[int64]*checkRun{},
 		suites:        map[suiteKey]int64{},

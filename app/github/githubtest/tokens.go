@@ -48,6 +48,7 @@ type token struct {
 	kind         Kind
 	user         *account      // whose, unless it is an installation's
 	installation *installation // whose, unless it is a user's
+	client       *app          // to which it was given for the user, if it was
 	repositories map[int64]bool
 	permissions  map[string]string
 	expires      time.Time // zero for never
