@@ -17,7 +17,7 @@ func (p *Providers) whyNoVerify(rule *rules.Rule) string {
 func (p *Providers) whyNoRevoke(rule *rules.Rule) string {
 	switch rule.Revoke.DriverName() {
 	case driverHTTP:
-		return p.web.ready(rule)
+		return p.web.readyFor(rule, rule.Revoke)
 	case driverVault:
 		return p.vault.ready(rule)
 	}

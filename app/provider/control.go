@@ -1,9 +1,13 @@
 package provider
 
 import (
+	"cmp"
 	"crypto/rand"
 	"fmt"
 	"maps"
+	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -68,8 +72,10 @@ func (c *control) settle(key string, ask func() (Verdict, error)) (controlled, e
 	return outcome.(controlled), nil
 }
 
-// randomLike returns cred with a random secret of the rule's shape. The other
-// parts stay: they say which account is meant, and are no secret by themselves.
+// randomLike returns cred with a random secret of the rule's shape, and with the
+// parts that are pieces of the secret, as the token in a webhook's URL is, of that
+// one. The other parts stay: they say which account is meant, and are no secret by
+// themselves; so does what names a host.
 func randomLike(rule *rules.Rule, cred checks.Credential) (checks.Credential, error) {
 	value, err := rules.Expand(rule.Sample, rand.Reader)
 	if err != nil {
@@ -77,7 +83,52 @@ func randomLike(rule *rules.Rule, cred checks.Credential) (checks.Credential, er
 	}
 	parts := maps.Clone(cred.Parts)
 	parts[checks.PartSecret] = checks.NewSecret(value)
+	var pieces map[string]string
+	for name, part := range cred.Parts {
+		if name == checks.PartSecret || label(rule, name) || !strings.Contains(cred.Secret().Expose(), part.Expose()) {
+			continue
+		}
+		if pieces == nil {
+			if pieces, err = dissect(rule); err != nil {
+				return checks.Credential{}, err
+			}
+			parts[checks.PartSecret] = checks.NewSecret(pieces[checks.PartSecret])
+		}
+		parts[name] = checks.NewSecret(pieces[name])
+	}
 	return checks.Credential{Rule: cred.Rule, Parts: parts}, nil
+}
+
+// label says whether a part stands for a label of the host that is asked.
+func label(rule *rules.Rule, part string) bool {
+	return slices.ContainsFunc(rule.Verify.Steps(), func(s rules.Step) bool { return rules.FirstLabel(s.Request.Base) == part })
+}
+
+// dissect finds a random secret in an example, with the pieces that the rule's
+// pattern gives names to.
+func dissect(rule *rules.Rule) (map[string]string, error) {
+	pattern, err := regexp.Compile(cmp.Or(rule.Detect.Pattern, "(?P<secret>"+rule.Detect.Value+")"))
+	if err != nil {
+		return nil, fmt.Errorf("rule %s: %w", rule.ID, err)
+	}
+	for _, example := range rule.Examples {
+		text, sample, err := rule.Expand(example, rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range pattern.FindAllStringSubmatch(text, -1) {
+			pieces := map[string]string{}
+			for i, name := range pattern.SubexpNames() {
+				if name != "" {
+					pieces[name] = m[i]
+				}
+			}
+			if pieces[checks.PartSecret] = m[max(0, pattern.SubexpIndex(checks.PartSecret))]; pieces[checks.PartSecret] == sample {
+				return pieces, nil
+			}
+		}
+	}
+	return nil, fmt.Errorf("rule %s: no example shows the pieces of a random value", rule.ID)
 }
 
 // judge grades a yes or a no by the outcome of the control.

@@ -147,7 +147,7 @@ func (e *AnswerError) Error() string {
 // control are the caller's.
 type verifier interface {
 	verify(context.Context, *rules.Rule, checks.Credential) (Verdict, error)
-	host(*rules.Rule) string // what a negative control is remembered for
+	host(*rules.Rule, checks.Credential) string // what a negative control is remembered for
 	ready(*rules.Rule) string
 }
 
@@ -240,7 +240,7 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 		return Verdict{}, err
 	}
 	if verdict.Validity != checks.Unknown {
-		controlled, err := p.control.settle(rule.ID+" "+v.host(rule), func() (Verdict, error) {
+		controlled, err := p.control.settle(rule.ID+" "+v.host(rule, cred), func() (Verdict, error) {
 			if rule.Sample == "" {
 				return p.unknown("the rule has no sample"), nil
 			}
