@@ -2,6 +2,7 @@ package provider
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,12 +55,21 @@ var impostors = map[string]http.HandlerFunc{
 	"too large":               always(200, "application/json", `{"a":"`+strings.Repeat("a", maxBody)+`"}`),
 	"deep json":               always(200, "application/json", strings.Repeat(`{"data":`, 20_000)),
 	"deep xml":                always(200, "application/xml", strings.Repeat("<a>", 20_000)),
-	"hangs up":                func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	"hangs up": func(w http.ResponseWriter, _ *http.Request) {
+		conn, _, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		// In the middle of the answer: before it, net/http asks once more.
+		io.WriteString(conn, "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/js")
+		conn.Close()
+	},
 }
 
 // sloths keep a question waiting until its time is over.
 var sloths = map[string]http.HandlerFunc{
 	"slow drip": func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body) // only then it is seen that the other side hangs up
 		w.Header().Set("Content-Type", "application/json")
 		for r.Context().Err() == nil {
 			w.Write([]byte(" "))
@@ -67,7 +77,10 @@ var sloths = map[string]http.HandlerFunc{
 			time.Sleep(5 * time.Millisecond)
 		}
 	},
-	"silence": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	"silence": func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	},
 }
 
 func init() {
