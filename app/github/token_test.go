@@ -53,7 +53,7 @@ func TestTokensAreNarrow(t *testing.T) {
 			return err
 		}},
 		{"permission", object{"metadata": "read"}, func(ctx context.Context, i *Installation) error {
-			_, err := i.Permission(ctx, testRepo, "ann")
+			_, err := i.Permission(ctx, testRepo, Person{Login: "ann"})
 			return err
 		}},
 		{"alert", object{"secret_scanning_alerts": "read"}, func(ctx context.Context, i *Installation) error { _, err := i.Alert(ctx, testRepo, 1); return err }},

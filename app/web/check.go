@@ -92,7 +92,7 @@ func (s *server) showCheck(r *http.Request, who github.Person) (view, error) {
 // fillCheck adds what was scanned, what was found, and how it was judged.
 func (s *server) fillCheck(p *checkPage, repo store.Repository, scan report.Scan) {
 	for _, l := range scan.Leaks {
-		p.Leaks = append(p.Leaks, leakRow{l, report.Advise(l), l.Rule.Title, s.at(repo, "L"+itoa(l.Line), "blob", l.Commit, l.Path)})
+		p.Leaks = append(p.Leaks, leakRow{l, report.Advise(l), l.Rule.Title, s.file(repo, l.Commit, l.Path, l.Line)})
 	}
 	p.Problem, p.Problems, p.Notes, p.Coverage = scan.Problem, scan.PolicyProblems, scan.Notes, scan.Coverage
 	for _, c := range scan.Coverage {

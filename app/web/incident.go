@@ -18,6 +18,7 @@ import (
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/git"
 	"github.com/stanch-dev/stanch/checks/report"
 )
 
@@ -261,7 +262,7 @@ func (s *server) places(ctx context.Context, id string, repo store.Repository, p
 		}
 		p.Places = append(p.Places, place{
 			Repository: repo.FullName(), Path: o.Path, Line: o.Line, Commit: o.Commit, Author: o.Author, InTip: o.InTip,
-			FileURL:   s.at(repo, fmt.Sprintf("L%d", o.Line), "blob", o.Commit, o.Path),
+			FileURL:   s.file(repo, o.Commit, o.Path, o.Line),
 			CommitURL: s.at(repo, "", "commit", o.Commit),
 		})
 	}
@@ -275,6 +276,14 @@ func (s *server) at(repo store.Repository, fragment string, elements ...string) 
 		return ""
 	}
 	return s.GitHub.URL() + (&url.URL{Path: "/" + path, Fragment: fragment}).String()
+}
+
+// file is where a finding stands: a line of a file, or what a commit says.
+func (s *server) file(repo store.Repository, commit, path string, line int) string {
+	if path == git.CommitMessage {
+		return s.at(repo, "", "commit", commit)
+	}
+	return s.at(repo, "L"+itoa(line), "blob", commit, path)
 }
 
 // plainPath reports whether a path leads down only.
