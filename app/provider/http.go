@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -22,15 +23,22 @@ type web struct {
 	guarded  *http.Client // for the catalogue's hosts
 	trusted  *http.Client // for the operator's
 	operator map[string]string
+	limits   *limits
 	now      func() time.Time
 }
 
-func newWeb(cfg Config, now func() time.Time) (*web, error) {
+func newWeb(cfg Config, now func() time.Time, limits *limits) (*web, error) {
 	w := &web{
 		guarded:  newClient(&net.Dialer{ControlContext: guard(cfg.AllowedNetworks)}, nil),
 		trusted:  newClient(&net.Dialer{}, nil),
 		operator: make(map[string]string, len(cfg.BaseURLs)),
+		limits:   limits,
 		now:      now,
+	}
+	if cfg.Proxy != nil {
+		if err := throughProxy(w.guarded, cfg.Proxy, cfg.AllowedNetworks); err != nil {
+			return nil, err
+		}
 	}
 	for name, base := range cfg.BaseURLs {
 		clean, err := cleanBase(base, "http", "https")
@@ -72,6 +80,8 @@ func cleanBase(base string, schemes ...string) (string, error) {
 	switch {
 	case err != nil || u.Host == "":
 		return "", errors.New("not a URL with a host")
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "", errors.New("write the host in ASCII: what looks like it may be another") // or even an address
 	case !slices.Contains(schemes, u.Scheme):
 		return "", fmt.Errorf("the scheme must be %s", strings.Join(schemes, " or "))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
@@ -121,11 +131,17 @@ func (w *web) verify(ctx context.Context, rule *rules.Rule, cred checks.Credenti
 	f := &filler{parts: cred.Parts}
 	asked, known := "", map[string]string{}
 	for _, step := range rule.Verify.Steps() {
+		if asked != "" { // the first step's turn was the question's
+			if why, err := w.limits.turn(ctx, rule.Provider); err != nil || why != "" {
+				verdict.Evidence.Answer, verdict.Reason = why, ReasonNotAsked
+				return verdict, err
+			}
+		}
 		evidence, got, err := w.send(ctx, rule, step.Request, f)
 		if asked != "" {
 			evidence.Request = asked + ", then " + evidence.Request
 		}
-		verdict.Evidence = evidence
+		verdict.Evidence, verdict.Reason, verdict.RetryAfter = evidence, got.reason(), got.retryAfter(w.now())
 		answer := firstFit(step.Answers, got, false)
 		if err != nil || answer == nil {
 			return verdict, err
@@ -156,7 +172,10 @@ func (v *Verdict) read(means rules.Meaning) {
 		v.Validity, v.LacksScope = checks.Active, true
 	case rules.MeansInactive:
 		v.Validity = checks.Inactive
+	default:
+		return
 	}
+	v.Reason, v.RetryAfter = "", 0
 }
 
 // revoke sends the rule's command.
@@ -188,7 +207,7 @@ func (w *web) send(ctx context.Context, rule *rules.Rule, request *rules.Request
 	var unfit unfitError
 	if errors.As(err, &unfit) {
 		evidence.Answer = unfit.Error()
-		return evidence, reply{fault: unfit.Error()}, nil
+		return evidence, reply{fault: unfit.Error(), local: true}, nil
 	}
 	if err != nil {
 		return evidence, reply{}, fmt.Errorf("rule %s: %w", rule.ID, err)
