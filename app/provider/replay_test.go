@@ -29,12 +29,7 @@ import (
 
 // withoutExchanges are the kinds whose provider's answers rules/testdata does not tell
 // yet. Whoever adds them takes the kind off the list, and nobody adds one to it.
-var withoutExchanges = []string{
-	"anthropic-api-key", "gitlab-pat", "gitlab-pat-routable",
-	"npm-token", "openai-admin-key", "openai-api-key",
-	"slack-app-token", "slack-bot-token", "slack-legacy-token", "slack-rotated-token", "slack-session-token", "slack-user-token",
-	"stripe-restricted-key", "stripe-secret-key",
-}
+var withoutExchanges = []string{}
 
 // operatorHost is where the recordings have providers whose host the operator names.
 const operatorHost = "https://operator.example"
