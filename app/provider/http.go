@@ -75,7 +75,7 @@ func (w *web) base(rule *rules.Rule) (string, *http.Client) {
 	return strings.TrimRight(rule.Provider.Base, "/"), w.guarded
 }
 
-func (w *web) host(rule *rules.Rule) string {
+func (w *web) host(rule *rules.Rule, _ checks.Credential) string {
 	base, _ := w.base(rule)
 	return base
 }

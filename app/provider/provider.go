@@ -1,8 +1,9 @@
 // Package provider asks providers about one credential, and tells them to kill
 // it or to hand out its replacement.
 //
-// Most providers are spoken to as the catalogue spells out (http.go); Vault and
-// the operator's broker are spoken to in Go (vault.go, broker.go). Three things
+// Most providers are spoken to as the catalogue spells out (http.go); Vault, the
+// operator's broker, and whoever wants a signature or has a protocol of his own are
+// spoken to in Go, a file each (vault.go, broker.go, postgres.go, …). Three things
 // hold for all of them. A host is named by the catalogue or by the operator and
 // never by the text that was scanned. Whatever the network does wrong, a proxy's
 // page, a redirect, a timeout, is no answer: the validity stays unknown. And a
@@ -15,6 +16,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -38,6 +40,8 @@ const (
 	driverVault  = "vault"
 	driverBroker = "broker"
 	driverManual = "manual"
+
+	driverPostgres = "postgres"
 )
 
 // A Config says which providers there are and how to reach them.
@@ -55,6 +59,16 @@ type Config struct {
 	SelfHosted map[string]bool
 	// AllowedNetworks are private networks in which catalogue hosts may be.
 	AllowedNetworks []netip.Prefix
+
+	// VerifyHosts are the operator's servers, such as databases, at which a leaked
+	// password may be tried where the text that was scanned names them: "NAME",
+	// "NAME:PORT", or a network of addresses, "10.0.0.0/8"; without a port it is the
+	// protocol's own. "insecure://NAME" is one that need not prove who it is. Without
+	// any nobody is asked.
+	VerifyHosts []string
+	// VerifyRoots are the authorities that these servers' certificates are of; the
+	// system's when nil.
+	VerifyRoots *x509.CertPool
 
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
@@ -147,7 +161,8 @@ func (e *AnswerError) Error() string {
 // control are the caller's.
 type verifier interface {
 	verify(context.Context, *rules.Rule, checks.Credential) (Verdict, error)
-	host(*rules.Rule) string // what a negative control is remembered for
+	// host is what a negative control is remembered for.
+	host(*rules.Rule, checks.Credential) string
 	ready(*rules.Rule) string
 }
 
@@ -155,6 +170,7 @@ type verifier interface {
 type Providers struct {
 	rules      map[string]*rules.Rule
 	selfHosted map[string]bool
+	verifiers  map[string]verifier // by the driver's name
 	web        *web
 	vault      *vault
 	broker     *broker
@@ -196,6 +212,15 @@ func New(cfg Config) (*Providers, error) {
 	}
 	if p.broker, err = newBroker(cfg, p.now); err != nil {
 		return nil, err
+	}
+	hosts, err := parseHosts(cfg.VerifyHosts, cfg.VerifyRoots)
+	if err != nil {
+		return nil, err
+	}
+	p.verifiers = map[string]verifier{
+		driverHTTP:     p.web,
+		driverVault:    p.vault,
+		driverPostgres: &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
 }
@@ -240,7 +265,7 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 		return Verdict{}, err
 	}
 	if verdict.Validity != checks.Unknown {
-		controlled, err := p.control.settle(rule.ID+" "+v.host(rule), func() (Verdict, error) {
+		controlled, err := p.control.settle(rule.ID+" "+v.host(rule, cred), func() (Verdict, error) {
 			if rule.Sample == "" {
 				return p.unknown("the rule has no sample"), nil
 			}
@@ -255,7 +280,7 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 		}
 		verdict.judge(controlled)
 	}
-	verdict.SelfHosted = rule.Provider != nil && p.selfHosted[rule.Provider.Name]
+	verdict.SelfHosted = verdict.SelfHosted || rule.Provider != nil && p.selfHosted[rule.Provider.Name]
 	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
 		slog.String("validity", string(verdict.Validity)), slog.String("grade", string(verdict.Grade)),
 		slog.String("answer", verdict.Evidence.Answer), slog.String("control", verdict.Evidence.Control))
@@ -338,13 +363,7 @@ func (p *Providers) rule(cred checks.Credential) (*rules.Rule, error) {
 }
 
 func (p *Providers) verifier(rule *rules.Rule) verifier {
-	switch rule.Verify.DriverName() {
-	case driverHTTP:
-		return p.web
-	case driverVault:
-		return p.vault
-	}
-	return nil
+	return p.verifiers[rule.Verify.DriverName()]
 }
 
 // question names a question by a keyed hash, so that the table of questions

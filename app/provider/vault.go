@@ -72,7 +72,7 @@ func newVault(cfg Config, now func() time.Time) (*vault, error) {
 	return v, nil
 }
 
-func (v *vault) host(*rules.Rule) string { return v.addr }
+func (v *vault) host(*rules.Rule, checks.Credential) string { return v.addr }
 
 func (v *vault) ready(*rules.Rule) string {
 	if v.addr == "" {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -52,6 +53,8 @@ type settings struct {
 
 	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS" help:"base URLs of self-hosted providers: gitlab:https://gitlab.example.com/api/v4,…"`
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS" help:"private networks in which providers may be: 10.0.0.0/8,…"`
+	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS" help:"your databases, at which leaked passwords may be tried: NAME, NAME:PORT, 10.0.0.0/8, insecure://NAME (no certificate wanted),…"`
+	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM; default: the system's"`
 }
 
 // loadSettings reads the settings from the environment.
@@ -203,6 +206,13 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 			return cfg, fmt.Errorf("STANCH_ALLOWED_NETWORKS: %q is not a network like 10.0.0.0/8", n)
 		}
 		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
+	}
+	cfg.VerifyHosts = s.VerifyHosts
+	if s.VerifyCA != "" {
+		cfg.VerifyRoots = x509.NewCertPool()
+		if !cfg.VerifyRoots.AppendCertsFromPEM([]byte(s.VerifyCA)) {
+			return cfg, errors.New("STANCH_VERIFY_CA has no certificate in PEM: give the certificates themselves, or their file in STANCH_VERIFY_CA_FILE")
+		}
 	}
 	return cfg, s.checkBroker()
 }

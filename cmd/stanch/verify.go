@@ -29,6 +29,8 @@ type hosts struct {
 	VaultNamespace  string            `env:"VAULT_NAMESPACE"`
 	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS"`
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS"`
+	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS"`
+	VerifyCA        string            `env:"STANCH_VERIFY_CA"`
 }
 
 // providers returns the providers of the catalogue. Rule files of users have no say
@@ -39,7 +41,8 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 		return nil, err
 	}
 	values := map[string]string{}
-	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS"} {
+	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS",
+		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA"} {
 		value, err := lookup(env.getenv, name)
 		if err != nil {
 			return nil, err
@@ -55,6 +58,7 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	s := settings{
 		GitHubURL: h.GitHubURL, VaultAddr: h.VaultAddr, VaultToken: h.VaultToken, VaultNamespace: h.VaultNamespace,
 		ProviderURLs: h.ProviderURLs, AllowedNetworks: h.AllowedNetworks,
+		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA,
 	}
 	cfg, err := s.providers(catalogue, nil)
 	if err != nil {
