@@ -2,6 +2,7 @@ package provider
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"maps"
 	"net"
@@ -27,6 +28,7 @@ type database struct {
 // A login is what stands in a connection string.
 type login struct {
 	endpoint
+	scheme                   string // of the URL, where that matters
 	user, password, database string
 }
 
@@ -124,6 +126,7 @@ func (d *database) login(cred checks.Credential) (l login, why string) {
 		return login{}, notAllowed
 	}
 	l.user, l.password, l.database = either("user"), part(checks.PartSecret), either("database", "dbname")
+	l.scheme = part("scheme")
 	if strings.HasSuffix(cred.Rule, "-url") || strings.HasSuffix(cred.Rule, "-jdbc") {
 		if err := unescape(&l.user, &l.password, &l.database); err != nil {
 			return login{}, "the connection string is not escaped as a URL"
@@ -186,4 +189,19 @@ func (b *bounded) Read(p []byte) (int, error) {
 	n, err := b.Conn.Read(p[:min(len(p), b.left)])
 	b.left -= n
 	return n, err
+}
+
+const noTLS = "tls: the server has none; where it need not prove who it is, write insecure:// before the host"
+
+// databaseClass names what went wrong with a server that did not answer as its
+// protocol wants it.
+func databaseClass(err error) string {
+	var record tls.RecordHeaderError
+	switch {
+	case errors.Is(err, errTooMuch):
+		return "answer too large"
+	case strings.Contains(err.Error(), "server refused TLS connection"), errors.As(err, &record):
+		return noTLS
+	}
+	return class(err)
 }

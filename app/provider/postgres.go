@@ -2,7 +2,6 @@ package provider
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -100,17 +99,4 @@ func postgresRefusal(err error) attempt {
 		return attempt{validity: checks.Active, lacksScope: true, answer: code + " password taken, no right to this database"}
 	}
 	return unclear(code + " which says nothing about the password")
-}
-
-// databaseClass names what went wrong with a server that did not answer as its
-// protocol wants it.
-func databaseClass(err error) string {
-	var record tls.RecordHeaderError
-	switch {
-	case errors.Is(err, errTooMuch):
-		return "answer too large"
-	case strings.Contains(err.Error(), "server refused TLS connection"), errors.As(err, &record):
-		return "tls: the server has none; where nobody has to prove who he is, write insecure:// before the host"
-	}
-	return class(err)
 }

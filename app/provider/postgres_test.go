@@ -206,10 +206,10 @@ func liesTo(t *testing.T, rule string, say func(net.Conn)) {
 	t.Helper()
 	host := raw(t, say)
 	p := newProviders(t, Config{VerifyHosts: []string{"insecure://" + host}})
-	p.within = 2 * time.Second
+	p.within = time.Second
 	began := time.Now()
 	v := ask(t, p, account(rule, host), checks.Unknown, GradeC)
-	if took := time.Since(began); took > 6*time.Second {
+	if took := time.Since(began); took > 5*time.Second {
 		t.Errorf("took %s", took)
 	}
 	if v.Evidence.Identity != nil || v.Evidence.Answer == "" {
@@ -228,7 +228,7 @@ func TestDatabasesOfStrangersAreNotDialled(t *testing.T) {
 		"0:" + port, "[::1]:" + port, "localhost.:" + port, "10.0.0.1:" + port, "10.0.0.1@127.0.0.1:" + port, "db.example.net.localhost:" + port,
 		"", ":", ":" + port, "[", "169.254.169.254:80", "localhost:01", "db.example.net%00:" + port,
 	} {
-		for _, rule := range []string{"postgres-url"} {
+		for _, rule := range []string{"postgres-url", "mysql-url", "redis-url"} {
 			v, err := p.Verify(context.Background(), account(rule, host))
 			if err != nil || v.Validity != checks.Unknown || v.Evidence.Answer != notAllowed {
 				t.Errorf("%s: %v, %+v", host, err, v)

@@ -42,6 +42,8 @@ const (
 	driverManual = "manual"
 
 	driverPostgres = "postgres"
+	driverMySQL    = "mysql"
+	driverRedis    = "redis"
 )
 
 // A Config says which providers there are and how to reach them.
@@ -220,6 +222,8 @@ func New(cfg Config) (*Providers, error) {
 	p.verifiers = map[string]verifier{
 		driverHTTP:     p.web,
 		driverVault:    p.vault,
+		driverMySQL:    &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
+		driverRedis:    &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
 		driverPostgres: &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
