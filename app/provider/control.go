@@ -80,6 +80,12 @@ func randomLike(rule *rules.Rule, cred checks.Credential) (checks.Credential, er
 	return checks.Credential{Rule: cred.Rule, Parts: parts}, nil
 }
 
+// A chooser is a verifier that changes the random credential, where a random secret
+// is not enough to make one.
+type chooser interface {
+	random(checks.Credential) checks.Credential
+}
+
 // judge grades a yes or a no by the outcome of the control.
 func (v *Verdict) judge(c controlled) {
 	v.Evidence.Control = c.answer

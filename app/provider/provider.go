@@ -41,6 +41,7 @@ const (
 	driverBroker = "broker"
 	driverManual = "manual"
 
+	driverAWS      = "aws"
 	driverPostgres = "postgres"
 	driverMySQL    = "mysql"
 	driverRedis    = "redis"
@@ -71,6 +72,10 @@ type Config struct {
 	// VerifyRoots are the authorities that these servers' certificates are of; the
 	// system's when nil.
 	VerifyRoots *x509.CertPool
+
+	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
+	// traps when there is none.
+	AWSAccounts []string
 
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
@@ -224,6 +229,7 @@ func New(cfg Config) (*Providers, error) {
 		driverVault:    p.vault,
 		driverMySQL:    &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
 		driverRedis:    &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
+		driverAWS:      &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverPostgres: &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
@@ -276,6 +282,9 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 			random, err := randomLike(rule, cred)
 			if err != nil {
 				return Verdict{}, err
+			}
+			if c, ok := v.(chooser); ok {
+				random = c.random(random)
 			}
 			return p.bounded(ctx, v, rule, random)
 		})

@@ -54,6 +54,7 @@ type settings struct {
 	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS" help:"base URLs of self-hosted providers: gitlab:https://gitlab.example.com/api/v4,…"`
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS" help:"private networks in which providers may be: 10.0.0.0/8,…"`
 	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS" help:"your databases, at which leaked passwords may be tried: NAME, NAME:PORT, 10.0.0.0/8, insecure://NAME (no certificate wanted),…"`
+	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM; default: the system's"`
 }
 
@@ -207,7 +208,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		}
 		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
 	}
-	cfg.VerifyHosts = s.VerifyHosts
+	cfg.VerifyHosts, cfg.AWSAccounts = s.VerifyHosts, s.AWSAccounts
 	if s.VerifyCA != "" {
 		cfg.VerifyRoots = x509.NewCertPool()
 		if !cfg.VerifyRoots.AppendCertsFromPEM([]byte(s.VerifyCA)) {

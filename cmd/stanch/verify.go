@@ -31,6 +31,7 @@ type hosts struct {
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS"`
 	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA"`
+	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS"`
 }
 
 // providers returns the providers of the catalogue. Rule files of users have no say
@@ -42,7 +43,7 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	}
 	values := map[string]string{}
 	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS",
-		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA"} {
+		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA", "STANCH_AWS_ACCOUNTS"} {
 		value, err := lookup(env.getenv, name)
 		if err != nil {
 			return nil, err
@@ -58,7 +59,7 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	s := settings{
 		GitHubURL: h.GitHubURL, VaultAddr: h.VaultAddr, VaultToken: h.VaultToken, VaultNamespace: h.VaultNamespace,
 		ProviderURLs: h.ProviderURLs, AllowedNetworks: h.AllowedNetworks,
-		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA,
+		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA, AWSAccounts: h.AWSAccounts,
 	}
 	cfg, err := s.providers(catalogue, nil)
 	if err != nil {
