@@ -42,6 +42,7 @@ const (
 	driverManual = "manual"
 
 	driverAWS      = "aws"
+	driverJWT      = "jwt"
 	driverPostgres = "postgres"
 	driverMySQL    = "mysql"
 	driverRedis    = "redis"
@@ -76,6 +77,10 @@ type Config struct {
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
+
+	// JWTIssuers are the issuers whose signatures of JSON Web Tokens are verified, each
+	// with the URL of its key set: "https://id.example.net=https://id.example.net/keys".
+	JWTIssuers []string
 
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
@@ -224,12 +229,17 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	keySets, err := parseKeySets(cfg.JWTIssuers)
+	if err != nil {
+		return nil, err
+	}
 	p.verifiers = map[string]verifier{
 		driverHTTP:     p.web,
 		driverVault:    p.vault,
 		driverMySQL:    &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
 		driverRedis:    &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
 		driverAWS:      &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
+		driverJWT:      &tokens{keySets: keySets, client: p.web.trusted, now: p.now},
 		driverPostgres: &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
@@ -274,7 +284,8 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 	if err != nil {
 		return Verdict{}, err
 	}
-	if verdict.Validity != checks.Unknown {
+	// Where no answer of anybody's was believed, none is held against a control.
+	if verdict.Validity != checks.Unknown && verdict.Evidence.Control == "" {
 		controlled, err := p.control.settle(rule.ID+" "+v.host(rule, cred), func() (Verdict, error) {
 			if rule.Sample == "" {
 				return p.unknown("the rule has no sample"), nil

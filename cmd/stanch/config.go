@@ -55,6 +55,7 @@ type settings struct {
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS" help:"private networks in which providers may be: 10.0.0.0/8,…"`
 	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS" help:"your databases, at which leaked passwords may be tried: NAME, NAME:PORT, 10.0.0.0/8, insecure://NAME (no certificate wanted),…"`
 	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
+	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM; default: the system's"`
 }
 
@@ -208,7 +209,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		}
 		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
 	}
-	cfg.VerifyHosts, cfg.AWSAccounts = s.VerifyHosts, s.AWSAccounts
+	cfg.VerifyHosts, cfg.AWSAccounts, cfg.JWTIssuers = s.VerifyHosts, s.AWSAccounts, s.JWTIssuers
 	if s.VerifyCA != "" {
 		cfg.VerifyRoots = x509.NewCertPool()
 		if !cfg.VerifyRoots.AppendCertsFromPEM([]byte(s.VerifyCA)) {

@@ -32,6 +32,7 @@ type hosts struct {
 	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA"`
 	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS"`
+	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS"`
 }
 
 // providers returns the providers of the catalogue. Rule files of users have no say
@@ -43,7 +44,7 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	}
 	values := map[string]string{}
 	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS",
-		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA", "STANCH_AWS_ACCOUNTS"} {
+		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA", "STANCH_AWS_ACCOUNTS", "STANCH_JWT_ISSUERS"} {
 		value, err := lookup(env.getenv, name)
 		if err != nil {
 			return nil, err
@@ -59,7 +60,7 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	s := settings{
 		GitHubURL: h.GitHubURL, VaultAddr: h.VaultAddr, VaultToken: h.VaultToken, VaultNamespace: h.VaultNamespace,
 		ProviderURLs: h.ProviderURLs, AllowedNetworks: h.AllowedNetworks,
-		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA, AWSAccounts: h.AWSAccounts,
+		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA, AWSAccounts: h.AWSAccounts, JWTIssuers: h.JWTIssuers,
 	}
 	cfg, err := s.providers(catalogue, nil)
 	if err != nil {
