@@ -3,7 +3,6 @@ package rules
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"math/rand/v2"
 	"net/url"
 	"regexp"
@@ -34,10 +33,7 @@ func Drivers() []string {
 	return []string{"http", "manual", "broker", "vault", "aws", "jwt", "postgres", "mysql", "redis"}
 }
 
-var (
-	ruleID = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
-	part   = regexp.MustCompile(`\{([^{}]*)\}`)
-)
+var ruleID = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)
 
 // A Fault is something that is wrong with a provider's file.
 type Fault struct {
@@ -67,6 +63,8 @@ func Lint(p *Provider) []*Fault {
 	l.must(p.Title != "", "title is missing")
 	l.must(isHTTPS(p.Website), "website %q is no https URL", p.Website)
 	l.must(p.Base == "" || isHTTPS(p.Base) && !strings.HasSuffix(p.Base, "/"), "base %q must be an https URL without a final slash, or empty", p.Base)
+	_, _, err := ParseRate(cmp.Or(p.Rate, DefaultRate))
+	l.must(err == nil, "%v", err)
 	l.must(len(p.Rules) > 0, "there is no rule")
 	seen := make(map[string]bool)
 	for _, r := range p.Rules {
@@ -282,75 +280,4 @@ func (r *Rule) shows(text, sample string) bool {
 		}
 	}
 	return false
-}
-
-// action checks one of verify, revoke and issue.
-func (l *linter) action(name string, a Action, parts map[string]bool) {
-	switch {
-	case a.Request != nil:
-		l.must(a.Driver == "" || a.Driver == "http", "%s: driver %s takes no request", name, a.Driver)
-		l.request(name, a.Request, parts)
-		l.answers(name, a.Answers)
-		return
-	case a.Driver == "": // the runbook says what a person does
-	case a.Driver == "manual":
-		l.must(a.Because != "", "%s is manual: say because of what", name)
-	default:
-		l.must(a.Driver != "http" && slices.Contains(Drivers(), a.Driver), "%s: driver %q needs a request or is not known", name, a.Driver)
-	}
-	l.must(len(a.Answers) == 0, "%s: answers without a request", name)
-}
-
-// request checks that a request asks the provider's host and names known parts.
-func (l *linter) request(name string, q *Request, parts map[string]bool) {
-	methods := []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
-	l.must(slices.Contains(methods, q.Method), "%s: method %q is none of %s", name, q.Method, strings.Join(methods, ", "))
-	rooted := strings.HasPrefix(q.Path, "/") && !strings.HasPrefix(q.Path, "//")
-	l.must(rooted, "%s: path %q must begin with one slash: the host is the provider's", name, q.Path)
-	l.must(!strings.Contains(q.Path, "{secret}"), "%s: the secret must not stand in a URL, which is logged everywhere", name)
-	l.must(q.JSON == nil || q.Form == nil, "%s: a body is json or form, not both", name)
-	texts := slices.Concat([]string{q.Path}, slices.Collect(maps.Values(q.Header)), slices.Collect(maps.Values(q.Form)), stringsIn(q.JSON))
-	for _, text := range texts {
-		for _, m := range part.FindAllStringSubmatch(text, -1) {
-			l.must(parts[m[1]], "%s: {%s} names no part of the credential", name, m[1])
-		}
-	}
-}
-
-// stringsIn returns all strings in a decoded YAML value.
-func stringsIn(v any) []string {
-	var all []string
-	switch v := v.(type) {
-	case string:
-		all = []string{v}
-	case []any:
-		for _, x := range v {
-			all = append(all, stringsIn(x)...)
-		}
-	case map[string]any:
-		for _, x := range v {
-			all = append(all, stringsIn(x)...)
-		}
-	}
-	return all
-}
-
-// answers checks what responses are said to mean.
-func (l *linter) answers(name string, answers []Answer) {
-	known := map[string][]Meaning{
-		"verify": {MeansActive, MeansLacksScope, MeansInactive},
-		"revoke": {MeansRevoked, MeansAccepted, MeansAlreadyDead},
-	}[name]
-	good := false
-	for i, a := range answers {
-		l.must(slices.Contains(known, a.Means), "%s: answer %d means %q, which is none of %v", name, i+1, a.Means, known)
-		l.must(a.Status >= 200 && a.Status < 600 && a.Status/100 != 3, "%s: answer %d has the status %d", name, i+1, a.Status)
-		l.must(a.Status < 500, "%s: answer %d: a server's error says nothing about a credential", name, i+1)
-		// Proxies and login walls answer with bare statuses too.
-		proof := len(a.JSON) > 0 || a.Means == MeansActive || a.Means == MeansRevoked || a.Means == MeansAccepted
-		l.must(proof, "%s: answer %d must ask for a JSON field: a bare status may be a proxy's", name, i+1)
-		l.must(!a.Empty || len(a.JSON)+len(a.Identity) == 0, "%s: answer %d cannot be empty and have fields", name, i+1)
-		good = good || a.Means == MeansActive || a.Means == MeansRevoked || a.Means == MeansAccepted
-	}
-	l.must(good, "%s: no answer says that it succeeded", name)
 }

@@ -20,6 +20,9 @@ type Provider struct {
 	// public host, or empty for products that each operator hosts himself: then
 	// the operator names the host, never the scanned text.
 	Base string `yaml:"base"`
+	// Rate is how often the provider is asked at the most, all questions together,
+	// such as "5/s", "60/m" or "1000/h"; see ParseRate. DefaultRate when it is empty.
+	Rate string `yaml:"rate"`
 
 	Rules []*Rule `yaml:"rules"`
 
@@ -190,72 +193,4 @@ type Companion struct {
 	Within  int    `yaml:"within"`  // lines before and after the match
 	// Required companions decide the finding: without one there is none.
 	Required bool `yaml:"required"`
-}
-
-// An Action says how something is done to a credential: by an HTTP request that
-// the catalogue spells out, or by a driver, Go code in package app/provider for
-// protocols that cannot be spelt (signatures, sessions).
-type Action struct {
-	Driver  string   `yaml:"driver"`  // "" with a Request means "http"; "manual" means a person, by the Runbook
-	Request *Request `yaml:"request"` // for the http driver
-	Answers []Answer `yaml:"answers"` // in order; the first that fits the response decides
-	Because string   `yaml:"because"` // why it is manual, or why there is none
-}
-
-// A Request is one HTTP request. In Path, Header and Body "{name}" stands for
-// the part of that name of the credential, escaped for the place it stands in.
-type Request struct {
-	Method string            `yaml:"method"`
-	Path   string            `yaml:"path"`
-	Header map[string]string `yaml:"header"`
-	// JSON is the body to send, encoded as JSON; placeholders stand in its
-	// strings.
-	JSON any `yaml:"json"`
-	// Form is the body to send as application/x-www-form-urlencoded.
-	Form map[string]string `yaml:"form"`
-}
-
-// An Answer says what a response means. What fits no Answer means nothing:
-// the credential's validity stays unknown.
-type Answer struct {
-	Status int `yaml:"status"`
-	// JSON gives top-level fields and the values they must have, compared as
-	// text. A response that is not JSON fits no Answer that has JSON or Identity.
-	JSON map[string]string `yaml:"json"`
-	// Empty requires a response without a body, such as 204.
-	Empty bool `yaml:"empty"`
-	// Means is the meaning: for verify "active", "inactive" or "active_lacks_scope";
-	// for revoke "revoked" (done), "accepted" (will be done) or "already_dead".
-	Means Meaning `yaml:"means"`
-	// Identity names top-level JSON fields (a dotted path for nested ones) that
-	// say whose credential it is; all must be there.
-	Identity []string `yaml:"identity"`
-	// IdentityHeaders names response headers worth keeping as evidence.
-	IdentityHeaders []string `yaml:"identity_headers"`
-}
-
-// Meaning is what a provider's answer says.
-type Meaning string
-
-// The meanings of answers to verify and to revoke.
-const (
-	MeansActive     Meaning = "active"
-	MeansLacksScope Meaning = "active_lacks_scope" // live, but may not do what the probe asked
-	MeansInactive   Meaning = "inactive"
-
-	MeansRevoked     Meaning = "revoked"
-	MeansAccepted    Meaning = "accepted"
-	MeansAlreadyDead Meaning = "already_dead"
-)
-
-// DriverName is the name that lists show for an action: a driver's name,
-// "manual", or "-" when there is no such action.
-func (a Action) DriverName() string {
-	switch {
-	case a.Driver != "":
-		return a.Driver
-	case a.Request != nil:
-		return "http"
-	}
-	return "-"
 }

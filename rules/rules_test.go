@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -178,6 +179,28 @@ func TestLint(t *testing.T) {
 		"unknown driver":       {"driver: manual, because: there is no call for it", "driver: magic", `driver "magic"`},
 		"manual without why":   {", because: there is no call for it", "", "because of what"},
 		"http base":            {"base: https:", "base: http:", "must be an https URL"},
+		"rate":                 {"rules:\n", "rate: 5/day\nrules:\n", "write how often"},
+		"no inactive":          {"means: inactive", "means: active", "no answer means inactive"},
+		"idle reason":          {"path: /me,", "path: /me, secret_in_path: so it is,", "unless secret_in_path"},
+		"verify changes":       {"method: GET", "method: DELETE", `method "DELETE" is none of GET, POST`},
+		"next without then":    {"error: invalid}, means: inactive", "error: invalid}, means: next", "belong together"},
+		"then without next":    {"    revoke:", "      then: {request: {method: GET, path: /a}, answers: [{status: 200, means: active}]}\n    revoke:", "belong together"},
+		"then without request": {"    revoke:", "      then: {answers: [{status: 200, means: active}]}\n    revoke:", "then: there is no request"},
+		"a third step":         {"    revoke:", "      then: {request: {method: GET, path: /a}, answers: [{status: 200, means: next}]}\n    revoke:", "no third step"},
+		"first in the first":   {"path: /me", "path: '/me/{first.id}'", "{first.id} names no part"},
+		"revoke in two steps":  {"revoke: {driver: manual, because: there is no call for it}", "revoke: {request: {method: POST, path: /r}, answers: [{status: 204, means: revoked}], then: {request: {method: POST, path: /r}, answers: [{status: 204, means: revoked}]}}", "as only verify may"},
+		"two authorisations":   {"path: /me,", "path: /me, basic: {user: '{secret}'},", "there is one already"},
+		"plain host":           {"path: /me", "base: 'http://other.example', path: /me", "must be an https URL"},
+		"host with a user":     {"path: /me", "base: 'https://u@other.example', path: /me", "must be an https URL"},
+		"host of the text":     {"path: /me", "base: 'https://{host}', path: /me", "must be an https URL"},
+		"secret in the host":   {"path: /me", "base: 'https://{secret}.acme.example', path: /me", "{secret} names no part of the credential that may stand there"},
+		"part in the domain":   {"path: /me", "base: 'https://api.{id}.example', path: /me", "must be an https URL"},
+		"top level alone":      {"path: /me", "base: 'https://{id}.example', path: /me", "must be a domain of the provider's"},
+		"bare 200":             {"status: 200, means: active, identity: [id]", "status: 200, means: active", "bare status"},
+		"bare 429":             {"status: 200, means: active, identity: [id]", "status: 429, means: active", "bare status"},
+		"two bodies":           {"json: {error: invalid}", "json: {error: invalid}, text: invalid", "not two of them"},
+		"text with identity":   {"identity: [id]", "identity: [id], text: yes", "cannot be empty or a text"},
+		"driver with then":     {"driver: manual, because: there is no call for it", "driver: manual, because: x, then: {request: {method: GET, path: /a}}", "without a request"},
 		"companion's group":    {"      pattern", "      companions: [{name: id, pattern: 'x(?P<key>y)', within: 3}]\n      pattern", "one named group"},
 		"companion too far":    {"      pattern", "      companions: [{name: id, pattern: 'x(?P<id>y)', within: 900}]\n      pattern", "within 900"},
 	} {
@@ -192,6 +215,35 @@ func TestLint(t *testing.T) {
 		}
 		if !strings.Contains(strings.Join(all, "\n"), test.want) {
 			t.Errorf("%s: complaints are %q, want one with %q", name, all, test.want)
+		}
+	}
+}
+
+func TestLike(t *testing.T) {
+	for _, test := range []struct {
+		pattern, text string
+		want          bool
+	}{
+		{"", "", true}, {"", "a", false}, {"*", "", true}, {"*", "any", true}, {"a", "a", true}, {"a", "A", false}, {"a", "ab", false},
+		{"a*", "a", true}, {"a*", "abc", true}, {"a*", "ba", false}, {"*a", "ba", true}, {"*a", "ab", false}, {"a*a", "a", false},
+		{"a*a", "aa", true}, {"a*b*c", "a.b.c", true}, {"a*b*c", "a.c.b", false}, {"*b*b*", "b", false}, {"**", "x", true}, {"a*bc", "abcbc", true},
+	} {
+		if got := rules.Like(test.pattern, test.text); got != test.want {
+			t.Errorf("Like(%q, %q) = %t", test.pattern, test.text, got)
+		}
+	}
+}
+
+func TestParseRate(t *testing.T) {
+	for text, want := range map[string]time.Duration{"8/s": time.Second / 8, "60/m": time.Second, "1/h": time.Hour, rules.DefaultRate: time.Second / 5} {
+		times, in, err := rules.ParseRate(text)
+		if err != nil || in/time.Duration(times) != want {
+			t.Errorf("%s: %d in %s, %v", text, times, in, err)
+		}
+	}
+	for _, text := range []string{"", "5", "/s", "0/s", "-1/s", "5/d", "5/", "1.5/s", "5 /s", "9999999/s"} {
+		if _, _, err := rules.ParseRate(text); err == nil {
+			t.Errorf("%q is no rate, and there was no error", text)
 		}
 	}
 }

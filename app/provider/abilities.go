@@ -9,7 +9,7 @@ import (
 
 func (p *Providers) whyNoVerify(rule *rules.Rule) string {
 	if v := p.verifier(rule); v != nil {
-		return v.ready(rule)
+		return p.closed(rule, v)
 	}
 	return whyNot("verify", rule.Verify)
 }
@@ -17,7 +17,7 @@ func (p *Providers) whyNoVerify(rule *rules.Rule) string {
 func (p *Providers) whyNoRevoke(rule *rules.Rule) string {
 	switch rule.Revoke.DriverName() {
 	case driverHTTP:
-		return p.web.ready(rule)
+		return p.web.readyFor(rule, rule.Revoke)
 	case driverVault:
 		return p.vault.ready(rule)
 	}

@@ -56,6 +56,7 @@ const (
 const (
 	awsNoKey       = "InvalidClientTokenId" // inactive, deleted, or of another partition
 	awsExpired     = "ExpiredToken"
+	awsThrottled   = "Throttling"
 	awsWrongSecret = "SignatureDoesNotMatch"
 	// The same code says that the clocks differ.
 	awsWrongSecretText = "The request signature we calculated does not match"
@@ -117,7 +118,7 @@ func (a *amazon) verify(ctx context.Context, _ *rules.Rule, cred checks.Credenti
 		verdict.Evidence.Identity = map[string]string{"account": account}
 	}
 	if why := a.leaveAlone(cred, account); why != "" {
-		verdict.Evidence.Answer = why
+		verdict.Reason, verdict.Evidence.Answer = ReasonNotAsked, why
 		return verdict, nil
 	}
 	for n, partition := range a.partitions() {
@@ -161,7 +162,7 @@ func (a *amazon) ask(ctx context.Context, partition awsPartition, cred checks.Cr
 			verdict, err = a.callerIdentity(ctx, partition, cred, account)
 		}
 		if wrongSecret(err) {
-			verdict.Validity = checks.Inactive
+			verdict.Validity, verdict.Reason = checks.Inactive, ""
 			verdict.Evidence.Answer = awsWrongSecret + ": the access key exists, and this is not its secret"
 		}
 	}
@@ -183,11 +184,11 @@ func (a *amazon) callerIdentity(ctx context.Context, partition awsPartition, cre
 	who, err := a.client(partition, cred).GetCallerIdentity(ctx, nil)
 	switch {
 	case err != nil:
-		verdict.Validity, verdict.Evidence.Answer = awsRefusal(err)
+		verdict.Validity, verdict.Reason, verdict.Evidence.Answer = awsRefusal(err)
 	case aws.ToString(who.Account) == "" || aws.ToString(who.Arn) == "" || aws.ToString(who.UserId) == "":
-		verdict.Evidence.Answer = "an answer without identity"
+		verdict.Reason, verdict.Evidence.Answer = ReasonUnfit, "an answer without identity"
 	case account != "" && *who.Account != account:
-		verdict.Evidence.Answer = "the answer names another account than the key does"
+		verdict.Reason, verdict.Evidence.Answer = ReasonUnfit, "the answer names another account than the key does"
 	default:
 		verdict.Validity, verdict.Evidence.Answer = checks.Active, "200 with identity"
 		verdict.Evidence.Identity = shortened(map[string]string{"account": *who.Account, "arn": *who.Arn, "user_id": *who.UserId})
@@ -219,18 +220,20 @@ func (a *amazon) client(partition awsPartition, cred checks.Credential) *sts.Cli
 
 // awsRefusal reads what STS said in place of an identity. Errors of the SDK are told
 // as a class, since they quote the answer.
-func awsRefusal(err error) (checks.Validity, string) {
+func awsRefusal(err error) (checks.Validity, Reason, string) {
 	var said smithy.APIError
 	var broken *smithy.DeserializationError
 	switch {
 	case errors.As(err, &said) && (said.ErrorCode() == awsNoKey || said.ErrorCode() == awsExpired):
-		return checks.Inactive, said.ErrorCode()
+		return checks.Inactive, "", said.ErrorCode()
+	case errors.As(err, &said) && said.ErrorCode() == awsThrottled:
+		return checks.Unknown, ReasonLimited, said.ErrorCode()
 	case errors.As(err, &said):
-		return checks.Unknown, short(said.ErrorCode()) + ", which says nothing about the key"
+		return checks.Unknown, ReasonUnfit, short(said.ErrorCode()) + ", which says nothing about the key"
 	case errors.As(err, &broken):
-		return checks.Unknown, "not the XML of STS"
+		return checks.Unknown, ReasonNoAnswer, "not the XML of STS"
 	}
-	return checks.Unknown, class(err)
+	return checks.Unknown, ReasonUnreachable, class(err)
 }
 
 // limited is a client that reads no more of an answer than it takes.

@@ -38,12 +38,15 @@ type attempt struct {
 	validity   checks.Validity
 	lacksScope bool
 	elsewhere  bool   // a refusal that may hold for this machine alone
+	reason     Reason // why it is unclear
 	answer     string // for the evidence
 	identity   map[string]string
 }
 
 // unclear is an attempt that says nothing about the password.
-func unclear(answer string) attempt { return attempt{validity: checks.Unknown, answer: answer} }
+func unclear(reason Reason, answer string) attempt {
+	return attempt{validity: checks.Unknown, reason: reason, answer: answer}
+}
 
 func (d *database) ready(*rules.Rule) string {
 	if len(d.hosts.allowed) == 0 {
@@ -64,16 +67,16 @@ func (d *database) verify(ctx context.Context, _ *rules.Rule, cred checks.Creden
 	l, why := d.login(cred)
 	if why != "" {
 		evidence.Answer = why
-		return Verdict{Validity: checks.Unknown, Grade: GradeC, Evidence: evidence}, nil
+		return Verdict{Validity: checks.Unknown, Grade: GradeC, Reason: ReasonNotAsked, Evidence: evidence}, nil
 	}
 	evidence.Request += " at " + l.address()
 	a := d.try(ctx, l)
 	if repeats(a.identity, l.password) {
-		a = unclear("the answer repeats the credential")
+		a = unclear(ReasonUnfit, "the answer repeats the credential")
 	}
 	evidence.Answer, evidence.Identity = a.answer, shortened(a.identity)
 	return Verdict{
-		Validity: a.validity, Grade: GradeC, LacksScope: a.lacksScope, SelfHosted: a.elsewhere, Evidence: evidence,
+		Validity: a.validity, Grade: GradeC, LacksScope: a.lacksScope, SelfHosted: a.elsewhere, Reason: a.reason, Evidence: evidence,
 	}, nil
 }
 
@@ -193,15 +196,15 @@ func (b *bounded) Read(p []byte) (int, error) {
 
 const noTLS = "tls: the server has none; where it need not prove who it is, write insecure:// before the host"
 
-// databaseClass names what went wrong with a server that did not answer as its
+// noAnswer names what went wrong with a server that did not answer as its
 // protocol wants it.
-func databaseClass(err error) string {
+func noAnswer(err error) attempt {
 	var record tls.RecordHeaderError
 	switch {
 	case errors.Is(err, errTooMuch):
-		return "answer too large"
+		return unclear(ReasonNoAnswer, "answer too large")
 	case strings.Contains(err.Error(), "server refused TLS connection"), errors.As(err, &record):
-		return noTLS
+		return unclear(ReasonUnreachable, noTLS)
 	}
-	return class(err)
+	return unclear(ReasonUnreachable, class(err))
 }

@@ -15,6 +15,7 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxBody bounds what is read of a response. Identity answers are a few
@@ -26,11 +27,15 @@ const maxBody = 1 << 20
 type reply struct {
 	status int
 	header http.Header
-	object map[string]any // the body, when it is a JSON object
+	value  any            // the body, when it is JSON or XML
+	object map[string]any // the same, when it is an object
 	json   bool           // the body is JSON of any kind
+	xml    bool           // the body is XML; value is what stands below its root
+	plain  string         // the body, when it is neither of them nor HTML
 	empty  bool           // there was no body
 	fault  string         // why the reply means nothing, "" when it may mean something
 	sent   bool           // the request may have reached the other side
+	local  bool           // it was not even tried
 }
 
 // exchange sends a request and reads the answer. Everything that the network can
@@ -45,7 +50,7 @@ func exchange(client *http.Client, req *http.Request) reply {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		r.fault = class(err)
+		r.fault, r.local = class(err), errors.Is(err, errPrivateAddress)
 		return r
 	}
 	defer resp.Body.Close()
@@ -62,27 +67,42 @@ func exchange(client *http.Client, req *http.Request) reply {
 	return r
 }
 
+// The faults that an answer of the catalogue may know better; see fits.
+const (
+	faultLimited = "rate limited"
+	faultNotJSON = "not json"
+)
+
 // read takes the body in and says why the reply means nothing, if it does not.
 func (r *reply) read(body []byte) string {
 	switch {
-	case r.status == http.StatusTooManyRequests:
-		return "rate limited"
 	case r.status >= 500:
 		return "server error"
 	case r.status >= 300 && r.status < 400:
 		return "redirect"
 	}
-	body = bytes.TrimSpace(body)
+	fault := r.decode(bytes.TrimSpace(body))
+	if r.status == http.StatusTooManyRequests {
+		return faultLimited
+	}
+	return fault
+}
+
+// decode takes in a body without the space around it.
+func (r *reply) decode(body []byte) string {
 	if len(body) == 0 {
 		r.empty = true
 		return ""
 	}
 	media, _, _ := mime.ParseMediaType(r.header.Get("Content-Type"))
-	if strings.Contains(media, "html") || body[0] == '<' {
+	switch {
+	case media == "application/xml" || media == "text/xml":
+		return r.decodeXML(body)
+	case strings.Contains(media, "html") || body[0] == '<':
 		return "html"
-	}
-	if media != "application/json" && !strings.HasSuffix(media, "+json") {
-		return "not json"
+	case media != "application/json" && !strings.HasSuffix(media, "+json"):
+		r.plain = strings.ToValidUTF8(string(body), "\ufffd")
+		return faultNotJSON
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber() // a user's number must not become 1.2e+07
@@ -90,9 +110,42 @@ func (r *reply) read(body []byte) string {
 	if decoder.Decode(&value) != nil || decoder.More() {
 		return "broken json"
 	}
-	r.json = true
+	r.json, r.value = true, value
 	r.object, _ = value.(map[string]any)
 	return ""
+}
+
+// reason says why a reply that is no answer of the catalogue leaves a validity unknown.
+func (r reply) reason() Reason {
+	switch {
+	case r.status == 0 && !r.sent && r.local:
+		return ReasonNotAsked
+	case r.status == 0:
+		return ReasonUnreachable
+	case r.fault == faultLimited:
+		return ReasonLimited
+	case r.status >= 500:
+		return ReasonServerError
+	case r.fault == "" || r.fault == faultNotJSON:
+		return ReasonUnfit
+	}
+	return ReasonNoAnswer
+}
+
+// retryAfter is how long the other side asked to be left alone.
+// https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+func (r reply) retryAfter(now time.Time) time.Duration {
+	if r.status != http.StatusTooManyRequests {
+		return 0
+	}
+	wish := r.header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(wish); err == nil {
+		return time.Duration(min(max(seconds, 0), int(longestWish/time.Second))) * time.Second
+	}
+	if at, err := http.ParseTime(wish); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // answer says in a few words what came.
@@ -104,31 +157,10 @@ func (r reply) answer() string {
 		return r.fault
 	case r.empty:
 		return strconv.Itoa(r.status) + " without a body"
+	case r.xml:
+		return strconv.Itoa(r.status) + " xml"
 	}
 	return strconv.Itoa(r.status) + " json"
-}
-
-// field returns the scalar at a dotted path of the body as text.
-func (r reply) field(path string) (string, bool) {
-	var at any = r.object
-	for _, name := range strings.Split(path, ".") {
-		object, ok := at.(map[string]any)
-		if !ok {
-			return "", false
-		}
-		if at, ok = object[name]; !ok {
-			return "", false
-		}
-	}
-	switch value := at.(type) {
-	case string:
-		return value, true
-	case json.Number:
-		return value.String(), true
-	case bool:
-		return strconv.FormatBool(value), true
-	}
-	return "", false
 }
 
 // class names what went wrong on the way.

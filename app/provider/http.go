@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -21,15 +23,22 @@ type web struct {
 	guarded  *http.Client // for the catalogue's hosts
 	trusted  *http.Client // for the operator's
 	operator map[string]string
+	limits   *limits
 	now      func() time.Time
 }
 
-func newWeb(cfg Config, now func() time.Time) (*web, error) {
+func newWeb(cfg Config, now func() time.Time, limits *limits) (*web, error) {
 	w := &web{
 		guarded:  newClient(&net.Dialer{ControlContext: guard(cfg.AllowedNetworks)}, nil),
 		trusted:  newClient(&net.Dialer{}, nil),
 		operator: make(map[string]string, len(cfg.BaseURLs)),
+		limits:   limits,
 		now:      now,
+	}
+	if cfg.Proxy != nil {
+		if err := throughProxy(w.guarded, cfg.Proxy, cfg.AllowedNetworks); err != nil {
+			return nil, err
+		}
 	}
 	for name, base := range cfg.BaseURLs {
 		clean, err := cleanBase(base, "http", "https")
@@ -39,14 +48,29 @@ func newWeb(cfg Config, now func() time.Time) (*web, error) {
 		w.operator[name] = clean
 	}
 	for _, rule := range cfg.Catalogue {
-		if rule.Provider == nil || rule.Provider.Base == "" {
-			continue
-		}
-		if _, err := cleanBase(rule.Provider.Base, "https"); err != nil {
-			return nil, fmt.Errorf("catalogue: base URL of rule %s: %w", rule.ID, err)
+		for _, base := range bases(rule) {
+			if _, err := cleanBase(base, "https"); err != nil {
+				return nil, fmt.Errorf("catalogue: base URL of rule %s: %w", rule.ID, err)
+			}
 		}
 	}
 	return w, nil
+}
+
+// bases are the base URLs that the catalogue names for a rule, as they are when the
+// placeholders for labels are filled.
+func bases(rule *rules.Rule) []string {
+	var all []string
+	if rule.Provider != nil && rule.Provider.Base != "" {
+		all = append(all, rule.Provider.Base)
+	}
+	for _, step := range append(rule.Verify.Steps(), rule.Revoke.Steps()...) {
+		if step.Request.Base != "" {
+			label := rules.FirstLabel(step.Request.Base)
+			all = append(all, strings.Replace(step.Request.Base, "{"+label+"}", "label", 1))
+		}
+	}
+	return all
 }
 
 // cleanBase checks a base URL and returns it without a slash at its end. Errors
@@ -56,6 +80,8 @@ func cleanBase(base string, schemes ...string) (string, error) {
 	switch {
 	case err != nil || u.Host == "":
 		return "", errors.New("not a URL with a host")
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "", errors.New("write the host in ASCII: what looks like it may be another") // or even an address
 	case !slices.Contains(schemes, u.Scheme):
 		return "", fmt.Errorf("the scheme must be %s", strings.Join(schemes, " or "))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
@@ -64,46 +90,77 @@ func cleanBase(base string, schemes ...string) (string, error) {
 	return strings.TrimRight(base, "/"), nil
 }
 
-// base returns the base URL for a rule and the client that may dial it.
-func (w *web) base(rule *rules.Rule) (string, *http.Client) {
+// base returns the base URL of a request and the client that may dial it. What the
+// operator says of a provider holds for all its hosts.
+func (w *web) base(rule *rules.Rule, request *rules.Request) (string, *http.Client) {
 	if rule.Provider == nil {
 		return "", nil
 	}
 	if base, ok := w.operator[rule.Provider.Name]; ok {
 		return base, w.trusted
 	}
-	return strings.TrimRight(rule.Provider.Base, "/"), w.guarded
+	return strings.TrimRight(cmp.Or(request.Base, rule.Provider.Base), "/"), w.guarded
 }
 
-func (w *web) host(rule *rules.Rule, _ checks.Credential) string {
-	base, _ := w.base(rule)
-	return base
+// host names the hosts that a verification asks.
+func (w *web) host(rule *rules.Rule, cred checks.Credential) string {
+	f := filler{parts: cred.Parts}
+	var all []string
+	for _, step := range rule.Verify.Steps() {
+		base, _ := w.base(rule, step.Request)
+		all = append(all, f.fill(base, inLabel))
+	}
+	return strings.Join(all, " ")
 }
 
-func (w *web) ready(rule *rules.Rule) string {
-	if base, _ := w.base(rule); base == "" {
-		return "no host: the operator names the base URL of this provider"
+func (w *web) ready(rule *rules.Rule) string { return w.readyFor(rule, rule.Verify) }
+
+func (w *web) readyFor(rule *rules.Rule, action rules.Action) string {
+	for _, step := range action.Steps() {
+		if base, _ := w.base(rule, step.Request); base == "" {
+			return "no host: the operator names the base URL of this provider"
+		}
 	}
 	return ""
 }
 
-// verify asks the rule's question. What fits no answer of the rule is unknown.
+// verify asks the rule's question, and the second one if the answer to the first
+// says so. What fits no answer of the rule is unknown.
 func (w *web) verify(ctx context.Context, rule *rules.Rule, cred checks.Credential) (Verdict, error) {
-	evidence, reply, err := w.send(ctx, rule, rule.Verify, cred)
 	verdict := Verdict{Validity: checks.Unknown, Grade: GradeC}
-	if err == nil && reply.fault == "" {
-		if answer := firstFit(rule.Verify.Answers, reply, false); answer != nil {
-			evidence.Answer = describe(answer, reply)
-			if whose, ok := identity(answer, reply, cred); ok {
-				verdict.read(answer.Means)
-				evidence.Identity = whose
-			} else {
-				evidence.Answer = "the answer repeats the credential"
+	f := &filler{parts: cred.Parts}
+	asked, known := "", map[string]string{}
+	for _, step := range rule.Verify.Steps() {
+		if asked != "" { // the first step's turn was the question's
+			if why, err := w.limits.turn(ctx, rule.Provider); err != nil || why != "" {
+				verdict.Evidence.Answer, verdict.Reason = why, ReasonNotAsked
+				return verdict, err
 			}
 		}
+		evidence, got, err := w.send(ctx, rule, step.Request, f)
+		if asked != "" {
+			evidence.Request = asked + ", then " + evidence.Request
+		}
+		verdict.Evidence, verdict.Reason, verdict.RetryAfter = evidence, got.reason(), got.retryAfter(w.now())
+		answer := firstFit(step.Answers, got, false)
+		if err != nil || answer == nil {
+			return verdict, err
+		}
+		verdict.Evidence.Answer = describe(answer, got)
+		if !identify(known, answer, got, cred) {
+			verdict.Evidence.Answer = "the answer repeats the credential"
+			return verdict, nil
+		}
+		if answer.Means != rules.MeansNext {
+			verdict.read(answer.Means)
+			break
+		}
+		asked, f.first = evidence.Request, &got
 	}
-	verdict.Evidence = evidence
-	return verdict, err
+	if verdict.Validity != checks.Unknown && len(known) > 0 {
+		verdict.Evidence.Identity = known
+	}
+	return verdict, nil
 }
 
 // read takes a verifier's answer over.
@@ -115,20 +172,24 @@ func (v *Verdict) read(means rules.Meaning) {
 		v.Validity, v.LacksScope = checks.Active, true
 	case rules.MeansInactive:
 		v.Validity = checks.Inactive
+	default:
+		return
 	}
+	v.Reason, v.RetryAfter = "", 0
 }
 
 // revoke sends the rule's command.
 func (w *web) revoke(ctx context.Context, rule *rules.Rule, cred checks.Credential) (Receipt, error) {
-	evidence, reply, err := w.send(ctx, rule, rule.Revoke, cred)
+	if rule.Revoke.Request == nil {
+		return Receipt{}, fmt.Errorf("revoke %s: the http driver has no request", rule.ID)
+	}
+	evidence, got, err := w.send(ctx, rule, rule.Revoke.Request, &filler{parts: cred.Parts})
 	if err != nil {
 		return Receipt{}, err
 	}
-	if reply.fault == "" {
-		if answer := firstFit(rule.Revoke.Answers, reply, true); answer != nil && revocation(answer.Means) {
-			evidence.Answer = describe(answer, reply)
-			return Receipt{Meaning: answer.Means, Evidence: evidence}, nil
-		}
+	if answer := firstFit(rule.Revoke.Answers, got, true); answer != nil && revocation(answer.Means) {
+		evidence.Answer = describe(answer, got)
+		return Receipt{Meaning: answer.Means, Evidence: evidence}, nil
 	}
 	return Receipt{}, &AnswerError{Rule: rule.ID, Evidence: evidence}
 }
@@ -137,22 +198,19 @@ func revocation(m rules.Meaning) bool {
 	return m == rules.MeansRevoked || m == rules.MeansAccepted || m == rules.MeansAlreadyDead
 }
 
-// send makes an action's request and reads the reply. A credential that cannot
-// stand in the request is a fault of the reply; an error is one of the rule.
-func (w *web) send(ctx context.Context, rule *rules.Rule, action rules.Action, cred checks.Credential) (Evidence, reply, error) {
-	if action.Request == nil {
-		return Evidence{}, reply{}, fmt.Errorf("rule %s: the http driver has no request", rule.ID)
-	}
-	base, client := w.base(rule)
-	evidence := Evidence{Request: action.Request.Method + " " + base + action.Request.Path, At: w.now()}
-	req, err := newRequest(base, action.Request, cred)
+// send makes a request and reads the reply. A credential that cannot stand in the
+// request is a fault of the reply; an error is one of the rule.
+func (w *web) send(ctx context.Context, rule *rules.Rule, request *rules.Request, f *filler) (Evidence, reply, error) {
+	base, client := w.base(rule, request)
+	evidence := Evidence{Request: request.Method + " " + base + request.Path, At: w.now()}
+	req, err := f.request(base, request)
 	var unfit unfitError
 	if errors.As(err, &unfit) {
 		evidence.Answer = unfit.Error()
-		return evidence, reply{fault: unfit.Error()}, nil
+		return evidence, reply{fault: unfit.Error(), local: true}, nil
 	}
 	if err != nil {
-		return evidence, reply{}, err
+		return evidence, reply{}, fmt.Errorf("rule %s: %w", rule.ID, err)
 	}
 	got := exchange(client, req.WithContext(ctx))
 	evidence.Status, evidence.Answer = got.status, got.answer()
@@ -169,40 +227,68 @@ func firstFit(answers []rules.Answer, r reply, command bool) *rules.Answer {
 	return nil
 }
 
-// fits says whether a reply is an answer. Where the answer names no field, a
+// fits says whether a reply is an answer. Where the answer asks for nothing, a
 // question still wants a JSON body, so that a status which anything on the way
 // could have sent means nothing; a command is content with none, because its
 // effect is proved by the next question.
 func fits(a *rules.Answer, r reply, command bool) bool {
-	if a.Status != r.status || (a.Empty && !r.empty) {
+	if a.Status != r.status || r.status == 0 || !excused(a, r.fault) || !holds(a.Header, r.headerText) || !hasIdentity(a, r) {
 		return false
 	}
-	if len(a.JSON) > 0 || len(a.Identity) > 0 {
-		return hasFields(a, r)
+	switch {
+	case a.Empty:
+		return r.empty
+	case a.Text != "":
+		return r.plain != "" && rules.Like(a.Text, r.plain)
+	case len(a.JSON) > 0:
+		return r.json && holds(a.JSON, r.text)
+	case len(a.XML) > 0:
+		return r.xml && holds(a.XML, r.text)
+	case a.Proof():
+		return true
 	}
-	return r.json || a.Empty || (command && r.empty) || r.status == http.StatusNoContent
+	return r.json || (command && r.empty) || r.status == http.StatusNoContent
 }
 
-func hasFields(a *rules.Answer, r reply) bool {
-	for path, want := range a.JSON {
-		if got, ok := r.field(path); !ok || got != want {
-			return false
-		}
+// excused says whether a reply without a good sense can be an answer all the same,
+// because the answer says what body it has.
+func excused(a *rules.Answer, fault string) bool {
+	switch fault {
+	case "":
+		return true
+	case faultNotJSON:
+		return a.Text != ""
+	case faultLimited:
+		return a.Text != "" || len(a.JSON)+len(a.XML) > 0
 	}
-	for _, path := range a.Identity {
-		if got, ok := r.field(path); !ok || got == "" {
+	return false
+}
+
+// holds says whether all fields have the texts that are wanted.
+func holds(want map[string]string, field func(string) (string, bool)) bool {
+	for name, pattern := range want {
+		if text, ok := field(name); !ok || !rules.Like(pattern, text) {
 			return false
 		}
 	}
 	return true
 }
 
-// identity collects what an answer says about the credential's owner. It is
-// false when that holds the secret, as the answer of a server that repeats what
-// it is told does: nobody's name is his password.
-func identity(a *rules.Answer, r reply, cred checks.Credential) (map[string]string, bool) {
+func hasIdentity(a *rules.Answer, r reply) bool {
+	for _, path := range a.Identity {
+		if text, ok := r.field(path); !ok || text == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// identify adds what an answer says about the credential's owner to what is known. It
+// is false when that holds a part of the credential that is secret, as the answer of
+// a server that repeats what it is told does: nobody's name is his password.
+func identify(known map[string]string, a *rules.Answer, r reply, cred checks.Credential) bool {
 	if len(a.Identity) == 0 {
-		return nil, true
+		return true
 	}
 	found := make(map[string]string)
 	for _, path := range a.Identity {
@@ -215,11 +301,11 @@ func identity(a *rules.Answer, r reply, cred checks.Credential) (map[string]stri
 	}
 	for name, value := range found {
 		if strings.Contains(value, cred.Secret().Expose()) {
-			return nil, false
+			return false
 		}
-		found[name] = short(value)
+		known[name] = short(value)
 	}
-	return found, true
+	return true
 }
 
 func describe(a *rules.Answer, r reply) string {

@@ -53,7 +53,13 @@ func parseKeySets(list []string) (map[string]string, error) {
 
 func (*tokens) ready(*rules.Rule) string { return "" }
 
-func (*tokens) host(*rules.Rule, checks.Credential) string { return "" }
+// host is that of the key set, where one would be asked for.
+func (t *tokens) host(_ *rules.Rule, cred checks.Credential) string {
+	if c, ok := parseClaims(cred.Secret().Expose()); ok && !c.expired(t.now()) {
+		return t.keySets[c.claims.Iss]
+	}
+	return ""
+}
 
 // A claimed token says this of itself.
 type claimed struct {
@@ -72,6 +78,11 @@ func (c *claimed) expires() time.Time {
 		return time.Time{}
 	}
 	return time.Unix(int64(seconds), 0).UTC()
+}
+
+func (c *claimed) expired(now time.Time) bool {
+	at := c.expires()
+	return !at.IsZero() && now.After(at.Add(jwtLeeway))
 }
 
 func (c *claimed) identity() map[string]string {
@@ -102,7 +113,7 @@ func parseClaims(token string) (*claimed, bool) {
 }
 
 func (t *tokens) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential) (Verdict, error) {
-	verdict := Verdict{Validity: checks.Unknown, Grade: GradeC, Evidence: Evidence{Request: "read the token", At: t.now()}}
+	verdict := Verdict{Validity: checks.Unknown, Grade: GradeC, Reason: ReasonNotAsked, Evidence: Evidence{Request: "read the token", At: t.now()}}
 	token := cred.Secret().Expose()
 	c, ok := parseClaims(token)
 	if !ok {
@@ -110,9 +121,9 @@ func (t *tokens) verify(ctx context.Context, _ *rules.Rule, cred checks.Credenti
 		return verdict, nil
 	}
 	verdict.Evidence.Identity = c.identity()
-	if at := c.expires(); !at.IsZero() && t.now().After(at.Add(jwtLeeway)) {
-		verdict.Validity, verdict.Grade, verdict.Evidence.Answer = checks.Inactive, GradeB, "it has expired"
-		verdict.Evidence.Control = computed
+	if c.expired(t.now()) {
+		verdict.Validity, verdict.Grade, verdict.Reason = checks.Inactive, GradeB, ""
+		verdict.Evidence.Answer, verdict.Evidence.Control = "it has expired", computed
 		return verdict, nil
 	}
 	url, ok := t.keySets[c.claims.Iss]
@@ -120,7 +131,7 @@ func (t *tokens) verify(ctx context.Context, _ *rules.Rule, cred checks.Credenti
 		verdict.Evidence.Answer = "it has not expired, and STANCH_JWT_ISSUERS does not name its issuer"
 		return verdict, nil
 	}
-	verdict.Evidence.Request = "GET " + url
+	verdict.Evidence.Request, verdict.Reason = "GET "+url, ""
 	keys, status, fault := t.keySet(ctx, url)
 	verdict.Evidence.Status, verdict.Evidence.Answer = status, fault
 	if fault == "" {

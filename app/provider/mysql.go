@@ -92,9 +92,9 @@ func mysqlRefusal(err error) attempt {
 	var said *mysql.MySQLError
 	switch {
 	case errors.Is(err, mysql.ErrNoTLS):
-		return unclear(noTLS)
+		return unclear(ReasonUnreachable, noTLS)
 	case !errors.As(err, &said):
-		return unclear(databaseClass(err))
+		return noAnswer(err)
 	}
 	a := attempt{validity: checks.Active}
 	switch said.Number {
@@ -111,7 +111,7 @@ func mysqlRefusal(err error) attempt {
 	case myMustChange, myMustChange2:
 		a.lacksScope, a.answer = true, "password taken, it has expired and must be changed"
 	default:
-		a = unclear("which says nothing about the password")
+		a = unclear(ReasonUnfit, "which says nothing about the password")
 	}
 	a.answer = fmt.Sprintf("%d %s", said.Number, a.answer)
 	return a

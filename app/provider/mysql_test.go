@@ -21,14 +21,14 @@ func startMariaDB(t *testing.T, tls authority) (port string) {
 	dir := scratch(t)
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "socket")
 	cmd := exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	asUser(t, "mysql", cmd, dir)
+	runAs(t, "mysql", cmd, dir)
 	cmd.Dir = dir
 	run(t, cmd)
 	port = freePort(t)
 	cmd = exec.Command(server, "--no-defaults", "--datadir="+data, "--socket="+socket, "--port="+port, "--bind-address=127.0.0.1",
 		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M",
 		"--ssl-cert="+tls.certFile, "--ssl-key="+tls.keyFile)
-	asUser(t, "mysql", cmd, tls.certFile, tls.keyFile, filepath.Dir(tls.keyFile))
+	runAs(t, "mysql", cmd, tls.certFile, tls.keyFile, filepath.Dir(tls.keyFile))
 	cmd.Dir = dir
 	sql := func(text string) *exec.Cmd {
 		return exec.Command(client, "--no-defaults", "--socket="+socket, "--user=root", "-e", text)

@@ -39,7 +39,7 @@ var whoPostgresNames = []string{"user", "database", "superuser", "create_role", 
 func tryPostgres(ctx context.Context, l login) attempt {
 	config, err := postgresConfig(l)
 	if err != nil {
-		return unclear("the variables that begin with PG in Stanch's environment are no configuration")
+		return unclear(ReasonNotAsked, "the variables that begin with PG in Stanch's environment are no configuration")
 	}
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
@@ -85,7 +85,7 @@ func postgresConfig(l login) (*pgconn.Config, error) {
 func postgresRefusal(err error) attempt {
 	var said *pgconn.PgError
 	if !errors.As(err, &said) {
-		return unclear(databaseClass(err))
+		return noAnswer(err)
 	}
 	code := short(said.Code)
 	switch {
@@ -98,5 +98,5 @@ func postgresRefusal(err error) attempt {
 	case code == pgNoPrivilege:
 		return attempt{validity: checks.Active, lacksScope: true, answer: code + " password taken, no right to this database"}
 	}
-	return unclear(code + " which says nothing about the password")
+	return unclear(ReasonUnfit, code+" which says nothing about the password")
 }

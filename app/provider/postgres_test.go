@@ -35,7 +35,7 @@ func startPostgres(t *testing.T, tls authority) (port string) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwords, "--locale=C", "-N")
-	asUser(t, "postgres", cmd, dir, passwords)
+	runAs(t, "postgres", cmd, dir, passwords)
 	run(t, cmd)
 	access := "host all open all trust\nhost all outside all reject\nhost all all all scram-sha-256\n"
 	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(access), 0o600); err != nil {
@@ -44,7 +44,7 @@ func startPostgres(t *testing.T, tls authority) (port string) {
 	port = freePort(t)
 	cmd = exec.Command(server, "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", dir,
 		"-c", "ssl=on", "-c", "ssl_cert_file="+tls.certFile, "-c", "ssl_key_file="+tls.keyFile)
-	asUser(t, "postgres", cmd, tls.certFile, tls.keyFile, filepath.Dir(tls.keyFile))
+	runAs(t, "postgres", cmd, tls.certFile, tls.keyFile, filepath.Dir(tls.keyFile))
 	sql := func(text string) *exec.Cmd {
 		c := exec.Command(psql, "-v", "ON_ERROR_STOP=1", "-qAt", "-c", text)
 		c.Env = append(os.Environ(), "PGHOST=127.0.0.1", "PGPORT="+port, "PGUSER=postgres", "PGPASSWORD="+adminPassword, "PGDATABASE=postgres")

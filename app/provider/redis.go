@@ -44,7 +44,7 @@ func tryRedis(ctx context.Context, l login) attempt {
 	case strings.HasPrefix(said, redisWrong), strings.HasPrefix(said, redisWrongOld):
 		return attempt{validity: checks.Inactive, answer: "AUTH refused"}
 	case said != redisOK:
-		return unclear("AUTH answered in words that say nothing about the password")
+		return unclear(ReasonUnfit, "AUTH answered in words that say nothing about the password")
 	}
 	user, err := r.whoAmI()
 	switch {
@@ -60,9 +60,9 @@ func tryRedis(ctx context.Context, l login) attempt {
 
 func redisFault(err error) attempt {
 	if errors.Is(err, errRedis) {
-		return unclear(errRedis.Error())
+		return unclear(ReasonNoAnswer, errRedis.Error())
 	}
-	return unclear(databaseClass(err))
+	return noAnswer(err)
 }
 
 // dialRedis connects with TLS, and without where the server need not prove who it is

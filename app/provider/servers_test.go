@@ -69,9 +69,9 @@ func scratch(t *testing.T) string {
 	return dir
 }
 
-// asUser makes a command run as a user when the test is root: databases refuse to
+// runAs makes a command run as a user when the test is root: databases refuse to
 // be.
-func asUser(t *testing.T, name string, cmd *exec.Cmd, owned ...string) {
+func runAs(t *testing.T, name string, cmd *exec.Cmd, owned ...string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		return
@@ -250,7 +250,7 @@ func keepsSecrets(t *testing.T, v Verdict, cred checks.Credential) {
 // ask verifies a credential and checks what is true of every verdict.
 func ask(t *testing.T, p *Providers, cred checks.Credential, validity checks.Validity, grade Grade) Verdict {
 	t.Helper()
-	v, err := p.Verify(context.Background(), cred)
+	v, err := p.VerifyAgain(context.Background(), cred)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,16 +7,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
-
-// placeholder is what stands for a part of the credential in a rule's request.
-var placeholder = regexp.MustCompile(`\{([a-zA-Z][a-zA-Z0-9_]*)\}`)
 
 // An unfitError means that a value cannot stand where the rule wants it. It does
 // not quote the value.
@@ -28,25 +24,43 @@ func (e unfitError) Error() string { return string(e) }
 // place they stand in. The first misfit is kept and makes the rest worthless.
 type filler struct {
 	parts map[string]checks.Secret
+	first *reply // to the first step, in the second
 	err   error
 }
 
 // fill replaces the placeholders of a template; escape says how a value looks in
 // its place, and false that it cannot stand there.
 func (f *filler) fill(template string, escape func(string) (string, bool)) string {
-	return placeholder.ReplaceAllStringFunc(template, func(mark string) string {
+	return rules.Placeholder.ReplaceAllStringFunc(template, func(mark string) string {
 		name := mark[1 : len(mark)-1]
-		part, ok := f.parts[name]
+		value, ok := f.value(name)
 		if !ok {
-			f.misfit("the credential has no part " + name)
 			return ""
 		}
-		text, ok := escape(part.Expose())
+		text, ok := escape(value)
 		if !ok {
 			f.misfit("the part " + name + " cannot stand in the request")
 		}
 		return text
 	})
+}
+
+// value returns what a placeholder stands for.
+func (f *filler) value(name string) (string, bool) {
+	path, field := strings.CutPrefix(name, rules.First)
+	if field && f.first != nil {
+		value, ok := f.first.field(path)
+		if !ok {
+			f.misfit("the first answer has no field " + path)
+		}
+		return value, ok
+	}
+	part, ok := f.parts[name]
+	if !ok {
+		f.misfit("the credential has no part " + name)
+		return "", false
+	}
+	return part.Expose(), true
 }
 
 func (f *filler) misfit(why string) {
@@ -59,6 +73,19 @@ func (f *filler) misfit(why string) {
 func inPath(value string) (string, bool) {
 	return url.PathEscape(value), value != "" && value != "." && value != ".."
 }
+
+// inLabel lets the label of a host through, and nothing that could name another host.
+func inLabel(value string) (string, bool) {
+	for _, r := range value {
+		if (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' {
+			return "", false
+		}
+	}
+	return value, value != "" && len(value) <= 63 && value[0] != '-' && value[len(value)-1] != '-'
+}
+
+// asUser lets a user's name through unless it would end where the password begins.
+func asUser(value string) (string, bool) { return value, !strings.Contains(value, ":") }
 
 func inQuery(value string) (string, bool) { return url.QueryEscape(value), true }
 
@@ -117,26 +144,31 @@ func (f *filler) body(request *rules.Request) (io.Reader, string, error) {
 	return nil, "", nil
 }
 
-// newRequest fills a rule's request for one credential. The error is an
-// unfitError, which is the credential's fault, or a mistake in the rule.
-func newRequest(base string, request *rules.Request, cred checks.Credential) (*http.Request, error) {
-	f := &filler{parts: cred.Parts}
+// request fills a rule's request for one credential. The error is an unfitError,
+// which is the credential's fault or the first answer's, or a mistake in the rule.
+func (f *filler) request(base string, request *rules.Request) (*http.Request, error) {
 	path := f.path(request.Path)
 	body, media, err := f.body(request)
 	if err != nil {
-		return nil, fmt.Errorf("rule %s: encode the body of %s %s: %w", cred.Rule, request.Method, request.Path, err)
+		return nil, fmt.Errorf("encode the body of %s %s: %w", request.Method, request.Path, err)
 	}
-	req, err := http.NewRequest(request.Method, base+path, body)
+	req, err := http.NewRequest(request.Method, f.fill(base, inLabel)+path, body)
+	if f.err != nil {
+		return nil, f.err
+	}
 	// Without the slash a path could change the host. The error is not told,
 	// because it quotes the URL.
 	if err != nil || !strings.HasPrefix(request.Path, "/") {
-		return nil, fmt.Errorf("rule %s: %s %s%s is no request", cred.Rule, request.Method, base, request.Path)
+		return nil, fmt.Errorf("%s %s%s is no request", request.Method, base, request.Path)
 	}
 	for name, value := range request.Header {
 		req.Header.Set(name, f.fill(value, inHeader))
 	}
 	if media != "" {
 		req.Header.Set("Content-Type", media)
+	}
+	if b := request.Basic; b != nil {
+		req.SetBasicAuth(f.fill(b.User, asUser), f.fill(b.Password, asIs))
 	}
 	return req, f.err
 }

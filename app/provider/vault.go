@@ -204,7 +204,7 @@ func tokenIdentity(data map[string]any) map[string]string {
 	if more := policies(data, "identity_policies"); len(more) > 0 {
 		found["identity_policies"] = strings.Join(more, ",")
 	}
-	r := reply{object: data}
+	r := reply{value: data, json: true}
 	for _, name := range []string{"accessor", "display_name", "entity_id", "type", "path",
 		"creation_ttl", "period", "explicit_max_ttl", "num_uses", "renewable"} {
 		if value, ok := r.field(name); ok && value != "" {
