@@ -199,10 +199,7 @@ func (a *amazon) callerIdentity(ctx context.Context, partition awsPartition, cre
 // client signs with the leaked key and with nothing that Stanch's own environment
 // holds; it tries once.
 func (a *amazon) client(partition awsPartition, cred checks.Credential) *sts.Client {
-	transport := a.web.guarded
-	if _, ok := a.web.operator["aws"]; ok {
-		transport = a.web.trusted
-	}
+	_, transport := a.web.baseOf("aws", "")
 	return sts.New(sts.Options{
 		Region:       partition.region,
 		BaseEndpoint: &partition.base,

@@ -96,10 +96,15 @@ func (w *web) base(rule *rules.Rule, request *rules.Request) (string, *http.Clie
 	if rule.Provider == nil {
 		return "", nil
 	}
-	if base, ok := w.operator[rule.Provider.Name]; ok {
+	return w.baseOf(rule.Provider.Name, cmp.Or(request.Base, rule.Provider.Base))
+}
+
+// baseOf is the public base URL of a provider, or what the operator named in its place.
+func (w *web) baseOf(name, public string) (string, *http.Client) {
+	if base, ok := w.operator[name]; ok {
 		return base, w.trusted
 	}
-	return strings.TrimRight(cmp.Or(request.Base, rule.Provider.Base), "/"), w.guarded
+	return strings.TrimRight(public, "/"), w.guarded
 }
 
 // host names the hosts that a verification asks.

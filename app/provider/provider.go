@@ -41,6 +41,7 @@ const (
 
 	driverAWS      = "aws"
 	driverJWT      = "jwt"
+	driverKey      = "key"
 	driverPostgres = "postgres"
 	driverMySQL    = "mysql"
 	driverRedis    = "redis"
@@ -79,6 +80,13 @@ type Config struct {
 	// JWTIssuers are the issuers whose signatures of JSON Web Tokens are verified, each
 	// with the URL of its key set: "https://id.example.net=https://id.example.net/keys".
 	JWTIssuers []string
+
+	// Where leaked private keys are looked for, by their public halves: accounts at SSH
+	// servers ("USER@HOST:PORT=SHA256:…", the fingerprint being the server's own), TLS
+	// servers ("HOST:PORT"), and users of GitHub.
+	SSHAccounts []string
+	TLSServers  []string
+	GitHubUsers []string
 
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
@@ -270,6 +278,10 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	places, err := newPlaces(cfg, p.web, p.now)
+	if err != nil {
+		return nil, err
+	}
 	p.verifiers = map[string]verifier{
 		driverHTTP:     p.web,
 		driverVault:    p.vault,
@@ -277,6 +289,7 @@ func New(cfg Config) (*Providers, error) {
 		driverRedis:    &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
 		driverAWS:      &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:      &tokens{keySets: keySets, client: p.web.trusted, now: p.now},
+		driverKey:      &keys{places: places, now: p.now},
 		driverPostgres: &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil

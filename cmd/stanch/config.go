@@ -56,6 +56,9 @@ type settings struct {
 	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS" help:"your databases, at which leaked passwords may be tried: NAME, NAME:PORT, 10.0.0.0/8, insecure://NAME (no certificate wanted),…"`
 	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
 	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
+	SSHAccounts     []string          `env:"STANCH_VERIFY_SSH" help:"accounts at SSH servers that may trust leaked keys: git@git.example.com:22=SHA256:…,… with the server's own fingerprint"`
+	TLSServers      []string          `env:"STANCH_VERIFY_TLS" help:"TLS servers that may use leaked keys: www.example.com,mail.example.com:465,…"`
+	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS" help:"GitHub users whose published SSH keys leaked keys are compared with"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM; default: the system's"`
 }
 
@@ -210,6 +213,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
 	}
 	cfg.VerifyHosts, cfg.AWSAccounts, cfg.JWTIssuers = s.VerifyHosts, s.AWSAccounts, s.JWTIssuers
+	cfg.SSHAccounts, cfg.TLSServers, cfg.GitHubUsers = s.SSHAccounts, s.TLSServers, s.GitHubUsers
 	if s.VerifyCA != "" {
 		cfg.VerifyRoots = x509.NewCertPool()
 		if !cfg.VerifyRoots.AppendCertsFromPEM([]byte(s.VerifyCA)) {

@@ -30,6 +30,9 @@ type hosts struct {
 	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS"`
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS"`
 	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS"`
+	SSHAccounts     []string          `env:"STANCH_VERIFY_SSH"`
+	TLSServers      []string          `env:"STANCH_VERIFY_TLS"`
+	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA"`
 	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS"`
 	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS"`
@@ -44,7 +47,8 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	}
 	values := map[string]string{}
 	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS",
-		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA", "STANCH_AWS_ACCOUNTS", "STANCH_JWT_ISSUERS"} {
+		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA", "STANCH_AWS_ACCOUNTS", "STANCH_JWT_ISSUERS",
+		"STANCH_VERIFY_SSH", "STANCH_VERIFY_TLS", "STANCH_VERIFY_GITHUB_USERS"} {
 		value, err := lookup(env.getenv, name)
 		if err != nil {
 			return nil, err
@@ -60,7 +64,7 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	s := settings{
 		GitHubURL: h.GitHubURL, VaultAddr: h.VaultAddr, VaultToken: h.VaultToken, VaultNamespace: h.VaultNamespace,
 		ProviderURLs: h.ProviderURLs, AllowedNetworks: h.AllowedNetworks,
-		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA, AWSAccounts: h.AWSAccounts, JWTIssuers: h.JWTIssuers,
+		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA, AWSAccounts: h.AWSAccounts, JWTIssuers: h.JWTIssuers, GitHubUsers: h.GitHubUsers, TLSServers: h.TLSServers, SSHAccounts: h.SSHAccounts,
 	}
 	cfg, err := s.providers(catalogue, nil)
 	if err != nil {
