@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -30,7 +31,7 @@ type web struct {
 func newWeb(cfg Config, now func() time.Time, limits *limits) (*web, error) {
 	w := &web{
 		guarded:  newClient(&net.Dialer{ControlContext: guard(cfg.AllowedNetworks)}, nil),
-		trusted:  newClient(&net.Dialer{}, nil),
+		trusted:  newClient(&net.Dialer{}, &tls.Config{RootCAs: cfg.VerifyRoots, MinVersion: tls.VersionTLS12}),
 		operator: make(map[string]string, len(cfg.BaseURLs)),
 		limits:   limits,
 		now:      now,

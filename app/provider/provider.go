@@ -69,8 +69,8 @@ type Config struct {
 	// protocol's own. "insecure://NAME" is one that need not prove who it is. Without
 	// any nobody is asked.
 	VerifyHosts []string
-	// VerifyRoots are the authorities that these servers' certificates are of; the
-	// system's when nil.
+	// VerifyRoots are the authorities that the certificates of the operator's servers
+	// are of, the system's when nil.
 	VerifyRoots *x509.CertPool
 
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known

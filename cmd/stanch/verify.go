@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/sethvargo/go-envconfig"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stanch-dev/stanch/app/provider"
@@ -20,24 +19,6 @@ const exitLive = 3
 // verifyAtOnce bounds the questions to providers that are open at the same time.
 const verifyAtOnce = 8
 
-// hosts are the variables of stanch serve that say where credentials may be asked
-// about besides the catalogue's hosts.
-type hosts struct {
-	GitHubURL       string            `env:"STANCH_GITHUB_URL, default=https://github.com"`
-	VaultAddr       string            `env:"VAULT_ADDR"`
-	VaultToken      string            `env:"VAULT_TOKEN"`
-	VaultNamespace  string            `env:"VAULT_NAMESPACE"`
-	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS"`
-	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS"`
-	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS"`
-	SSHAccounts     []string          `env:"STANCH_VERIFY_SSH"`
-	TLSServers      []string          `env:"STANCH_VERIFY_TLS"`
-	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS"`
-	VerifyCA        string            `env:"STANCH_VERIFY_CA"`
-	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS"`
-	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS"`
-}
-
 // providers returns the providers of the catalogue. Rule files of users have no say
 // in where a credential is sent.
 func (env *environment) providers(ctx context.Context) (*provider.Providers, error) {
@@ -45,26 +26,9 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]string{}
-	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS",
-		"STANCH_VERIFY_HOSTS", "STANCH_VERIFY_CA", "STANCH_AWS_ACCOUNTS", "STANCH_JWT_ISSUERS",
-		"STANCH_VERIFY_SSH", "STANCH_VERIFY_TLS", "STANCH_VERIFY_GITHUB_USERS"} {
-		value, err := lookup(env.getenv, name)
-		if err != nil {
-			return nil, err
-		}
-		if value != "" {
-			values[name] = value
-		}
-	}
-	var h hosts
-	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &h, Lookuper: envconfig.MapLookuper(values)}); err != nil {
+	var s settings
+	if err := readEnvironment(ctx, env.getenv, &s.Reach); err != nil {
 		return nil, err
-	}
-	s := settings{
-		GitHubURL: h.GitHubURL, VaultAddr: h.VaultAddr, VaultToken: h.VaultToken, VaultNamespace: h.VaultNamespace,
-		ProviderURLs: h.ProviderURLs, AllowedNetworks: h.AllowedNetworks,
-		VerifyHosts: h.VerifyHosts, VerifyCA: h.VerifyCA, AWSAccounts: h.AWSAccounts, JWTIssuers: h.JWTIssuers, GitHubUsers: h.GitHubUsers, TLSServers: h.TLSServers, SSHAccounts: h.SSHAccounts,
 	}
 	cfg, err := s.providers(catalogue, nil)
 	if err != nil {
