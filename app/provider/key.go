@@ -52,9 +52,11 @@ func (*keys) ready(*rules.Rule) string { return "" }
 
 func (*keys) host(*rules.Rule, checks.Credential) string { return "" }
 
-// random returns a key that was made just now: what a rule's sample makes only looks
-// like one.
-func (k *keys) random(cred checks.Credential) checks.Credential {
+func (*keys) random(cred checks.Credential) checks.Credential { return withFreshKey(cred) }
+
+// withFreshKey returns the credential with a key that was made just now: what a
+// rule's sample makes only looks like one.
+func withFreshKey(cred checks.Credential) checks.Credential {
 	_, private, _ := ed25519.GenerateKey(nil) // never fails: see crypto/rand
 	der, _ := x509.MarshalPKCS8PrivateKey(private)
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})

@@ -40,6 +40,7 @@ const (
 	driverManual = "manual"
 
 	driverAWS      = "aws"
+	driverGCP      = "gcp"
 	driverJWT      = "jwt"
 	driverKey      = "key"
 	driverPostgres = "postgres"
@@ -290,6 +291,7 @@ func New(cfg Config) (*Providers, error) {
 		driverAWS:      &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:      &tokens{keySets: keySets, client: p.web.trusted, now: p.now},
 		driverKey:      &keys{places: places, now: p.now},
+		driverGCP:      &google{web: p.web, now: p.now},
 		driverPostgres: &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
