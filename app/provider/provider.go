@@ -39,6 +39,7 @@ const (
 	driverBroker = "broker"
 	driverManual = "manual"
 
+	driverAppRole  = "approle"
 	driverAWS      = "aws"
 	driverGCP      = "gcp"
 	driverJWT      = "jwt"
@@ -288,6 +289,7 @@ func New(cfg Config) (*Providers, error) {
 		driverVault:    p.vault,
 		driverMySQL:    &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
 		driverRedis:    &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
+		driverAppRole:  appRole{p.vault},
 		driverAWS:      &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:      &tokens{keySets: keySets, client: p.web.trusted, now: p.now},
 		driverKey:      &keys{places: places, now: p.now},
