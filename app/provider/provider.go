@@ -39,14 +39,15 @@ const (
 	driverBroker = "broker"
 	driverManual = "manual"
 
-	driverAppRole  = "approle"
-	driverAWS      = "aws"
-	driverGCP      = "gcp"
-	driverJWT      = "jwt"
-	driverKey      = "key"
-	driverPostgres = "postgres"
-	driverMySQL    = "mysql"
-	driverRedis    = "redis"
+	driverAppRole    = "approle"
+	driverAWS        = "aws"
+	driverGCP        = "gcp"
+	driverJWT        = "jwt"
+	driverKey        = "key"
+	driverKubernetes = "kubernetes"
+	driverPostgres   = "postgres"
+	driverMySQL      = "mysql"
+	driverRedis      = "redis"
 )
 
 // A Config says which providers there are and how to reach them.
@@ -285,16 +286,17 @@ func New(cfg Config) (*Providers, error) {
 		return nil, err
 	}
 	p.verifiers = map[string]verifier{
-		driverHTTP:     p.web,
-		driverVault:    p.vault,
-		driverMySQL:    &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
-		driverRedis:    &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
-		driverAppRole:  appRole{p.vault},
-		driverAWS:      &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
-		driverJWT:      &tokens{keySets: keySets, client: p.web.trusted, now: p.now},
-		driverKey:      &keys{places: places, now: p.now},
-		driverGCP:      &google{web: p.web, now: p.now},
-		driverPostgres: &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
+		driverHTTP:       p.web,
+		driverVault:      p.vault,
+		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
+		driverRedis:      &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
+		driverAppRole:    appRole{p.vault},
+		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
+		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now},
+		driverKey:        &keys{places: places, now: p.now},
+		driverGCP:        &google{web: p.web, now: p.now},
+		driverKubernetes: &kubernetes{web: p.web, now: p.now},
+		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
 }
