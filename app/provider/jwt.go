@@ -104,12 +104,19 @@ func parseClaims(token string) (*claimed, bool) {
 	}
 	var c claimed
 	for i, into := range []any{&c.header, &c.claims} {
-		raw, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil || json.Unmarshal(raw, into) != nil {
+		if decodeSegment(parts[i], into) != nil {
 			return nil, false
 		}
 	}
 	return &c, true
+}
+
+func decodeSegment(segment string, into any) error {
+	raw, err := base64.RawURLEncoding.DecodeString(segment)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, into)
 }
 
 func (t *tokens) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential) (Verdict, error) {

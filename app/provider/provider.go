@@ -41,6 +41,7 @@ const (
 
 	driverAppRole    = "approle"
 	driverAWS        = "aws"
+	driverAzure      = "azure"
 	driverGCP        = "gcp"
 	driverJWT        = "jwt"
 	driverKey        = "key"
@@ -296,6 +297,7 @@ func New(cfg Config) (*Providers, error) {
 		driverKey:        &keys{places: places, now: p.now},
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
+		driverAzure:      &entra{web: p.web, now: p.now},
 		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
