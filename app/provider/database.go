@@ -30,6 +30,7 @@ type login struct {
 	endpoint
 	scheme                   string // of the URL, where that matters
 	user, password, database string
+	settings                 map[string]string
 }
 
 // An attempt is how a login ended. Errors of the drivers may quote what they were
@@ -129,7 +130,7 @@ func (d *database) login(cred checks.Credential) (l login, why string) {
 		return login{}, notAllowed
 	}
 	l.user, l.password, l.database = either("user"), part(checks.PartSecret), either("database", "dbname")
-	l.scheme = part("scheme")
+	l.scheme, l.settings = part("scheme"), settings
 	if strings.HasSuffix(cred.Rule, "-url") || strings.HasSuffix(cred.Rule, "-jdbc") {
 		if err := unescape(&l.user, &l.password, &l.database); err != nil {
 			return login{}, "the connection string is not escaped as a URL"

@@ -228,7 +228,7 @@ func TestDatabasesOfStrangersAreNotDialled(t *testing.T) {
 		"0:" + port, "[::1]:" + port, "localhost.:" + port, "10.0.0.1:" + port, "10.0.0.1@127.0.0.1:" + port, "db.example.net.localhost:" + port,
 		"", ":", ":" + port, "[", "169.254.169.254:80", "localhost:01", "db.example.net%00:" + port,
 	} {
-		for _, rule := range []string{"postgres-url", "mysql-url", "redis-url"} {
+		for _, rule := range []string{"postgres-url", "mysql-url", "redis-url", "mongodb-url"} {
 			v, err := p.Verify(context.Background(), account(rule, host))
 			if err != nil || v.Validity != checks.Unknown || v.Evidence.Answer != notAllowed {
 				t.Errorf("%s: %v, %+v", host, err, v)

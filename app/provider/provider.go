@@ -47,6 +47,7 @@ const (
 	driverKey        = "key"
 	driverKubernetes = "kubernetes"
 	driverPostgres   = "postgres"
+	driverMongoDB    = "mongodb"
 	driverMySQL      = "mysql"
 	driverRedis      = "redis"
 )
@@ -289,6 +290,7 @@ func New(cfg Config) (*Providers, error) {
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
+		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
 		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
 		driverRedis:      &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
 		driverAppRole:    appRole{p.vault},
