@@ -13,6 +13,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -66,6 +67,10 @@ type Reach struct {
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM, besides the system's"`
 	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
 	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
+
+	Verify        string   `env:"STANCH_VERIFY, default=on" help:"off: no provider is asked about any credential, and none is revoked without a person"`
+	VerifyRules   []string `env:"STANCH_VERIFY_RULES" help:"ids of the rules whose credentials are asked about; default: all"`
+	OutboundProxy string   `env:"STANCH_OUTBOUND_PROXY" help:"http, https or socks5 URL through which the catalogue's hosts are reached; yours are dialled directly"`
 }
 
 // loadSettings reads the settings from the environment.
@@ -164,7 +169,7 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
 		WebhookSecrets: s.WebhookSecrets,
 		Scratch:        database + ".scratch",
-		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs},
+		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs, Verdicts: sweepVerdicts},
 	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
 		return cfg, nil, err
@@ -226,17 +231,55 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		}
 		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
 	}
-	cfg.VerifyHosts, cfg.AWSAccounts, cfg.JWTIssuers = s.VerifyHosts, s.AWSAccounts, s.JWTIssuers
-	cfg.SSHAccounts, cfg.TLSServers, cfg.GitHubUsers = s.SSHAccounts, s.TLSServers, s.GitHubUsers
-	if s.VerifyCA != "" {
-		if cfg.VerifyRoots, err = x509.SystemCertPool(); err != nil {
-			return cfg, fmt.Errorf("the system's authorities: %w", err)
-		}
-		if !cfg.VerifyRoots.AppendCertsFromPEM([]byte(s.VerifyCA)) {
-			return cfg, errors.New("STANCH_VERIFY_CA has no certificate in PEM: give the certificates themselves, or their file in STANCH_VERIFY_CA_FILE")
-		}
+	if err := s.restrict(&cfg, catalogue); err != nil {
+		return cfg, err
+	}
+	if err := s.ownServers(&cfg); err != nil {
+		return cfg, err
 	}
 	return cfg, s.checkBroker()
+}
+
+// restrict says which credentials are asked about, and through what.
+func (s settings) restrict(cfg *provider.Config, catalogue []*rules.Rule) error {
+	switch s.Verify {
+	case "on", "":
+	case "off":
+		cfg.Off = true
+	default:
+		return fmt.Errorf("STANCH_VERIFY is %q: it must be on or off", s.Verify)
+	}
+	for _, id := range s.VerifyRules {
+		if !slices.ContainsFunc(catalogue, func(r *rules.Rule) bool { return r.ID == id }) {
+			return fmt.Errorf("STANCH_VERIFY_RULES: there is no rule %q: “stanch rules list” shows them", id)
+		}
+	}
+	cfg.Only = s.VerifyRules
+	if s.OutboundProxy == "" {
+		return nil
+	}
+	var err error
+	if cfg.Proxy, err = url.Parse(s.OutboundProxy); err != nil {
+		return errors.New("STANCH_OUTBOUND_PROXY is no URL") // it is not repeated: it may hold a password
+	}
+	return nil
+}
+
+// ownServers names the operator's servers at which credentials of no provider, such as
+// passwords of databases, may be verified.
+func (r Reach) ownServers(cfg *provider.Config) (err error) {
+	cfg.VerifyHosts, cfg.AWSAccounts, cfg.JWTIssuers = r.VerifyHosts, r.AWSAccounts, r.JWTIssuers
+	cfg.SSHAccounts, cfg.TLSServers, cfg.GitHubUsers = r.SSHAccounts, r.TLSServers, r.GitHubUsers
+	if r.VerifyCA == "" {
+		return nil
+	}
+	if cfg.VerifyRoots, err = x509.SystemCertPool(); err != nil {
+		return fmt.Errorf("the system's authorities: %w", err)
+	}
+	if !cfg.VerifyRoots.AppendCertsFromPEM([]byte(r.VerifyCA)) {
+		return errors.New("STANCH_VERIFY_CA has no certificate in PEM: give the certificates themselves, or their file in STANCH_VERIFY_CA_FILE")
+	}
+	return nil
 }
 
 // checkBroker refuses a broker to which credentials would travel in the clear, or
