@@ -62,6 +62,7 @@ func commands() map[string]command {
 		"rules":      {"list, show, lint and test the rules that say what a secret is", runRules},
 		"serve":      {"run the GitHub App", runServe},
 		"store":      {"keep credentials in an encrypted file that the server rotates", runStore},
+		"verify":     {"ask the provider about one credential: is it live, and what can it do?", runVerify},
 		"version":    {"print the version of this program", runVersion},
 	}
 }

@@ -114,6 +114,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"absent": absent,
+			"gitlab": gitlab,
 			"sparse": writeSparse,
 			"many":   many,
 		},
