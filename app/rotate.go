@@ -223,7 +223,7 @@ func (r *remediation) verifyNew(ctx context.Context, i store.Incident, attempt s
 	if err != nil {
 		return result{}, err
 	}
-	v, err := r.app.providers.Verify(ctx, replacement)
+	v, err := r.app.providers.VerifyAgain(ctx, replacement)
 	switch {
 	case err != nil:
 		return result{}, err
@@ -258,7 +258,7 @@ func (r *remediation) revokeOld(ctx context.Context) (result, error) {
 	switch {
 	case errors.Is(err, provider.ErrCannotRevoke):
 		r.app.log.WarnContext(ctx, "the leaked credential cannot be revoked", "incident", r.id, "error", err)
-		if v, err := r.app.providers.Verify(ctx, r.leaked); err != nil || v.Validity == checks.Inactive {
+		if v, err := r.app.providers.VerifyAgain(ctx, r.leaked); err != nil || v.Validity == checks.Inactive {
 			return result{detail: evidenceDetail(v.Evidence)}, err
 		}
 		return result{}, needPerson("No program can revoke this credential: follow the runbook of its kind, then press Revoke now to have it proved dead.")
@@ -273,7 +273,7 @@ func (r *remediation) revokeOld(ctx context.Context) (result, error) {
 // proveDead asks the provider about the leaked credential until it refuses it.
 // Only the provider's documented refusal is proof; silence is not.
 func (r *remediation) proveDead(ctx context.Context, attempt store.Action) (result, error) {
-	v, err := r.app.providers.Verify(ctx, r.leaked)
+	v, err := r.app.providers.VerifyAgain(ctx, r.leaked)
 	switch {
 	case err != nil:
 		return result{}, err

@@ -9,7 +9,7 @@ import (
 
 func (p *Providers) whyNoVerify(rule *rules.Rule) string {
 	if v := p.verifier(rule); v != nil {
-		return v.ready(rule)
+		return p.closed(rule, v)
 	}
 	return whyNot("verify", rule.Verify)
 }

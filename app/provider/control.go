@@ -2,7 +2,9 @@ package provider
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -19,11 +21,17 @@ import (
 
 // How long the outcome of a negative control holds. A host that told a random
 // value from a live one does not change its mind soon; one that failed is asked
-// again before long.
+// again before long, and, while it goes on to fail, after twice as long each time.
 const (
-	passedFor = 10 * time.Minute
-	failedFor = time.Minute
+	passedFor     = 10 * time.Minute
+	failedFor     = time.Minute
+	longestFailed = time.Hour
+	// usedFor is how long a control is repeated on schedule after it was last needed.
+	usedFor = time.Hour
 )
+
+// maxControls bounds how many outcomes are remembered.
+const maxControls = 4096
 
 // A control remembers, for each rule and host, whether the host refused a random
 // value of the rule's shape. A host that accepts it accepts everything, and its
@@ -41,35 +49,150 @@ type controlled struct {
 	validity checks.Validity // of the random value: Inactive is what it must be
 	answer   string
 	until    time.Time
+	failures int       // in a row
+	since    time.Time // when the first of them was
+	used     time.Time // when a verdict last rested on it
+
+	rule  *rules.Rule
+	host  string
+	probe checks.Credential // a random one, to ask again with
 }
 
-// settle returns the outcome under a key, asking only when none is fresh.
-func (c *control) settle(key string, ask func() (Verdict, error)) (controlled, error) {
-	c.mu.Lock()
-	known, ok := c.known[key]
-	c.mu.Unlock()
-	if ok && c.now().Before(known.until) {
-		return known, nil
+// Held is a kind of credential whose provider did not refuse a random value: until it
+// does, nothing that it says is of a better grade than C.
+type Held struct {
+	Provider string    `json:"provider"`
+	Rule     string    `json:"rule"`
+	Host     string    `json:"host"`
+	Answer   string    `json:"answer"` // what it said of the random value
+	Since    time.Time `json:"since"`
+}
+
+// Held returns what is held at grade C, by provider and rule.
+func (p *Providers) Held() []Held {
+	p.control.mu.Lock()
+	defer p.control.mu.Unlock()
+	var all []Held
+	for _, c := range p.control.known {
+		if c.failures > 0 {
+			all = append(all, Held{Provider: providerName(c.rule), Rule: c.rule.ID, Host: c.host, Answer: c.answer, Since: c.since})
+		}
 	}
-	outcome, err, _ := c.flights.Do(key, func() (any, error) {
-		verdict, err := ask()
-		if err != nil {
-			return controlled{}, err
+	slices.SortFunc(all, func(a, b Held) int {
+		return cmp.Or(strings.Compare(a.Provider, b.Provider), strings.Compare(a.Rule, b.Rule), strings.Compare(a.Host, b.Host))
+	})
+	return all
+}
+
+func providerName(rule *rules.Rule) string {
+	if rule.Provider == nil {
+		return ""
+	}
+	return rule.Provider.Name
+}
+
+// settle returns the outcome for a rule and the host that a credential is asked of,
+// asking only when none is fresh.
+func (p *Providers) settle(ctx context.Context, v verifier, rule *rules.Rule, cred checks.Credential) (controlled, error) {
+	host := v.host(rule, cred)
+	key := rule.ID + " " + host
+	if c, ok := p.control.fresh(key); ok {
+		return c, nil
+	}
+	outcome, err, _ := p.control.flights.Do(key, func() (any, error) {
+		if c, ok := p.control.fresh(key); ok { // from the flight before
+			return c, nil
 		}
-		fresh := controlled{validity: verdict.Validity, answer: verdict.Evidence.Answer}
-		fresh.until = c.now().Add(failedFor)
-		if fresh.validity == checks.Inactive {
-			fresh.until = c.now().Add(passedFor)
-		}
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		c.known[key] = fresh
-		return fresh, nil
+		return p.tryRandom(ctx, v, rule, cred, key, p.now())
 	})
 	if err != nil {
 		return controlled{}, err
 	}
 	return outcome.(controlled), nil
+}
+
+// tryRandom asks about a random value and remembers what came of it.
+func (p *Providers) tryRandom(ctx context.Context, v verifier, rule *rules.Rule, cred checks.Credential, key string, used time.Time) (controlled, error) {
+	c := controlled{rule: rule, host: v.host(rule, cred), used: used, validity: checks.Unknown, answer: "the rule has no sample"}
+	if rule.Sample != "" {
+		random, err := randomLike(rule, cred)
+		if err != nil {
+			return controlled{}, err
+		}
+		verdict, err := p.bounded(ctx, v, rule, random)
+		if err != nil {
+			return controlled{}, err
+		}
+		c.probe, c.validity, c.answer = random, verdict.Validity, verdict.Evidence.Answer
+		if verdict.Reason == ReasonNotAsked {
+			return c, nil // nothing was learnt
+		}
+	}
+	p.control.remember(key, c)
+	return c, nil
+}
+
+// fresh returns the outcome under a key while it holds.
+func (c *control) fresh(key string) (controlled, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	known, ok := c.known[key]
+	if !ok || !c.now().Before(known.until) {
+		return controlled{}, false
+	}
+	known.used = c.now()
+	c.known[key] = known
+	return known, true
+}
+
+// remember keeps an outcome for as long as it holds.
+func (c *control) remember(key string, fresh controlled) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	before, known := c.known[key]
+	fresh.until = now.Add(passedFor)
+	if fresh.validity != checks.Inactive {
+		fresh.failures, fresh.since = before.failures+1, before.since
+		if before.failures == 0 {
+			fresh.since = now
+		}
+		fresh.until = now.Add(min(longestFailed, failedFor<<min(before.failures, 10)))
+	}
+	if !known {
+		makeRoom(c.known, maxControls)
+	}
+	c.known[key] = fresh
+}
+
+// due returns the controls that are to be repeated: those that failed, and those that
+// verdicts rested on not long ago.
+func (c *control) due() map[string]controlled {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now, all := c.now(), map[string]controlled{}
+	for key, k := range c.known {
+		if k.rule.Sample != "" && !now.Before(k.until) && (k.failures > 0 || now.Sub(k.used) < usedFor) {
+			all[key] = k
+		}
+	}
+	return all
+}
+
+// Recontrol repeats the negative controls whose outcome does not hold any more. It is
+// to be called from time to time: a provider that has begun to accept anything is found
+// out before its next credential leaks, and one that was held is let go.
+func (p *Providers) Recontrol(ctx context.Context) error {
+	var failed []error
+	for key, c := range p.control.due() {
+		v := p.verifier(c.rule)
+		if ctx.Err() != nil || v == nil || p.closed(c.rule, v) != "" {
+			continue
+		}
+		_, err := p.tryRandom(ctx, v, c.rule, c.probe, key, c.used)
+		failed = append(failed, err)
+	}
+	return errors.Join(failed...)
 }
 
 // randomLike returns cred with a random secret of the rule's shape, and with the
@@ -136,7 +259,7 @@ func (v *Verdict) judge(c controlled) {
 	v.Evidence.Control = c.answer
 	switch {
 	case c.validity == checks.Active:
-		v.Validity, v.Grade, v.LacksScope = checks.Unknown, GradeC, false
+		v.Validity, v.Grade, v.LacksScope, v.Reason = checks.Unknown, GradeC, false, ReasonLies
 		v.Evidence.Identity = nil
 		v.Evidence.Control = "accepted a random value: " + c.answer
 	case c.validity == checks.Inactive:

@@ -7,7 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -77,7 +80,7 @@ func guard(allowed []netip.Prefix) func(context.Context, string, string, syscall
 // the operator named.
 //
 // HTTP_PROXY and its like are not honoured: behind a proxy the check would see
-// the proxy's address in place of the provider's. Redirects are not followed,
+// the proxy's address in place of the provider's; see throughProxy. Redirects are not followed,
 // connections are reused only with the host they were made to, and compression
 // is not offered, so that a small body cannot become a large one.
 func newClient(dialer *net.Dialer, config *tls.Config) *http.Client {
@@ -98,4 +101,36 @@ func newClient(dialer *net.Dialer, config *tls.Config) *http.Client {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
+}
+
+// throughProxy has a client reach all hosts through the operator's proxy, which also
+// resolves their names: whether these lead inside is then for the proxy to know. What
+// can be told without asking anybody is still refused, and a credential goes only to
+// who has a certificate for the catalogue's name.
+func throughProxy(client *http.Client, proxy *url.URL, allowed []netip.Prefix) error {
+	if proxy.Host == "" || !slices.Contains([]string{"http", "https", "socks5"}, proxy.Scheme) {
+		return errors.New("the outbound proxy must be an http, https or socks5 URL with a host") // it is not repeated: it may hold a password
+	}
+	check := guard(allowed)
+	transport := client.Transport.(*http.Transport)
+	transport.DialContext = new(net.Dialer).DialContext
+	transport.Proxy = func(req *http.Request) (*url.URL, error) {
+		host := req.URL.Hostname()
+		if addr, err := netip.ParseAddr(host); err == nil {
+			return proxy, check(req.Context(), "tcp", netip.AddrPortFrom(addr, 0).String(), nil)
+		}
+		if !strings.Contains(host, ".") || numeric(host) {
+			return nil, errPrivateAddress // localhost, a machine next door, or 2130706433
+		}
+		return proxy, nil
+	}
+	return nil
+}
+
+// numeric reports whether a host's last label is a number, as in the forms of IPv4
+// addresses that some resolvers read: 127.1 or 0x7f.0x1.
+func numeric(host string) bool {
+	last := host[strings.LastIndex(host, ".")+1:]
+	_, err := strconv.ParseUint(last, 0, 64)
+	return err == nil
 }

@@ -15,6 +15,7 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // maxBody bounds what is read of a response. Identity answers are a few
@@ -34,6 +35,7 @@ type reply struct {
 	empty  bool           // there was no body
 	fault  string         // why the reply means nothing, "" when it may mean something
 	sent   bool           // the request may have reached the other side
+	local  bool           // it was not even tried
 }
 
 // exchange sends a request and reads the answer. Everything that the network can
@@ -48,7 +50,7 @@ func exchange(client *http.Client, req *http.Request) reply {
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		r.fault = class(err)
+		r.fault, r.local = class(err), errors.Is(err, errPrivateAddress)
 		return r
 	}
 	defer resp.Body.Close()
@@ -111,6 +113,39 @@ func (r *reply) decode(body []byte) string {
 	r.json, r.value = true, value
 	r.object, _ = value.(map[string]any)
 	return ""
+}
+
+// reason says why a reply that is no answer of the catalogue leaves a validity unknown.
+func (r reply) reason() Reason {
+	switch {
+	case r.status == 0 && !r.sent && r.local:
+		return ReasonNotAsked
+	case r.status == 0:
+		return ReasonUnreachable
+	case r.fault == faultLimited:
+		return ReasonLimited
+	case r.status >= 500:
+		return ReasonServerError
+	case r.fault == "" || r.fault == faultNotJSON:
+		return ReasonUnfit
+	}
+	return ReasonNoAnswer
+}
+
+// retryAfter is how long the other side asked to be left alone.
+// https://www.rfc-editor.org/rfc/rfc9110#field.retry-after
+func (r reply) retryAfter(now time.Time) time.Duration {
+	if r.status != http.StatusTooManyRequests {
+		return 0
+	}
+	wish := r.header.Get("Retry-After")
+	if seconds, err := strconv.Atoi(wish); err == nil {
+		return time.Duration(min(max(seconds, 0), int(longestWish/time.Second))) * time.Second
+	}
+	if at, err := http.ParseTime(wish); err == nil {
+		return max(0, at.Sub(now))
+	}
+	return 0
 }
 
 // answer says in a few words what came.

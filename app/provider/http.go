@@ -22,15 +22,22 @@ type web struct {
 	guarded  *http.Client // for the catalogue's hosts
 	trusted  *http.Client // for the operator's
 	operator map[string]string
+	limits   *limits
 	now      func() time.Time
 }
 
-func newWeb(cfg Config, now func() time.Time) (*web, error) {
+func newWeb(cfg Config, now func() time.Time, limits *limits) (*web, error) {
 	w := &web{
 		guarded:  newClient(&net.Dialer{ControlContext: guard(cfg.AllowedNetworks)}, nil),
 		trusted:  newClient(&net.Dialer{}, nil),
 		operator: make(map[string]string, len(cfg.BaseURLs)),
+		limits:   limits,
 		now:      now,
+	}
+	if cfg.Proxy != nil {
+		if err := throughProxy(w.guarded, cfg.Proxy, cfg.AllowedNetworks); err != nil {
+			return nil, err
+		}
 	}
 	for name, base := range cfg.BaseURLs {
 		clean, err := cleanBase(base, "http", "https")
@@ -121,11 +128,17 @@ func (w *web) verify(ctx context.Context, rule *rules.Rule, cred checks.Credenti
 	f := &filler{parts: cred.Parts}
 	asked, known := "", map[string]string{}
 	for _, step := range rule.Verify.Steps() {
+		if asked != "" { // the first step's turn was the question's
+			if why, err := w.limits.turn(ctx, rule.Provider); err != nil || why != "" {
+				verdict.Evidence.Answer, verdict.Reason = why, ReasonNotAsked
+				return verdict, err
+			}
+		}
 		evidence, got, err := w.send(ctx, rule, step.Request, f)
 		if asked != "" {
 			evidence.Request = asked + ", then " + evidence.Request
 		}
-		verdict.Evidence = evidence
+		verdict.Evidence, verdict.Reason, verdict.RetryAfter = evidence, got.reason(), got.retryAfter(w.now())
 		answer := firstFit(step.Answers, got, false)
 		if err != nil || answer == nil {
 			return verdict, err
@@ -156,7 +169,10 @@ func (v *Verdict) read(means rules.Meaning) {
 		v.Validity, v.LacksScope = checks.Active, true
 	case rules.MeansInactive:
 		v.Validity = checks.Inactive
+	default:
+		return
 	}
+	v.Reason, v.RetryAfter = "", 0
 }
 
 // revoke sends the rule's command.
@@ -188,7 +204,7 @@ func (w *web) send(ctx context.Context, rule *rules.Rule, request *rules.Request
 	var unfit unfitError
 	if errors.As(err, &unfit) {
 		evidence.Answer = unfit.Error()
-		return evidence, reply{fault: unfit.Error()}, nil
+		return evidence, reply{fault: unfit.Error(), local: true}, nil
 	}
 	if err != nil {
 		return evidence, reply{}, fmt.Errorf("rule %s: %w", rule.ID, err)

@@ -12,15 +12,13 @@ package provider
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"net/netip"
-	"slices"
+	"net/url"
 	"time"
 
 	"golang.org/x/sync/singleflight"
@@ -73,12 +71,41 @@ type Config struct {
 	BrokerURL   string
 	BrokerToken checks.Secret
 
+	// Off has no provider asked about anything, and Only, when it is not empty, only
+	// about these kinds, by the ids of their rules. What cannot be asked about cannot
+	// be proved dead either, and nothing is done to it without a person.
+	Off  bool
+	Only []string
+	// Proxy is what the hosts of the catalogue are reached through. The operator's own
+	// are dialled directly.
+	Proxy *url.URL
+
 	Now    func() time.Time // time.Now when nil
 	Logger *slog.Logger     // nothing is logged when nil
 }
 
 // Grade says how much a verdict can bear.
 type Grade string
+
+// Reason says why a validity is unknown.
+type Reason string
+
+// The reasons.
+const (
+	ReasonNotAsked    Reason = "not_asked"    // nothing was sent: no host, switched off, a limit of our own
+	ReasonUnreachable Reason = "unreachable"  // no connection, no certificate, no answer in time
+	ReasonLimited     Reason = "rate_limited" // the provider wants to be asked later
+	ReasonServerError Reason = "server_error" // the provider is not well
+	ReasonNoAnswer    Reason = "no_answer"    // a page, a redirect, a broken body: somebody else than the provider
+	ReasonUnfit       Reason = "undocumented" // the provider's answer is none that the catalogue knows
+	ReasonLies        Reason = "accepts_any"  // a random value was accepted as well
+)
+
+// failure reports whether a reason tells that the host had better be left alone. Who
+// writes what is scanned can make a firewall answer in place of a host, but not this.
+func (r Reason) failure() bool {
+	return r == ReasonUnreachable || r == ReasonLimited || r == ReasonServerError
+}
 
 // The grades. Only a verdict of grade A may revoke without a person.
 const (
@@ -93,7 +120,11 @@ type Verdict struct {
 	Grade      Grade           `json:"grade"`
 	LacksScope bool            `json:"lacks_scope,omitempty"` // active, but may not do what was asked of it
 	SelfHosted bool            `json:"self_hosted,omitempty"` // only an installation of the operator's was asked; see Config
+	Reason     Reason          `json:"reason,omitempty"`      // why the validity is unknown
 	Evidence   Evidence        `json:"evidence"`
+
+	// RetryAfter is how long a provider asked to be left alone.
+	RetryAfter time.Duration `json:"-"`
 }
 
 // Evidence is what a verdict or a receipt rests on. It holds no secret: it can
@@ -143,14 +174,6 @@ func (e *AnswerError) Error() string {
 		e.Rule, e.Evidence.Request, e.Evidence.Answer, e.Evidence.Status)
 }
 
-// A verifier asks one question: is this credential live? The grade and the
-// control are the caller's.
-type verifier interface {
-	verify(context.Context, *rules.Rule, checks.Credential) (Verdict, error)
-	host(*rules.Rule, checks.Credential) string // what a negative control is remembered for
-	ready(*rules.Rule) string
-}
-
 // Providers speaks to all providers of the catalogue.
 type Providers struct {
 	rules      map[string]*rules.Rule
@@ -158,9 +181,13 @@ type Providers struct {
 	web        *web
 	vault      *vault
 	broker     *broker
+	off        bool
+	only       map[string]bool // the kinds that are asked about; nil for all
 	control    control
+	limits     *limits
+	cache      cache
 	flights    singleflight.Group
-	key        []byte // of the names of questions under way; lives as long as the process
+	key        []byte // of the names of credentials in memory; lives as long as the process
 	within     time.Duration
 	now        func() time.Time
 	log        *slog.Logger
@@ -186,9 +213,20 @@ func New(cfg Config) (*Providers, error) {
 	for _, r := range cfg.Catalogue {
 		p.rules[r.ID] = r
 	}
+	for _, id := range cfg.Only {
+		if p.rules[id] == nil {
+			return nil, fmt.Errorf("only some kinds are to be verified, and %q is none: “stanch rules list” shows them", id)
+		}
+		if p.only == nil {
+			p.only = map[string]bool{}
+		}
+		p.only[id] = true
+	}
+	p.off, p.limits = cfg.Off, newLimits(p.now)
 	p.control = control{now: p.now, known: map[string]controlled{}}
+	p.cache = cache{now: p.now, known: map[string]remembered{}}
 	var err error
-	if p.web, err = newWeb(cfg, p.now); err != nil {
+	if p.web, err = newWeb(cfg, p.now, p.limits); err != nil {
 		return nil, err
 	}
 	if p.vault, err = newVault(cfg, p.now); err != nil {
@@ -198,74 +236,6 @@ func New(cfg Config) (*Providers, error) {
 		return nil, err
 	}
 	return p, nil
-}
-
-// Verify asks the provider whether a credential is live. Equal questions asked
-// at the same time are asked once. Whatever goes wrong on the way is a verdict
-// of Unknown with its evidence; an error means a mistake of ours or in the
-// catalogue.
-func (p *Providers) Verify(ctx context.Context, cred checks.Credential) (Verdict, error) {
-	rule, err := p.rule(cred)
-	if err != nil {
-		return Verdict{}, err
-	}
-	v := p.verifier(rule)
-	if v == nil {
-		return p.unknown("no verification for this kind"), nil
-	}
-	if why := v.ready(rule); why != "" {
-		return p.unknown(why), nil
-	}
-	// The question outlives the caller who happened to ask it first; the others
-	// still wait for the answer.
-	flight := p.flights.DoChan(p.question(cred), func() (any, error) {
-		return p.ask(context.WithoutCancel(ctx), v, rule, cred)
-	})
-	select {
-	case <-ctx.Done():
-		return p.unknown("cancelled"), nil
-	case r := <-flight:
-		if r.Err != nil {
-			return Verdict{}, r.Err
-		}
-		return r.Val.(Verdict).clone(), nil
-	}
-}
-
-// ask asks about cred, and then about a random value unless that was settled a
-// short while ago.
-func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred checks.Credential) (Verdict, error) {
-	verdict, err := p.bounded(ctx, v, rule, cred)
-	if err != nil {
-		return Verdict{}, err
-	}
-	if verdict.Validity != checks.Unknown {
-		controlled, err := p.control.settle(rule.ID+" "+v.host(rule, cred), func() (Verdict, error) {
-			if rule.Sample == "" {
-				return p.unknown("the rule has no sample"), nil
-			}
-			random, err := randomLike(rule, cred)
-			if err != nil {
-				return Verdict{}, err
-			}
-			return p.bounded(ctx, v, rule, random)
-		})
-		if err != nil {
-			return Verdict{}, err
-		}
-		verdict.judge(controlled)
-	}
-	verdict.SelfHosted = rule.Provider != nil && p.selfHosted[rule.Provider.Name]
-	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
-		slog.String("validity", string(verdict.Validity)), slog.String("grade", string(verdict.Grade)),
-		slog.String("answer", verdict.Evidence.Answer), slog.String("control", verdict.Evidence.Control))
-	return verdict, nil
-}
-
-func (p *Providers) bounded(ctx context.Context, v verifier, rule *rules.Rule, cred checks.Credential) (Verdict, error) {
-	ctx, cancel := context.WithTimeout(ctx, p.within)
-	defer cancel()
-	return v.verify(ctx, rule, cred)
 }
 
 // Can says what can be done about a kind of credential as things are configured.
@@ -290,8 +260,12 @@ func (p *Providers) Revoke(ctx context.Context, cred checks.Credential) (Receipt
 	if why := p.whyNoRevoke(rule); why != "" {
 		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, why)
 	}
+	if err := p.limits.count(rule.Provider); err != nil {
+		return Receipt{}, err
+	}
 	ctx, cancel := context.WithTimeout(ctx, p.within)
 	defer cancel()
+	defer p.forget(rule, cred)
 	if rule.Revoke.Driver == driverVault {
 		return p.vault.revoke(ctx, rule, cred)
 	}
@@ -345,25 +319,4 @@ func (p *Providers) verifier(rule *rules.Rule) verifier {
 		return p.vault
 	}
 	return nil
-}
-
-// question names a question by a keyed hash, so that the table of questions
-// under way holds no secret.
-func (p *Providers) question(cred checks.Credential) string {
-	mac := hmac.New(sha256.New, p.key)
-	fmt.Fprintf(mac, "%q", cred.Rule)
-	for _, name := range slices.Sorted(maps.Keys(cred.Parts)) {
-		fmt.Fprintf(mac, " %q %q", name, cred.Parts[name].Expose())
-	}
-	return string(mac.Sum(nil))
-}
-
-func (p *Providers) unknown(answer string) Verdict {
-	return Verdict{Validity: checks.Unknown, Grade: GradeC, Evidence: Evidence{Answer: answer, At: p.now()}}
-}
-
-// clone returns a verdict whose map nobody else holds.
-func (v Verdict) clone() Verdict {
-	v.Evidence.Identity = maps.Clone(v.Evidence.Identity)
-	return v
 }
