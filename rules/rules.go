@@ -51,8 +51,8 @@ type Rule struct {
 	Verify Action `yaml:"verify"`
 	Revoke Action `yaml:"revoke"`
 	Issue  Action `yaml:"issue"`
-	// BlastRadius names the driver that reports what the credential can do.
-	BlastRadius string `yaml:"blast_radius"`
+	// BlastRadius says where the provider tells what the credential can do.
+	BlastRadius *BlastRadius `yaml:"blast_radius"`
 
 	// Runbook says, in one or two sentences and a link, what a person does.
 	Runbook string `yaml:"runbook"`

@@ -102,6 +102,9 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 		}
 		verdict.judge(controlled)
 	}
+	if err := p.measure(ctx, rule, cred, &verdict); err != nil {
+		return Verdict{}, err
+	}
 	verdict.SelfHosted = rule.Provider != nil && p.selfHosted[rule.Provider.Name]
 	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
 		slog.String("validity", string(verdict.Validity)), slog.String("grade", string(verdict.Grade)), slog.String("reason", string(verdict.Reason)),

@@ -80,7 +80,7 @@ func newRuleRow(r *rules.Rule) ruleRow {
 	return ruleRow{
 		ID: r.ID, Provider: r.Provider.Name, Title: r.Title, Severity: r.Severity, Detect: detection(&r.Detect),
 		Verify: r.Verify.DriverName(), Revoke: r.Revoke.DriverName(), Issue: r.Issue.DriverName(),
-		BlastRadius: cmp.Or(r.BlastRadius, "-"),
+		BlastRadius: r.RadiusDriver(),
 	}
 }
 

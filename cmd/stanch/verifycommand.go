@@ -251,9 +251,17 @@ func newTold(f checks.Finding, v provider.Verdict, can provider.Abilities) toldV
 		v.Evidence.Answer = can.Reason
 	}
 	return toldVerdict{
-		Rule: f.Rule.ID, Description: f.Rule.Title, Severity: f.Rule.Severity, Redacted: f.Redacted, Fingerprint: string(f.Fingerprint),
+		Rule: f.Rule.ID, Description: f.Rule.Title, Severity: severityOf(f.Rule, v), Redacted: f.Redacted, Fingerprint: string(f.Fingerprint),
 		Validity: v.Validity, Grade: v.Grade, LacksScope: v.LacksScope, Evidence: v.Evidence, Next: nextAfter(f.Rule, v, can),
 	}
+}
+
+// severityOf is how bad it is that a credential is live, by what it can do.
+func severityOf(r *rules.Rule, v provider.Verdict) rules.Severity {
+	if can := v.Evidence.Radius; can != nil {
+		return r.Severity.Adjusted(can.Access)
+	}
+	return r.Severity
 }
 
 // nextAfter says what to do after a verdict.
@@ -291,6 +299,7 @@ func (env *environment) tellVerdict(t toldVerdict) error {
 		{"control", t.Evidence.Control},
 		{"at", t.Evidence.At.UTC().Format(time.RFC3339)},
 		{"identity", identityText(t.Evidence.Identity)},
+		{"can do", t.Evidence.Radius.Text()},
 		{"severity", string(t.Severity)},
 		{"fingerprint", t.Fingerprint},
 		{"next", t.Next},
