@@ -144,8 +144,9 @@ func (l *linter) answers(name string, answers []Answer) {
 		l.must(slices.Contains(known, a.Means), "%s: answer %d means %q, which is none of %v", name, i+1, a.Means, known)
 		l.must(a.Status >= 200 && a.Status < 600 && a.Status/100 != 3, "%s: answer %d has the status %d", name, i+1, a.Status)
 		l.must(a.Status < 500, "%s: answer %d: a server's error says nothing about a credential", name, i+1)
-		// Proxies and login walls answer with bare statuses too.
-		bare := means(answers[i:i+1], MeansActive, MeansRevoked, MeansAccepted, MeansUnknown) && a.Status != http.StatusTooManyRequests
+		// Proxies and login walls answer with bare statuses too, and some providers
+		// with 200 and an error. A command is proved by the next question.
+		bare := means(answers[i:i+1], MeansRevoked, MeansAccepted, MeansUnknown) || a.Status == http.StatusNoContent
 		l.must(a.Proof() || bare, "%s: answer %d must ask for a field, a text or a header: a bare status may be a proxy's", name, i+1)
 		l.body(name, i, a)
 	}

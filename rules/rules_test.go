@@ -196,6 +196,7 @@ func TestLint(t *testing.T) {
 		"secret in the host":   {"path: /me", "base: 'https://{secret}.acme.example', path: /me", "{secret} names no part of the credential that may stand there"},
 		"part in the domain":   {"path: /me", "base: 'https://api.{id}.example', path: /me", "must be an https URL"},
 		"top level alone":      {"path: /me", "base: 'https://{id}.example', path: /me", "must be a domain of the provider's"},
+		"bare 200":             {"status: 200, means: active, identity: [id]", "status: 200, means: active", "bare status"},
 		"bare 429":             {"status: 200, means: active, identity: [id]", "status: 429, means: active", "bare status"},
 		"two bodies":           {"json: {error: invalid}", "json: {error: invalid}, text: invalid", "not two of them"},
 		"text with identity":   {"identity: [id]", "identity: [id], text: yes", "cannot be empty or a text"},

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 	"sync"
@@ -206,20 +207,46 @@ func randomLike(rule *rules.Rule, cred checks.Credential) (checks.Credential, er
 	}
 	parts := maps.Clone(cred.Parts)
 	parts[checks.PartSecret] = checks.NewSecret(value)
-	var pieces map[string]string
-	for name, part := range cred.Parts {
-		if name == checks.PartSecret || label(rule, name) || !strings.Contains(cred.Secret().Expose(), part.Expose()) {
-			continue
+	names, err := pieces(rule)
+	if err != nil || len(names) == 0 {
+		return checks.Credential{Rule: cred.Rule, Parts: parts}, err
+	}
+	random, err := dissect(rule)
+	if err != nil {
+		return checks.Credential{}, err
+	}
+	parts[checks.PartSecret] = checks.NewSecret(random[checks.PartSecret])
+	for _, name := range names {
+		if _, has := cred.Parts[name]; has && !label(rule, name) {
+			parts[name] = checks.NewSecret(random[name])
 		}
-		if pieces == nil {
-			if pieces, err = dissect(rule); err != nil {
-				return checks.Credential{}, err
-			}
-			parts[checks.PartSecret] = checks.NewSecret(pieces[checks.PartSecret])
-		}
-		parts[name] = checks.NewSecret(pieces[name])
 	}
 	return checks.Credential{Rule: cred.Rule, Parts: parts}, nil
+}
+
+// pieces returns the names of the groups of a rule's pattern that lie within the secret.
+func pieces(rule *rules.Rule) ([]string, error) {
+	tree, err := syntax.Parse(cmp.Or(rule.Detect.Pattern, rule.Detect.Value), syntax.Perl)
+	if err != nil {
+		return nil, fmt.Errorf("rule %s: %w", rule.ID, err)
+	}
+	elsewhere := slices.ContainsFunc(rule.Detect.Companions, func(c rules.Companion) bool { return c.Name == checks.PartSecret })
+	if elsewhere {
+		return nil, nil
+	}
+	within := !slices.Contains(tree.CapNames(), checks.PartSecret) // else the whole of it is the secret
+	var names []string
+	var walk func(*syntax.Regexp, bool)
+	walk = func(re *syntax.Regexp, within bool) {
+		if within && re.Op == syntax.OpCapture && re.Name != "" {
+			names = append(names, re.Name)
+		}
+		for _, sub := range re.Sub {
+			walk(sub, within || re.Name == checks.PartSecret)
+		}
+	}
+	walk(tree, within)
+	return names, nil
 }
 
 // label says whether a part stands for a label of the host that is asked.

@@ -115,7 +115,7 @@ func throughProxy(client *http.Client, proxy *url.URL, allowed []netip.Prefix) e
 	transport := client.Transport.(*http.Transport)
 	transport.DialContext = new(net.Dialer).DialContext
 	transport.Proxy = func(req *http.Request) (*url.URL, error) {
-		host := req.URL.Hostname()
+		host := strings.TrimSuffix(req.URL.Hostname(), ".")
 		if addr, err := netip.ParseAddr(host); err == nil {
 			return proxy, check(req.Context(), "tcp", netip.AddrPortFrom(addr, 0).String(), nil)
 		}

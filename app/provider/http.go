@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -79,6 +80,8 @@ func cleanBase(base string, schemes ...string) (string, error) {
 	switch {
 	case err != nil || u.Host == "":
 		return "", errors.New("not a URL with a host")
+	case strings.ContainsFunc(u.Host, func(r rune) bool { return r > unicode.MaxASCII }):
+		return "", errors.New("write the host in ASCII: what looks like it may be another") // or even an address
 	case !slices.Contains(schemes, u.Scheme):
 		return "", fmt.Errorf("the scheme must be %s", strings.Join(schemes, " or "))
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":

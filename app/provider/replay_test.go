@@ -87,10 +87,9 @@ func (r *recording) complete(t *testing.T, rule *rules.Rule) {
 
 // internet is a server that all hosts of the catalogue lead to.
 type internet struct {
-	address string
-	client  *tls.Config
-	mu      sync.Mutex
-	answer  http.HandlerFunc
+	transport *http.Transport // that the driver uses, with every host at the server
+	mu        sync.Mutex
+	answer    http.HandlerFunc
 }
 
 func newInternet(t *testing.T) *internet {
@@ -101,7 +100,6 @@ func newInternet(t *testing.T) *internet {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
-	n.client = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
 	sign := func(template, parent *x509.Certificate) *x509.Certificate {
 		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(time.Now().UnixNano()), time.Now().Add(-time.Hour), time.Now().Add(time.Hour)
 		if parent == nil {
@@ -130,7 +128,11 @@ func newInternet(t *testing.T) *internet {
 	}}
 	server.StartTLS()
 	t.Cleanup(server.Close)
-	n.address = server.Listener.Addr().String()
+	n.transport = newClient(new(net.Dialer), &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}).Transport.(*http.Transport)
+	n.transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, server.Listener.Addr().String())
+	}
+	t.Cleanup(n.transport.CloseIdleConnections)
 	return n
 }
 
@@ -145,14 +147,7 @@ func (n *internet) providers(t *testing.T, rule *rules.Rule, answer http.Handler
 		cfg.BaseURLs = map[string]string{rule.Provider.Name: operatorHost}
 	}
 	p := newProviders(t, cfg)
-	for _, client := range []*http.Client{p.web.guarded, p.web.trusted} {
-		transport := client.Transport.(*http.Transport)
-		transport.TLSClientConfig = n.client
-		transport.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, n.address)
-		}
-		t.Cleanup(transport.CloseIdleConnections)
-	}
+	p.web.guarded.Transport, p.web.trusted.Transport = n.transport, n.transport
 	return p
 }
 

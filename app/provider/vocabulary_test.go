@@ -101,7 +101,7 @@ func TestAnswerByHeader(t *testing.T) {
 	rule := acme(t, `
 			request: {method: POST, path: /me, basic: {user: '{user}', password: '{secret}'}}
 			answers:
-				- {status: 200, means: active, empty: true}
+				- {status: 204, means: active, empty: true}
 				- {status: 401, header: {www-authenticate: 'Bearer *invalid_token*'}, means: inactive}`)
 	for said, want := range map[string]checks.Validity{
 		`Bearer realm="x", error="invalid_token"`: checks.Inactive, `Basic realm="invalid_token"`: checks.Unknown, "": checks.Unknown,
