@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
@@ -24,8 +25,8 @@ type Repository struct {
 	DefaultBranch string `json:"default_branch"`
 }
 
-// FullName is "owner/name".
-func (r Repository) FullName() string { return r.Owner + "/" + r.Name }
+// FullName is "owner/name", and empty of no repository.
+func (r Repository) FullName() string { return strings.Trim(r.Owner+"/"+r.Name, "/") }
 
 // An Installation is the App in one account. It is safe for concurrent use.
 type Installation struct {

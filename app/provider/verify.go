@@ -168,8 +168,13 @@ func (p *Providers) notAsked(why string) Verdict {
 	return Verdict{Validity: checks.Unknown, Grade: GradeC, Reason: ReasonNotAsked, Evidence: Evidence{Answer: why, At: p.now()}}
 }
 
-// clone returns a verdict whose map nobody else holds.
+// clone returns a verdict of which nobody else holds a part.
 func (v Verdict) clone() Verdict {
 	v.Evidence.Identity = maps.Clone(v.Evidence.Identity)
+	if r := v.Evidence.Radius; r != nil {
+		own := *r
+		own.Permissions = slices.Clone(r.Permissions)
+		v.Evidence.Radius = &own
+	}
 	return v
 }

@@ -40,6 +40,8 @@ type settings struct {
 	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
 	GitHubURL      string   `env:"STANCH_GITHUB_URL, default=https://github.com" help:"GitHub, or a GitHub Enterprise Server"`
 
+	APIToken string `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without it there is no API"`
+
 	VaultAddr      string   `env:"VAULT_ADDR" help:"Vault or OpenBao server"`
 	VaultToken     string   `env:"VAULT_TOKEN" help:"Stanch's own token there"`
 	VaultNamespace string   `env:"VAULT_NAMESPACE" help:"namespace there"`
@@ -144,6 +146,9 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		Scratch:        database + ".scratch",
 		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs},
 	}
+	if cfg.APIToken, err = s.apiToken(); err != nil {
+		return cfg, nil, err
+	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
 		return cfg, nil, err
 	}
@@ -152,6 +157,16 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 	}
 	memory, err := store.Open(ctx, s.DatabaseURL, keys, log)
 	return cfg, memory, err
+}
+
+// leastAPIToken is how long a token must be that nobody can guess.
+const leastAPIToken = 32
+
+func (s settings) apiToken() (checks.Secret, error) {
+	if s.APIToken != "" && len(s.APIToken) < leastAPIToken {
+		return checks.Secret{}, fmt.Errorf("STANCH_API_TOKEN has fewer than %d characters: make one that nobody can guess, for instance with “openssl rand -hex 32”", leastAPIToken)
+	}
+	return checks.NewSecret(s.APIToken), nil
 }
 
 // keys come from STANCH_KEY, or else from the file beside the database.
