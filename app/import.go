@@ -109,7 +109,7 @@ func (h *importer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (h *importer) take(ctx context.Context, w http.ResponseWriter, r *http.Request) (*Imported, error) {
 	a := h.app
-	s, policy, err := a.importInto(ctx, r.URL.Query().Get("repository"))
+	s, judge, err := a.importInto(ctx, r.URL.Query().Get("repository"))
 	if err != nil {
 		return nil, err
 	}
@@ -123,48 +123,56 @@ func (h *importer) take(ctx context.Context, w http.ResponseWriter, r *http.Requ
 	if len(report.Leaks) > MaxImported {
 		return nil, &refusal{http.StatusRequestEntityTooLarge, fmt.Sprintf("the report tells of %d findings, and one import takes %d: split it", len(report.Leaks), MaxImported)}
 	}
-	return a.importLeaks(ctx, s, policy, report)
+	return a.importLeaks(ctx, s, judge, report)
 }
 
-// importInto says whose the findings are and what policy counts for them: those of a
-// repository that the App sees, or the operator's.
-func (a *App) importInto(ctx context.Context, repository string) (s scanArgs, p Policy, err error) {
+// importInto says whose the findings are and who judges them: those of a repository
+// that the App sees as it wants, or else nobody but the operator's policy.
+func (a *App) importInto(ctx context.Context, repository string) (s scanArgs, judge *Judge, err error) {
 	id, err := uuid.NewV7()
 	if err != nil {
-		return s, p, err
+		return s, nil, err
 	}
-	s, p = scanArgs{Delivery: "import-" + id.String(), Received: a.now()}, a.cfg.Policy
+	s = scanArgs{Delivery: "import-" + id.String(), Received: a.now()}
 	if repository == "" {
-		return s, p, nil
+		return s, &Judge{Policy: a.cfg.Policy}, nil
 	}
 	owner, name, _ := strings.Cut(repository, "/")
 	known, err := a.store.RepositoryNamed(ctx, owner, name)
 	if errors.Is(err, store.ErrNotFound) {
-		return s, p, &refusal{http.StatusNotFound, "the App sees no such repository: write OWNER/NAME, or leave it out"}
+		return s, nil, &refusal{http.StatusNotFound, "the App sees no such repository: write OWNER/NAME, or leave it out"}
 	}
 	if err != nil {
-		return s, p, err
+		return s, nil, err
 	}
 	s.Installation, s.Repository = known.Installation, known.Repository
-	judge, err := a.judgeNow(ctx, s)
-	if err != nil {
-		return s, p, err
-	}
-	return s, judge.Policy, nil
+	judge, err = a.judgeNow(ctx, s)
+	return s, judge, err
 }
 
 // importLeaks verifies what a report tells of and opens its incidents.
-func (a *App) importLeaks(ctx context.Context, s scanArgs, p Policy, report *intake.Report) (*Imported, error) {
+// What the repository allows, and is not live, is none.
+func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report *intake.Report) (*Imported, error) {
 	found, left := report.Resolve(a.scanner)
 	found = found[:min(len(found), MaxImported)] // a text may hold more than one
 	leaks := make([]judged, len(found))
 	for n, f := range found {
 		leaks[n].Leak = git.Leak{Finding: f}
+		if s.Repository.ID != 0 {
+			leaks[n].Verdict = judge.Of(&f, a.now())
+		}
 	}
 	verdicts, err := a.verify(ctx, leaks)
 	if err != nil {
 		return nil, err
 	}
+	leaks = slices.DeleteFunc(leaks, func(l judged) bool {
+		allowed := l.Allowed && verdicts[l.Fingerprint].Validity != checks.Active
+		if allowed {
+			left["allowed by the repository: "+l.Why]++
+		}
+		return allowed
+	})
 	done := &Imported{Formats: report.Formats(), Closed: report.Closed, Findings: []ImportedFinding{}, NotImported: []Left{}}
 	for why, n := range left {
 		done.NotImported = append(done.NotImported, Left{why, n})
@@ -173,7 +181,7 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, p Policy, report *int
 	err = a.store.InTx(ctx, func(tx *store.Tx) error {
 		done.Findings = done.Findings[:0]
 		for _, l := range leaks {
-			i, err := a.openIncident(ctx, tx, s, l.Leak, verdicts[l.Fingerprint], p)
+			i, err := a.openIncident(ctx, tx, s, l.Leak, verdicts[l.Fingerprint], judge.Policy)
 			if err != nil {
 				return err
 			}
