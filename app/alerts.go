@@ -69,7 +69,7 @@ func (w alertWorker) Work(ctx context.Context, job *river.Job[alertArgs]) (err e
 		return a.postpone(err)
 	}
 	leak := git.Leak{Finding: found}
-	verdicts, err := a.verify(ctx, []judged{{Leak: leak}})
+	verdicts, err := a.verify(ctx, []judged{{Leak: leak}}, s.Received)
 	if err != nil {
 		return err
 	}

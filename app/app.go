@@ -40,11 +40,12 @@ const (
 	queueReport    = "report"
 	queueSweep     = "sweep"    // what is done from time to time, and what comes of it
 	queueBackfill  = "backfill" // whole histories: nobody waits for them
+	queueRecheck   = "recheck"  // providers are asked again, some of whom are slow
 )
 
 // workers is the number of concurrent jobs of each queue. Scans use the CPU; the
 // others wait for answers.
-var workers = map[string]int{queueScan: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, river.QueueDefault: 4}
+var workers = map[string]int{queueScan: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, queueRecheck: 4, river.QueueDefault: 4}
 
 // maxRetryWait is the longest pause between two attempts of a job.
 const maxRetryWait = time.Minute
@@ -99,7 +100,6 @@ type App struct {
 // New puts an App together. It starts nothing and connects to nothing.
 func New(cfg Config, s *store.Store) (*App, error) {
 	a := &App{cfg: cfg, store: s, log: cfg.Logger, now: cfg.Now, rules: map[string]*rules.Rule{}}
-	a.metrics = newMetrics(a.working)
 	if a.now == nil {
 		a.now = time.Now
 	}
@@ -117,6 +117,7 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}
+	a.metrics = newMetrics(a.working, a.providers)
 	return a, nil
 }
 
@@ -143,10 +144,13 @@ func (a *App) Start(ctx context.Context) error {
 	river.AddWorker(ws, sweepDeliveriesWorker{app: a})
 	river.AddWorker(ws, sweepRefsWorker{app: a})
 	river.AddWorker(ws, sweepRepositoryWorker{app: a})
+	river.AddWorker(ws, sweepVerdictsWorker{app: a})
+	river.AddWorker(ws, recheckWorker{app: a})
 	background, cancel := context.WithCancel(ctx)
 	a.cancel = cancel
 	a.background.Go(func() { a.warmUp(background) })
 	a.background.Go(func() { a.learnLogin(background) })
+	a.background.Go(func() { a.recontrol(background) })
 	return a.store.Work(ctx, ws, workers, retryPolicy{}, a.cfg.Sweep.jobs()...)
 }
 

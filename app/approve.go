@@ -3,6 +3,7 @@ package app
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -133,7 +134,7 @@ func (a *App) obey(ctx context.Context, tx *store.Tx, check store.Check, o order
 		return answer{}, err
 	}
 	if o.verb == verbStatus {
-		return answer{done: true}, a.tellAgain(ctx, tx, check)
+		return answer{done: true}, errors.Join(a.tellAgain(ctx, tx, check), a.askAgain(ctx, tx, incidents))
 	}
 	chosen := pick(incidents, o.finding)
 	if len(chosen) == 0 {

@@ -302,6 +302,10 @@ func (w rerunWorker) Work(ctx context.Context, job *river.Job[rerunArgs]) error 
 				return err
 			}
 		}
-		return nil
+		incidents, err := tx.Incidents(ctx, check)
+		if err != nil {
+			return err
+		}
+		return w.app.askAgain(ctx, tx, incidents) // the scan may know a verdict that is a little older
 	})
 }

@@ -162,7 +162,7 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 			leaks[n].Verdict = judge.Of(&f, a.now())
 		}
 	}
-	verdicts, err := a.verify(ctx, leaks)
+	verdicts, err := a.verify(ctx, leaks, s.Received)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/stanch-dev/stanch/app/provider"
 )
 
 // metrics counts deliveries and the stages that pushes pass. Labels are few and
@@ -20,8 +22,9 @@ type metrics struct {
 	backfilled prometheus.Counter
 }
 
-// newMetrics makes the metrics. working counts the jobs that wait or run.
-func newMetrics(working func() float64) *metrics {
+// newMetrics makes the metrics. working counts the jobs that wait or run; providers
+// tell what they were asked.
+func newMetrics(working func() float64, providers *provider.Providers) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
@@ -41,7 +44,7 @@ func newMetrics(working func() float64) *metrics {
 		}),
 	}
 	jobs := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stanch_jobs", Help: "Jobs that wait or run."}, working)
-	m.registry.MustRegister(jobs, m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(jobs, verdicts{providers}, m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
 
@@ -66,4 +69,34 @@ func (m *metrics) stage(e Event) { m.stages.WithLabelValues(string(e.Stage), e.R
 func (m *metrics) swept(what string, found int) {
 	m.sweeps.WithLabelValues(what).Inc()
 	m.found.WithLabelValues(what).Add(float64(found))
+}
+
+// verdicts collects what the providers tell when somebody looks.
+type verdicts struct{ providers *provider.Providers }
+
+var (
+	verificationsDesc = prometheus.NewDesc("stanch_verifications_total",
+		"Questions to providers whether a credential is live, by what came of them; reason says why it is unknown.", []string{"provider", "validity", "grade", "reason"}, nil)
+	heldDesc = prometheus.NewDesc("stanch_providers_held",
+		"Kinds of credential held at grade C because their provider did not refuse a random value.", []string{"provider"}, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (v verdicts) Describe(ch chan<- *prometheus.Desc) {
+	ch <- verificationsDesc
+	ch <- heldDesc
+}
+
+// Collect implements prometheus.Collector.
+func (v verdicts) Collect(ch chan<- prometheus.Metric) {
+	for c, n := range v.providers.Counts() {
+		ch <- prometheus.MustNewConstMetric(verificationsDesc, prometheus.CounterValue, float64(n), c.Provider, string(c.Validity), string(c.Grade), string(c.Reason))
+	}
+	held := map[string]int{}
+	for _, h := range v.providers.Held() {
+		held[h.Provider]++
+	}
+	for name, n := range held {
+		ch <- prometheus.MustNewConstMetric(heldDesc, prometheus.GaugeValue, float64(n), name)
+	}
 }

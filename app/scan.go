@@ -130,7 +130,7 @@ type sighting struct {
 func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting) error {
 	shown, allowed := a.sift(&seen, s)
 	a.observeLeaks(Detected, s, shown, nil)
-	verdicts, err := a.verify(ctx, slices.Concat(shown, allowed))
+	verdicts, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
 	if err != nil {
 		return err
 	}

@@ -37,6 +37,7 @@ const (
 type Sweep struct {
 	Deliveries time.Duration // those that failed are asked for again
 	Refs       time.Duration // those that moved unseen are scanned
+	Verdicts   time.Duration // providers are asked again about what is live or unknown
 }
 
 // jobs are the sweeps as periodic jobs. The first ones run at the start: there may
@@ -51,6 +52,7 @@ func (s Sweep) jobs() []*river.PeriodicJob {
 	}
 	add(s.Deliveries, sweepDeliveriesArgs{})
 	add(s.Refs, sweepRefsArgs{})
+	add(s.Verdicts, sweepVerdictsArgs{})
 	return jobs
 }
 

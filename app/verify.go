@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 
@@ -21,9 +22,10 @@ import (
 // time. maxFindings bounds how many it asks for.
 const verifyAtOnce = 8
 
-// verify asks the providers once about each distinct credential. Of the kinds that a
+// verify asks the providers once about each distinct credential. What was live before
+// since, when the occasion came about, may have been ended by then. Of the kinds that a
 // repository's own rules find nobody can be asked.
-func (a *App) verify(ctx context.Context, leaks []judged) (map[checks.Fingerprint]provider.Verdict, error) {
+func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[checks.Fingerprint]provider.Verdict, error) {
 	distinct := map[checks.Fingerprint]checks.Credential{}
 	for _, l := range leaks {
 		if a.rules[l.Rule.ID] != nil {
@@ -36,7 +38,7 @@ func (a *App) verify(ctx context.Context, leaks []judged) (map[checks.Fingerprin
 	g.SetLimit(verifyAtOnce)
 	for fp, cred := range distinct {
 		g.Go(func() error {
-			v, err := a.providers.Verify(each, cred)
+			v, err := a.providers.VerifySince(each, cred, since)
 			mu.Lock()
 			defer mu.Unlock()
 			verdicts[fp] = v
@@ -157,15 +159,25 @@ func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s 
 	return ok && !a.now().Before(said.Expires), err
 }
 
-// decide keeps what is needed to act on a credential, and starts to act where
-// the policy and the evidence allow it without a person.
+// decide keeps what is needed to ask again about a credential and to act on it, and
+// starts to act where the policy and the evidence allow it without a person.
 func (a *App) decide(ctx context.Context, tx *store.Tx, i *store.Incident, cred checks.Credential, p Policy) error {
 	remedy, can := p.For(i.Rule), a.providers.Can(i.Rule)
-	if i.State() != incident.Open || i.Verb != "" || remedy.Remediation == Observe || i.Validity == checks.Inactive || !can.Revoke {
+	switch {
+	case i.State() != incident.Open || i.Verb != "" || remedy.Remediation == Observe || !can.Revoke && !can.Verify:
 		return tx.SaveIncident(ctx, *i)
+	case i.Validity == checks.Inactive:
+		i.AskAgain = noTime
+		return errors.Join(tx.SaveIncident(ctx, *i), tx.EraseSealed(ctx, i.ID))
 	}
 	if err := tx.Seal(ctx, i.ID, store.Leaked, cred); err != nil {
 		return err
+	}
+	if can.Verify && i.AskAgain.IsZero() {
+		i.AskAgain = a.now().Add(askAfter(i, a.now()))
+	}
+	if !can.Revoke {
+		return tx.SaveIncident(ctx, *i)
 	}
 	if a.isOwn(*i) {
 		i.Stuck = todoOwn

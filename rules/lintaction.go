@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -53,7 +52,7 @@ func means(answers []Answer, any ...Meaning) bool {
 // request checks that a request asks a host of the catalogue and names known parts;
 // second is of a second step, which may name fields of the first one's response.
 func (l *linter) request(name string, q *Request, parts map[string]bool, second bool) {
-	methods := []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
+	methods := []string{"GET", "POST", "PUT", "PATCH", "DELETE"}
 	if strings.HasPrefix(name, "verify") {
 		methods = methods[:2] // it changes nothing
 	}
@@ -146,7 +145,7 @@ func (l *linter) answers(name string, answers []Answer) {
 		l.must(a.Status < 500, "%s: answer %d: a server's error says nothing about a credential", name, i+1)
 		// Proxies and login walls answer with bare statuses too, and some providers
 		// with 200 and an error. A command is proved by the next question.
-		bare := means(answers[i:i+1], MeansRevoked, MeansAccepted, MeansUnknown) || a.Status == http.StatusNoContent
+		bare := means(answers[i:i+1], MeansRevoked, MeansAccepted, MeansUnknown) || a.Status == 204
 		l.must(a.Proof() || bare, "%s: answer %d must ask for a field, a text or a header: a bare status may be a proxy's", name, i+1)
 		l.body(name, i, a)
 	}

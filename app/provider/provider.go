@@ -187,6 +187,7 @@ type Providers struct {
 	control    control
 	limits     *limits
 	cache      cache
+	tally      tally
 	flights    singleflight.Group
 	key        []byte // of the names of credentials in memory; lives as long as the process
 	within     time.Duration
@@ -216,7 +217,7 @@ func New(cfg Config) (*Providers, error) {
 	}
 	for _, id := range cfg.Only {
 		if p.rules[id] == nil {
-			return nil, fmt.Errorf("only some kinds are to be verified, and %q is none: “stanch rules list” shows them", id)
+			return nil, fmt.Errorf("only some rules' credentials are to be verified, and %q is no rule: “stanch rules list” shows them", id)
 		}
 		if p.only == nil {
 			p.only = map[string]bool{}
@@ -226,6 +227,7 @@ func New(cfg Config) (*Providers, error) {
 	p.off, p.limits = cfg.Off, newLimits(p.now)
 	p.control = control{now: p.now, known: map[string]controlled{}}
 	p.cache = cache{now: p.now, known: map[string]remembered{}}
+	p.tally.all = map[Count]int{}
 	var err error
 	if p.web, err = newWeb(cfg, p.now, p.limits); err != nil {
 		return nil, err

@@ -101,6 +101,26 @@ func TestVerdictsHoldForTheirLifetime(t *testing.T) {
 	}
 }
 
+// That it was live before something happened is not enough; that it was dead is.
+func TestVerifySince(t *testing.T) {
+	c := newCounted(t, nil)
+	ask := func(cred checks.Credential, since time.Time, about int32) {
+		t.Helper()
+		if v, err := c.p.VerifySince(t.Context(), cred, since); err != nil || v.Validity == checks.Unknown || c.about.Load() != about {
+			t.Errorf("%+v, %v after %d questions, want %d", v, err, c.about.Load(), about)
+		}
+	}
+	c.ask(t, c.live, 1)
+	ask(c.live, c.now, 1)
+	since := c.now.Add(time.Second)
+	ask(c.live, since, 2) // its clock is behind ours; so be it
+	c.now = c.now.Add(2 * time.Second)
+	ask(c.live, since, 3)
+	ask(c.live, since, 3)
+	c.ask(t, c.dead, 4)
+	ask(c.dead, c.now.Add(time.Minute), 4)
+}
+
 // A verdict is of one rule, one host and all parts of a credential.
 func TestVerdictsDoNotCross(t *testing.T) {
 	c := newCounted(t, nil)

@@ -29,16 +29,23 @@ type verifier interface {
 // verdict, however many want to know. Whatever goes wrong on the way is a verdict of
 // Unknown with its evidence; an error means a mistake of ours or in the catalogue.
 func (p *Providers) Verify(ctx context.Context, cred checks.Credential) (Verdict, error) {
-	return p.verify(ctx, cred, false)
+	return p.VerifySince(ctx, cred, time.Time{})
+}
+
+// VerifySince is Verify for somebody who knows that at a moment something may have
+// happened to a live credential: that it was live before then does not count.
+func (p *Providers) VerifySince(ctx context.Context, cred checks.Credential, since time.Time) (Verdict, error) {
+	return p.verify(ctx, cred, func(v Verdict) bool { return v.Validity != checks.Active || !v.Evidence.At.Before(since) })
 }
 
 // VerifyAgain asks the provider now, whatever it said before: for proof that a
 // credential is dead, and for people who ask.
 func (p *Providers) VerifyAgain(ctx context.Context, cred checks.Credential) (Verdict, error) {
-	return p.verify(ctx, cred, true)
+	return p.verify(ctx, cred, nil)
 }
 
-func (p *Providers) verify(ctx context.Context, cred checks.Credential, again bool) (Verdict, error) {
+// verify tells a remembered verdict that is good enough, if that is not nil, or asks.
+func (p *Providers) verify(ctx context.Context, cred checks.Credential, enough func(Verdict) bool) (Verdict, error) {
 	rule, err := p.rule(cred)
 	if err != nil {
 		return Verdict{}, err
@@ -51,29 +58,40 @@ func (p *Providers) verify(ctx context.Context, cred checks.Credential, again bo
 		return p.notAsked(why), nil
 	}
 	key := p.question(rule, cred)
-	if known, ok := p.cache.get(key); ok && !again {
-		return known, nil
+	recall := func() (Verdict, bool) {
+		known, ok := p.cache.get(key)
+		return known, ok && enough != nil && enough(known)
 	}
-	// The question outlives the caller who happened to ask it first; the others
-	// still wait for the answer.
-	flight := p.flights.DoChan(fmt.Sprintf("%t %s", again, key), func() (any, error) {
-		if known, ok := p.cache.get(key); ok && !again { // from the flight before
+	for round := 0; ; round++ {
+		if known, ok := recall(); ok {
 			return known, nil
 		}
-		verdict, err := p.ask(context.WithoutCancel(ctx), v, rule, cred)
-		if err == nil {
-			p.cache.put(key, verdict)
+		// The question outlives the caller who happened to ask it first; the others
+		// still wait for the answer.
+		asked := false
+		flight := p.flights.DoChan(fmt.Sprintf("%t %s", enough == nil, key), func() (any, error) {
+			if known, ok := recall(); ok { // from the flight before
+				return known, nil
+			}
+			asked = true
+			verdict, err := p.ask(context.WithoutCancel(ctx), v, rule, cred)
+			if err == nil {
+				p.cache.put(key, verdict)
+			}
+			return verdict, err
+		})
+		select {
+		case <-ctx.Done():
+			return p.notAsked("cancelled"), nil
+		case r := <-flight:
+			if r.Err != nil {
+				return Verdict{}, r.Err
+			}
+			// Who asked first may have been content with less.
+			if verdict := r.Val.(Verdict).clone(); enough == nil || enough(verdict) || asked || round > 0 {
+				return verdict, nil
+			}
 		}
-		return verdict, err
-	})
-	select {
-	case <-ctx.Done():
-		return p.notAsked("cancelled"), nil
-	case r := <-flight:
-		if r.Err != nil {
-			return Verdict{}, r.Err
-		}
-		return r.Val.(Verdict).clone(), nil
 	}
 }
 
@@ -106,6 +124,7 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 		return Verdict{}, err
 	}
 	verdict.SelfHosted = rule.Provider != nil && p.selfHosted[rule.Provider.Name]
+	p.tally.add(rule, verdict)
 	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
 		slog.String("validity", string(verdict.Validity)), slog.String("grade", string(verdict.Grade)), slog.String("reason", string(verdict.Reason)),
 		slog.String("answer", verdict.Evidence.Answer), slog.String("control", verdict.Evidence.Control))

@@ -26,6 +26,8 @@ type Incident struct {
 	// that no store holds.
 	WithoutReplacement string
 	Stored             json.RawMessage // where the credential is kept, as package app wrote it
+
+	AskAgain time.Time // when the provider is to be asked again; the zero Time means never
 }
 
 // Plan is the incident's remediation, step by step, given what is done already.
@@ -49,7 +51,7 @@ type Occurrence struct {
 var ErrErased = errors.New("the credential is not kept any more")
 
 const incidentColumns = `id, fingerprint, rule, redacted, validity, grade, evidence, opened, received,
-	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored`
+	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored, ask_again`
 
 // OpenIncident returns the incident of a credential, made from i if there is
 // none; opened reports which.
@@ -76,9 +78,9 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 // it is resolved, what was sealed for it is erased.
 func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
 	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
-		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ? where id = ?`,
+		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ?, ask_again = ? where id = ?`,
 		i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
-		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), i.ID)
+		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), micros(i.AskAgain), i.ID)
 	if err != nil || i.Resolved.IsZero() {
 		return err
 	}
@@ -100,6 +102,14 @@ func (q queries) Incidents(ctx context.Context, check string) ([]Incident, error
 	return collect(q, ctx, func(row scanner) (Incident, error) { return readIncident(row) },
 		`select `+incidentColumns+` from incidents where id in (
 			select incident from occurrences join scans using (delivery) where check_id = ?) order by opened, id`, check)
+}
+
+// DueIncidents returns the ids of at most so many incidents whose provider is to be
+// asked again by now, those that wait longest first.
+func (q queries) DueIncidents(ctx context.Context, now time.Time, most int) ([]string, error) {
+	return collect(q, ctx, func(row scanner) (id string, err error) {
+		return id, row.Scan(&id)
+	}, `select id from incidents where ask_again > 0 and ask_again <= ? order by ask_again, id limit ?`, micros(now), most)
 }
 
 // Occurrences returns the places found by the scans of a check, each once. Scans that
@@ -182,16 +192,16 @@ func (tx *Tx) DropOccurrences(ctx context.Context, delivery string) error {
 func readIncident(row scanner) (Incident, error) {
 	var i Incident
 	var evidence, stored string
-	var opened, received, contained, rotated, dead, resolved int64
+	var opened, received, contained, rotated, dead, resolved, askAgain int64
 	err := row.Scan(&i.ID, &i.Fingerprint, &i.Rule, &i.Redacted, &i.Validity, &i.Grade, &evidence, &opened, &received,
-		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored)
+		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored, &askAgain)
 	if err != nil {
 		return Incident{}, notFound(err)
 	}
 	i.Evidence, i.Stored = json.RawMessage(evidence), json.RawMessage(stored)
 	i.Opened, i.Received = fromMicros(opened), fromMicros(received)
 	i.Contained, i.Rotated = fromMicros(contained), fromMicros(rotated)
-	i.Dead, i.Resolved = fromMicros(dead), fromMicros(resolved)
+	i.Dead, i.Resolved, i.AskAgain = fromMicros(dead), fromMicros(resolved), fromMicros(askAgain)
 	return i, nil
 }
 

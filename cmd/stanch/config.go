@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -54,6 +55,10 @@ type settings struct {
 
 	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS" help:"base URLs of self-hosted providers: gitlab:https://gitlab.example.com/api/v4,…"`
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS" help:"private networks in which providers may be: 10.0.0.0/8,…"`
+
+	Verify        string   `env:"STANCH_VERIFY, default=on" help:"off: no provider is asked about any credential, and none is revoked without a person"`
+	VerifyRules   []string `env:"STANCH_VERIFY_RULES" help:"ids of the rules whose credentials are asked about; default: all"`
+	OutboundProxy string   `env:"STANCH_OUTBOUND_PROXY" help:"http, https or socks5 URL through which the catalogue's hosts are reached; yours are dialled directly"`
 }
 
 // loadSettings reads the settings from the environment.
@@ -144,7 +149,7 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
 		WebhookSecrets: s.WebhookSecrets,
 		Scratch:        database + ".scratch",
-		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs},
+		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs, Verdicts: sweepVerdicts},
 	}
 	if cfg.APIToken, err = s.apiToken(); err != nil {
 		return cfg, nil, err
@@ -219,7 +224,35 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		}
 		cfg.AllowedNetworks = append(cfg.AllowedNetworks, prefix)
 	}
+	if err := s.restrict(&cfg, catalogue); err != nil {
+		return cfg, err
+	}
 	return cfg, s.checkBroker()
+}
+
+// restrict says which credentials are asked about, and through what.
+func (s settings) restrict(cfg *provider.Config, catalogue []*rules.Rule) error {
+	switch s.Verify {
+	case "on", "":
+	case "off":
+		cfg.Off = true
+	default:
+		return fmt.Errorf("STANCH_VERIFY is %q: it must be on or off", s.Verify)
+	}
+	for _, id := range s.VerifyRules {
+		if !slices.ContainsFunc(catalogue, func(r *rules.Rule) bool { return r.ID == id }) {
+			return fmt.Errorf("STANCH_VERIFY_RULES: there is no rule %q: “stanch rules list” shows them", id)
+		}
+	}
+	cfg.Only = s.VerifyRules
+	if s.OutboundProxy == "" {
+		return nil
+	}
+	var err error
+	if cfg.Proxy, err = url.Parse(s.OutboundProxy); err != nil {
+		return errors.New("STANCH_OUTBOUND_PROXY is no URL") // it is not repeated: it may hold a password
+	}
+	return nil
 }
 
 // checkBroker refuses a broker to which credentials would travel in the clear, or

@@ -125,7 +125,7 @@ func TestReadmeCounts(t *testing.T) {
 // docs/rules.md explains each field of a rule.
 func TestRuleFieldsAreExplained(t *testing.T) {
 	text := documents(t)["rules.md"]
-	for _, of := range []any{rules.Detect{}, rules.Allow{}, rules.Requirement{}, rules.Companion{}, rules.BlastRadius{}} {
+	for _, of := range []any{rules.Detect{}, rules.Allow{}, rules.Requirement{}, rules.Companion{}, rules.Request{}, rules.Answer{}, rules.BlastRadius{}} {
 		for _, field := range reflect.VisibleFields(reflect.TypeOf(of)) {
 			if name := field.Tag.Get("yaml"); name != "-" && !strings.Contains(text, "`"+name+"`") {
 				t.Errorf("docs/rules.md does not explain %s of %T", name, of)

@@ -29,6 +29,9 @@ const (
 	// repository.
 	sweepDeliveries = 10 * time.Minute
 	sweepRefs       = time.Hour
+	// Providers are asked again by the minute; how long each incident waits for that
+	// is package app's to say.
+	sweepVerdicts = time.Minute
 )
 
 const serveUsage = `Usage: stanch serve

@@ -29,6 +29,9 @@ type hosts struct {
 	VaultNamespace  string            `env:"VAULT_NAMESPACE"`
 	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS"`
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS"`
+	Verify          string            `env:"STANCH_VERIFY"`
+	VerifyRules     []string          `env:"STANCH_VERIFY_RULES"`
+	OutboundProxy   string            `env:"STANCH_OUTBOUND_PROXY"`
 }
 
 // providers returns the providers of the catalogue. Rule files of users have no say
@@ -39,7 +42,8 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 		return nil, err
 	}
 	values := map[string]string{}
-	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS"} {
+	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS",
+		"STANCH_VERIFY", "STANCH_VERIFY_RULES", "STANCH_OUTBOUND_PROXY"} {
 		value, err := lookup(env.getenv, name)
 		if err != nil {
 			return nil, err
@@ -55,6 +59,7 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	s := settings{
 		GitHubURL: h.GitHubURL, VaultAddr: h.VaultAddr, VaultToken: h.VaultToken, VaultNamespace: h.VaultNamespace,
 		ProviderURLs: h.ProviderURLs, AllowedNetworks: h.AllowedNetworks,
+		Verify: h.Verify, VerifyRules: h.VerifyRules, OutboundProxy: h.OutboundProxy,
 	}
 	cfg, err := s.providers(catalogue, nil)
 	if err != nil {

@@ -177,3 +177,39 @@ func TestScanVerifyAsksNobodyElse(t *testing.T) {
 		t.Errorf("status %d, asked our host %d times and the stranger's %d times\n%s", code, ours.times(token), len(stranger.asked), errs.String())
 	}
 }
+
+// The operator says whether anybody is asked, about what, and through what.
+func TestScanVerifyIsTheOperators(t *testing.T) {
+	isolateGit(t)
+	token := sampleOf(t, "gitlab-pat")
+	gitlab := newFakeGitLab(t, token)
+	name := filepath.Join(t.TempDir(), "live.env")
+	if err := os.WriteFile(name, []byte(token+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		variable, value string
+		code            int
+		says            string
+	}{
+		{"STANCH_VERIFY", "on", exitLive, "active"},
+		{"STANCH_VERIFY", "off", exitFound, "not verified"},
+		{"STANCH_VERIFY", "maybe", exitFailed, `STANCH_VERIFY is "maybe": it must be on or off`},
+		{"STANCH_VERIFY_RULES", "gitlab-pat,github-pat", exitLive, "active"},
+		{"STANCH_VERIFY_RULES", "github-pat", exitFound, "not verified"},
+		{"STANCH_VERIFY_RULES", "gitlab-pad", exitFailed, `there is no rule "gitlab-pad"`},
+		{"STANCH_OUTBOUND_PROXY", "http://127.0.0.1:1", exitLive, "active"}, // the operator's own host is dialled directly
+		{"STANCH_OUTBOUND_PROXY", "ftp://joe:sesame@proxy", exitFailed, "must be an http, https or socks5 URL"},
+		{"STANCH_OUTBOUND_PROXY", "http://joe:sesame@%zz", exitFailed, "STANCH_OUTBOUND_PROXY is no URL"},
+	} {
+		before := gitlab.times(token)
+		var out, errs strings.Builder
+		code := run(t.Context(), []string{"scan", "--verify", name}, strings.NewReader(""), &out, &errs, func(variable string) string {
+			return map[string]string{"STANCH_PROVIDER_URLS": "gitlab:" + gitlab.URL, test.variable: test.value}[variable]
+		})
+		text := out.String() + errs.String()
+		if asked := gitlab.times(token) > before; code != test.code || asked != (code == exitLive) || !strings.Contains(text, test.says) || strings.Contains(text, "sesame") {
+			t.Errorf("%s=%s: status %d, asked: %t\n%s", test.variable, test.value, code, asked, text)
+		}
+	}
+}
