@@ -192,6 +192,7 @@ func (env *environment) showRule(r *rules.Rule) {
 		{"entropy", positive(r.Detect.Entropy)},
 		{"checksum", r.Detect.Checksum},
 		{"together with", strings.Join(together(&r.Detect), " ")},
+		{"parts", strings.Join(partsOf(r), " ")},
 		{"verify", because(r.Verify)},
 		{"revoke", because(r.Revoke)},
 		{"issue", because(r.Issue)},
