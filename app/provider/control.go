@@ -120,6 +120,9 @@ func (p *Providers) tryRandom(ctx context.Context, v verifier, rule *rules.Rule,
 		if err != nil {
 			return controlled{}, err
 		}
+		if c, ok := v.(chooser); ok {
+			random = c.random(random)
+		}
 		verdict, err := p.bounded(ctx, v, rule, random)
 		if err != nil {
 			return controlled{}, err
@@ -279,6 +282,12 @@ func dissect(rule *rules.Rule) (map[string]string, error) {
 		}
 	}
 	return nil, fmt.Errorf("rule %s: no example shows the pieces of a random value", rule.ID)
+}
+
+// A chooser is a verifier that changes the random credential, where a random secret
+// is not enough to make one.
+type chooser interface {
+	random(checks.Credential) checks.Credential
 }
 
 // judge grades a yes or a no by the outcome of the control.

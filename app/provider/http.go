@@ -3,6 +3,7 @@ package provider
 import (
 	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -30,7 +31,7 @@ type web struct {
 func newWeb(cfg Config, now func() time.Time, limits *limits) (*web, error) {
 	w := &web{
 		guarded:  newClient(&net.Dialer{ControlContext: guard(cfg.AllowedNetworks)}, nil),
-		trusted:  newClient(&net.Dialer{}, nil),
+		trusted:  newClient(&net.Dialer{}, &tls.Config{RootCAs: cfg.VerifyRoots, MinVersion: tls.VersionTLS12}),
 		operator: make(map[string]string, len(cfg.BaseURLs)),
 		limits:   limits,
 		now:      now,
@@ -96,10 +97,15 @@ func (w *web) base(rule *rules.Rule, request *rules.Request) (string, *http.Clie
 	if rule.Provider == nil {
 		return "", nil
 	}
-	if base, ok := w.operator[rule.Provider.Name]; ok {
+	return w.baseOf(rule.Provider.Name, cmp.Or(request.Base, rule.Provider.Base))
+}
+
+// baseOf is the public base URL of a provider, or what the operator named in its place.
+func (w *web) baseOf(name, public string) (string, *http.Client) {
+	if base, ok := w.operator[name]; ok {
 		return base, w.trusted
 	}
-	return strings.TrimRight(cmp.Or(request.Base, rule.Provider.Base), "/"), w.guarded
+	return strings.TrimRight(public, "/"), w.guarded
 }
 
 // host names the hosts that a verification asks.

@@ -1,8 +1,9 @@
 // Package provider asks providers about one credential, and tells them to kill
 // it or to hand out its replacement.
 //
-// Most providers are spoken to as the catalogue spells out (http.go); Vault and
-// the operator's broker are spoken to in Go (vault.go, broker.go). Three things
+// Most providers are spoken to as the catalogue spells out (http.go); Vault, the
+// operator's broker, and whoever wants a signature or has a protocol of his own are
+// spoken to in Go, a file each (vault.go, broker.go, postgres.go, …). Three things
 // hold for all of them. A host is named by the catalogue or by the operator and
 // never by the text that was scanned. Whatever the network does wrong, a proxy's
 // page, a redirect, a timeout, is no answer: the validity stays unknown. And a
@@ -14,6 +15,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -36,6 +38,18 @@ const (
 	driverVault  = "vault"
 	driverBroker = "broker"
 	driverManual = "manual"
+
+	driverAppRole    = "approle"
+	driverAWS        = "aws"
+	driverAzure      = "azure"
+	driverGCP        = "gcp"
+	driverJWT        = "jwt"
+	driverKey        = "key"
+	driverKubernetes = "kubernetes"
+	driverPostgres   = "postgres"
+	driverMongoDB    = "mongodb"
+	driverMySQL      = "mysql"
+	driverRedis      = "redis"
 )
 
 // A Config says which providers there are and how to reach them.
@@ -53,6 +67,31 @@ type Config struct {
 	SelfHosted map[string]bool
 	// AllowedNetworks are private networks in which catalogue hosts may be.
 	AllowedNetworks []netip.Prefix
+
+	// VerifyHosts are the operator's servers, such as databases, at which a leaked
+	// password may be tried where the text that was scanned names them: "NAME",
+	// "NAME:PORT", or a network of addresses, "10.0.0.0/8"; without a port it is the
+	// protocol's own. "insecure://NAME" is one that need not prove who it is. Without
+	// any nobody is asked.
+	VerifyHosts []string
+	// VerifyRoots are the authorities that the certificates of the operator's servers
+	// are of, the system's when nil.
+	VerifyRoots *x509.CertPool
+
+	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
+	// traps when there is none.
+	AWSAccounts []string
+
+	// JWTIssuers are the issuers whose signatures of JSON Web Tokens are verified, each
+	// with the URL of its key set: "https://id.example.net=https://id.example.net/keys".
+	JWTIssuers []string
+
+	// Where leaked private keys are looked for, by their public halves: accounts at SSH
+	// servers ("USER@HOST:PORT=SHA256:…", the fingerprint being the server's own), TLS
+	// servers ("HOST:PORT"), and users of GitHub.
+	SSHAccounts []string
+	TLSServers  []string
+	GitHubUsers []string
 
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
@@ -179,6 +218,7 @@ func (e *AnswerError) Error() string {
 type Providers struct {
 	rules      map[string]*rules.Rule
 	selfHosted map[string]bool
+	verifiers  map[string]verifier // by the driver's name
 	web        *web
 	vault      *vault
 	broker     *broker
@@ -237,6 +277,33 @@ func New(cfg Config) (*Providers, error) {
 	}
 	if p.broker, err = newBroker(cfg, p.now); err != nil {
 		return nil, err
+	}
+	hosts, err := parseHosts(cfg.VerifyHosts, cfg.VerifyRoots)
+	if err != nil {
+		return nil, err
+	}
+	keySets, err := parseKeySets(cfg.JWTIssuers)
+	if err != nil {
+		return nil, err
+	}
+	places, err := newPlaces(cfg, p.web, p.now)
+	if err != nil {
+		return nil, err
+	}
+	p.verifiers = map[string]verifier{
+		driverHTTP:       p.web,
+		driverVault:      p.vault,
+		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
+		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
+		driverRedis:      &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
+		driverAppRole:    appRole{p.vault},
+		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
+		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now},
+		driverKey:        &keys{places: places, now: p.now},
+		driverGCP:        &google{web: p.web, now: p.now},
+		driverKubernetes: &kubernetes{web: p.web, now: p.now},
+		driverAzure:      &entra{web: p.web, now: p.now},
+		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
 }
@@ -315,11 +382,5 @@ func (p *Providers) rule(cred checks.Credential) (*rules.Rule, error) {
 }
 
 func (p *Providers) verifier(rule *rules.Rule) verifier {
-	switch rule.Verify.DriverName() {
-	case driverHTTP:
-		return p.web
-	case driverVault:
-		return p.vault
-	}
-	return nil
+	return p.verifiers[rule.Verify.DriverName()]
 }

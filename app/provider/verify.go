@@ -113,7 +113,8 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 	if err != nil {
 		return Verdict{}, err
 	}
-	if verdict.Validity != checks.Unknown {
+	// Where no answer of anybody's was believed, none is held against a control.
+	if verdict.Validity != checks.Unknown && verdict.Evidence.Control == "" {
 		controlled, err := p.settle(ctx, v, rule, cred)
 		if err != nil {
 			return Verdict{}, err
@@ -123,7 +124,7 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 	if err := p.measure(ctx, rule, cred, &verdict); err != nil {
 		return Verdict{}, err
 	}
-	verdict.SelfHosted = rule.Provider != nil && p.selfHosted[rule.Provider.Name]
+	verdict.SelfHosted = verdict.SelfHosted || rule.Provider != nil && p.selfHosted[rule.Provider.Name]
 	p.tally.add(rule, verdict)
 	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
 		slog.String("validity", string(verdict.Validity)), slog.String("grade", string(verdict.Grade)), slog.String("reason", string(verdict.Reason)),

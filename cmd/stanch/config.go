@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -39,13 +40,9 @@ type settings struct {
 	AppID          int64    `env:"STANCH_GITHUB_APP_ID, required" help:"id of the GitHub App"`
 	PrivateKey     string   `env:"STANCH_GITHUB_PRIVATE_KEY, required" help:"private key of the GitHub App, PEM"`
 	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
-	GitHubURL      string   `env:"STANCH_GITHUB_URL, default=https://github.com" help:"GitHub, or a GitHub Enterprise Server"`
 
 	APIToken string `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without it there is no API"`
 
-	VaultAddr      string   `env:"VAULT_ADDR" help:"Vault or OpenBao server"`
-	VaultToken     string   `env:"VAULT_TOKEN" help:"Stanch's own token there"`
-	VaultNamespace string   `env:"VAULT_NAMESPACE" help:"namespace there"`
 	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced; default: all that the token can see"`
 	VaultIssueRole string   `env:"STANCH_VAULT_ISSUE_ROLE" help:"token role with which replacements of leaked Vault tokens are made"`
 	StoreFile      string   `env:"STANCH_STORE_FILE" help:"encrypted secret store in a file, for teams without Vault"`
@@ -53,8 +50,25 @@ type settings struct {
 	BrokerURL   string `env:"STANCH_BROKER_URL" help:"endpoint of yours that issues credentials for providers without an interface for it"`
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
+	Reach
+}
+
+// A Reach is the part of the settings that says where credentials may be asked about,
+// besides the catalogue's hosts. It is the environment of scans too.
+type Reach struct {
+	GitHubURL       string            `env:"STANCH_GITHUB_URL, default=https://github.com" help:"GitHub, or a GitHub Enterprise Server"`
+	VaultAddr       string            `env:"VAULT_ADDR" help:"Vault or OpenBao server"`
+	VaultToken      string            `env:"VAULT_TOKEN" help:"Stanch's own token there"`
+	VaultNamespace  string            `env:"VAULT_NAMESPACE" help:"namespace there"`
 	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS" help:"base URLs of self-hosted providers: gitlab:https://gitlab.example.com/api/v4,…"`
 	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS" help:"private networks in which providers may be: 10.0.0.0/8,…"`
+	VerifyHosts     []string          `env:"STANCH_VERIFY_HOSTS" help:"your databases, at which leaked passwords may be tried: NAME, NAME:PORT, 10.0.0.0/8, insecure://NAME (no certificate wanted),…"`
+	SSHAccounts     []string          `env:"STANCH_VERIFY_SSH" help:"accounts at SSH servers that may trust leaked keys: git@git.example.com:22=SHA256:…,… with the server's own fingerprint"`
+	TLSServers      []string          `env:"STANCH_VERIFY_TLS" help:"TLS servers that may use leaked keys: www.example.com,mail.example.com:465,…"`
+	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS" help:"GitHub users whose published SSH keys leaked keys are compared with"`
+	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM, besides the system's"`
+	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
+	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
 
 	Verify        string   `env:"STANCH_VERIFY, default=on" help:"off: no provider is asked about any credential, and none is revoked without a person"`
 	VerifyRules   []string `env:"STANCH_VERIFY_RULES" help:"ids of the rules whose credentials are asked about; default: all"`
@@ -63,22 +77,27 @@ type settings struct {
 
 // loadSettings reads the settings from the environment.
 func loadSettings(ctx context.Context, getenv func(string) string) (settings, error) {
+	var s settings
+	err := readEnvironment(ctx, getenv, &s)
+	if errors.Is(err, envconfig.ErrMissingRequired) {
+		return s, fmt.Errorf("%w: stanch serve --help lists the settings", err)
+	}
+	return s, err
+}
+
+// readEnvironment fills the fields of a struct from the variables that they name.
+func readEnvironment[T any](ctx context.Context, getenv func(string) string, into *T) error {
 	values := map[string]string{}
-	for _, v := range variables() {
+	for _, v := range variables[T]() {
 		value, err := lookup(getenv, v.name)
 		if err != nil {
-			return settings{}, err
+			return err
 		}
 		if value != "" {
 			values[v.name] = value
 		}
 	}
-	var s settings
-	err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &s, Lookuper: envconfig.MapLookuper(values)})
-	if errors.Is(err, envconfig.ErrMissingRequired) {
-		return s, fmt.Errorf("%w: stanch serve --help lists the settings", err)
-	}
-	return s, err
+	return envconfig.ProcessWith(ctx, &envconfig.Config{Target: into, Lookuper: envconfig.MapLookuper(values)})
 }
 
 // lookup reads a variable, or the file that its twin with _FILE names.
@@ -100,12 +119,15 @@ func lookup(getenv func(string) string, name string) (string, error) {
 // A variable is one setting as --help shows it.
 type variable struct{ name, fallback, help string }
 
-func variables() []variable {
+// variables are those that a struct's fields name, also the fields of what it embeds.
+func variables[T any]() []variable {
 	var vs []variable
-	t := reflect.TypeFor[settings]()
-	for n := range t.NumField() {
-		name, options, _ := strings.Cut(t.Field(n).Tag.Get("env"), ", ")
-		v := variable{name: name, help: t.Field(n).Tag.Get("help")}
+	for _, field := range reflect.VisibleFields(reflect.TypeFor[T]()) {
+		if field.Anonymous {
+			continue
+		}
+		name, options, _ := strings.Cut(field.Tag.Get("env"), ", ")
+		v := variable{name: name, help: field.Tag.Get("help")}
 		if fallback, ok := strings.CutPrefix(options, "default="); ok {
 			v.fallback = " (default " + fallback + ")"
 		} else if options == "required" {
@@ -118,7 +140,7 @@ func variables() []variable {
 
 func printVariables(w io.Writer) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, v := range variables() {
+	for _, v := range variables[settings]() {
 		fmt.Fprintf(tw, "  %s\t%s%s\n", v.name, v.help, v.fallback)
 	}
 	tw.Flush()
@@ -227,6 +249,9 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.restrict(&cfg, catalogue); err != nil {
 		return cfg, err
 	}
+	if err := s.ownServers(&cfg); err != nil {
+		return cfg, err
+	}
 	return cfg, s.checkBroker()
 }
 
@@ -251,6 +276,23 @@ func (s settings) restrict(cfg *provider.Config, catalogue []*rules.Rule) error 
 	var err error
 	if cfg.Proxy, err = url.Parse(s.OutboundProxy); err != nil {
 		return errors.New("STANCH_OUTBOUND_PROXY is no URL") // it is not repeated: it may hold a password
+	}
+	return nil
+}
+
+// ownServers names the operator's servers at which credentials of no provider, such as
+// passwords of databases, may be verified.
+func (r Reach) ownServers(cfg *provider.Config) (err error) {
+	cfg.VerifyHosts, cfg.AWSAccounts, cfg.JWTIssuers = r.VerifyHosts, r.AWSAccounts, r.JWTIssuers
+	cfg.SSHAccounts, cfg.TLSServers, cfg.GitHubUsers = r.SSHAccounts, r.TLSServers, r.GitHubUsers
+	if r.VerifyCA == "" {
+		return nil
+	}
+	if cfg.VerifyRoots, err = x509.SystemCertPool(); err != nil {
+		return fmt.Errorf("the system's authorities: %w", err)
+	}
+	if !cfg.VerifyRoots.AppendCertsFromPEM([]byte(r.VerifyCA)) {
+		return errors.New("STANCH_VERIFY_CA has no certificate in PEM: give the certificates themselves, or their file in STANCH_VERIFY_CA_FILE")
 	}
 	return nil
 }

@@ -65,7 +65,7 @@ var outsideRules = []outsideRule{
 	{"github.com/google/go-github", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
 	{"github.com/bradleyfalzon/ghinstallation", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
 	{"github.com/gofri/go-github-ratelimit", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
-	{"database/sql", []string{"app/store"}, nil, "app/store is the one door to the database"},
+	{"database/sql", []string{"app/store", "app/provider"}, nil, "app/store is the one door to the database; app/provider logs in at others'"},
 	{"modernc.org/sqlite", []string{"app/store"}, nil, "app/store is the one door to the database"},
 	{"github.com/riverqueue/river/riverdriver", []string{"app/store"}, nil, "app/store is the one door to the database"},
 	{"github.com/riverqueue/river/rivermigrate", []string{"app/store"}, nil, "app/store is the one door to the database"},

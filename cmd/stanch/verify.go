@@ -6,7 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/sethvargo/go-envconfig"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/stanch-dev/stanch/app/provider"
@@ -20,20 +19,6 @@ const exitLive = 3
 // verifyAtOnce bounds the questions to providers that are open at the same time.
 const verifyAtOnce = 8
 
-// hosts are the variables of stanch serve that say where credentials may be asked
-// about besides the catalogue's hosts.
-type hosts struct {
-	GitHubURL       string            `env:"STANCH_GITHUB_URL, default=https://github.com"`
-	VaultAddr       string            `env:"VAULT_ADDR"`
-	VaultToken      string            `env:"VAULT_TOKEN"`
-	VaultNamespace  string            `env:"VAULT_NAMESPACE"`
-	ProviderURLs    map[string]string `env:"STANCH_PROVIDER_URLS"`
-	AllowedNetworks []string          `env:"STANCH_ALLOWED_NETWORKS"`
-	Verify          string            `env:"STANCH_VERIFY"`
-	VerifyRules     []string          `env:"STANCH_VERIFY_RULES"`
-	OutboundProxy   string            `env:"STANCH_OUTBOUND_PROXY"`
-}
-
 // providers returns the providers of the catalogue. Rule files of users have no say
 // in where a credential is sent.
 func (env *environment) providers(ctx context.Context) (*provider.Providers, error) {
@@ -41,25 +26,9 @@ func (env *environment) providers(ctx context.Context) (*provider.Providers, err
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]string{}
-	for _, name := range []string{"STANCH_GITHUB_URL", "VAULT_ADDR", "VAULT_TOKEN", "VAULT_NAMESPACE", "STANCH_PROVIDER_URLS", "STANCH_ALLOWED_NETWORKS",
-		"STANCH_VERIFY", "STANCH_VERIFY_RULES", "STANCH_OUTBOUND_PROXY"} {
-		value, err := lookup(env.getenv, name)
-		if err != nil {
-			return nil, err
-		}
-		if value != "" {
-			values[name] = value
-		}
-	}
-	var h hosts
-	if err := envconfig.ProcessWith(ctx, &envconfig.Config{Target: &h, Lookuper: envconfig.MapLookuper(values)}); err != nil {
+	var s settings
+	if err := readEnvironment(ctx, env.getenv, &s.Reach); err != nil {
 		return nil, err
-	}
-	s := settings{
-		GitHubURL: h.GitHubURL, VaultAddr: h.VaultAddr, VaultToken: h.VaultToken, VaultNamespace: h.VaultNamespace,
-		ProviderURLs: h.ProviderURLs, AllowedNetworks: h.AllowedNetworks,
-		Verify: h.Verify, VerifyRules: h.VerifyRules, OutboundProxy: h.OutboundProxy,
 	}
 	cfg, err := s.providers(catalogue, nil)
 	if err != nil {

@@ -16,6 +16,11 @@ path "auth/token/renew-self"  { capabilities = ["update"] }
 # every dead token, because it answers the same to dead and to denied.
 path "auth/token/lookup" { capabilities = ["update"] }
 
+# Verify a leaked secret id of AppRole: which roles are there, and does one know it?
+# Logging in with it would use it up. Leave the two out and it is left to a person.
+path "auth/approle/role"                    { capabilities = ["list"] }
+path "auth/approle/role/+/secret-id/lookup" { capabilities = ["update"] }
+
 # Revoke a leaked token that may not revoke itself. This is the strongest line of
 # the file: it revokes any token that Stanch is given, and whoever holds Stanch's
 # token needs the other token's value to do so. Leave it out and such tokens are
