@@ -79,17 +79,26 @@ var accessWords = []struct {
 // first of these words that stands in it, whatever else does. It is "" for one that
 // has none.
 func (b *BlastRadius) AccessOf(permission string) Access {
-	for _, says := range []struct {
-		access   Access
-		patterns []string
-	}{{AccessAdmin, b.Admin}, {AccessWrite, b.Write}, {AccessRead, b.Read}} {
-		if slices.ContainsFunc(says.patterns, func(p string) bool { return Like(p, permission) }) {
-			return says.access
-		}
+	if access := b.Named(permission); access != "" {
+		return access
 	}
 	words := strings.FieldsFunc(strings.ToLower(permission), func(r rune) bool { return r != '*' && !unicode.IsLetter(r) })
 	for _, says := range accessWords {
 		if slices.ContainsFunc(words, func(w string) bool { return slices.Contains(says.words, w) }) {
+			return says.access
+		}
+	}
+	return ""
+}
+
+// Named tells how much a permission, or an owner such as root, may do by what the kind
+// says of it; "" when it says nothing.
+func (b *BlastRadius) Named(name string) Access {
+	for _, says := range []struct {
+		access   Access
+		patterns []string
+	}{{AccessAdmin, b.Admin}, {AccessWrite, b.Write}, {AccessRead, b.Read}} {
+		if slices.ContainsFunc(says.patterns, func(p string) bool { return Like(p, name) }) {
 			return says.access
 		}
 	}

@@ -66,10 +66,7 @@ func (p *Providers) measure(ctx context.Context, rule *rules.Rule, cred checks.C
 		v.Evidence.Radius = nil
 	case rule.Verify.DriverName() != driverHTTP:
 		v.Evidence.Radius = radiusOf(b, func(place string) []string {
-			if said := v.Evidence.Identity[place]; said != "" {
-				return []string{said}
-			}
-			return nil
+			return flagged(place, v.Evidence.Identity[place])
 		})
 	case b.Request != nil && !askedBy(rule):
 		if why, err := p.limits.turn(ctx, rule.Provider); err != nil || why != "" {
@@ -155,6 +152,8 @@ func radiusOf(b *rules.BlastRadius, find func(place string) []string) *Radius {
 	}
 	if len(r.Permissions) > 0 {
 		r.Access = most(b, r.Permissions)
+	} else if b.Named(r.Owner) != "" {
+		r.Access = b.Named(r.Owner)
 	}
 	if more := len(r.Permissions) - maxPermissions; more > 0 {
 		r.Permissions = append(r.Permissions[:maxPermissions], fmt.Sprintf("%d more", more))
@@ -178,7 +177,7 @@ func distinct(texts []string) (all []string) {
 func separate(texts []string) (all []string) {
 	for _, text := range texts {
 		separator := ","
-		if !strings.Contains(text, separator) && strings.ContainsAny(text, ":._*") {
+		if !strings.Contains(text, separator) && strings.ContainsAny(text, ":._*@/") {
 			separator = " " // OAuth's scopes, which are no prose
 		}
 		all = append(all, strings.Split(text, separator)...)
@@ -220,9 +219,25 @@ func (r reply) all(place string) []string {
 	}
 	var texts []string
 	for _, at := range found {
+		if is, ok := at.(bool); ok {
+			texts = append(texts, flagged(place, strconv.FormatBool(is))...)
+			continue
+		}
 		texts = append(texts, scalars(at)...)
 	}
 	return texts
+}
+
+// flagged is what stands at a place: of a flag that is set its name, and of one that is
+// not nothing.
+func flagged(place, said string) []string {
+	switch said {
+	case "", "false":
+		return nil
+	case "true":
+		return []string{place[strings.LastIndex(place, ".")+1:]}
+	}
+	return []string{said}
 }
 
 // below returns what a segment of a place leads to.
