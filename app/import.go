@@ -185,7 +185,7 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 			if err != nil {
 				return err
 			}
-			if err := a.enqueueReports(ctx, tx, i.ID); err != nil {
+			if err := errors.Join(tx.AddImport(ctx, i.ID, s.Repository.ID), a.enqueueReports(ctx, tx, i.ID)); err != nil {
 				return err
 			}
 			done.Findings = append(done.Findings, imported(l.Finding, i))
@@ -196,6 +196,35 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 		}})
 	})
 	return done, err
+}
+
+// importPolicies are the policies that count for what others found of an incident.
+// Those of a repository that the App does not see any more let nothing be done.
+func (a *App) importPolicies(ctx context.Context, id string) ([]Policy, error) {
+	named, err := a.store.ImportsOf(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var all []Policy
+	for _, repository := range named {
+		if repository == 0 {
+			all = append(all, a.cfg.Policy)
+			continue
+		}
+		known, err := a.store.Repository(ctx, repository)
+		if errors.Is(err, store.ErrNotFound) || err == nil && known.State != store.Active {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		judge, err := a.judgeNow(ctx, scanArgs{Installation: known.Installation, Repository: known.Repository})
+		if err != nil {
+			return nil, a.postpone(err)
+		}
+		all = append(all, judge.Policy)
+	}
+	return all, nil
 }
 
 // imported is what is told of a finding.

@@ -2,14 +2,18 @@ package app_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -136,5 +140,47 @@ func TestImportRefuses(t *testing.T) {
 	w.restart(worldOptions{})
 	if status, body := w.post("", "", "[]"); status != 404 {
 		t.Errorf("without a token of its own the API answers %d: %s", status, body)
+	}
+}
+
+// TestImportedIsAskedAgain: what nobody knew when it was imported is rotated by itself as
+// soon as the provider tells, if the policy that counts for it lets it.
+func TestImportedIsAskedAgain(t *testing.T) {
+	var m moody
+	var ahead atomic.Int64
+	bad := http.HandlerFunc(unwell)
+	m.mood.Store(&bad)
+	policy := automatic
+	policy.Repositories.May = []string{"remediation"}
+	w := newWorld(t, worldOptions{policy: policy, sweep: app.Sweep{Verdicts: often}, tamper: func(w *world, cfg *app.Config) {
+		m.put(t, &ahead)(w, cfg)
+		withAPI(w, cfg)
+	}})
+	g := w.seeded()
+	head := g.commit("policy", map[string]string{".github/stanch.yml": "remediation: ask\n"})
+	g.push("main")
+	w.settled(head)
+	free, asked := w.token("free"), w.token("asked")
+	for query, token := range map[string]string{"": free, "?repository=acme/shop": asked} {
+		if status, body := w.post(query, apiToken, gitleaksReport(token)); status != 200 || !strings.Contains(body, `"validity":"unknown"`) {
+			t.Fatalf("%d: %s", status, body)
+		}
+	}
+	m.mood.Store(nil)
+	ahead.Add(int64(20 * time.Minute))
+	w.eventually("one is rotated", func() bool { return !w.incidentOf(free).Resolved.IsZero() })
+	w.mustRotate("free", free)
+	w.eventually("the other is known to be live", func() bool { return w.incidentOf(asked).Validity == checks.Active })
+	if !w.github.TokenLive(asked) || w.audited("approve rotate") != 1 {
+		t.Error("the other one was rotated, which its repository's policy wants to be asked about")
+	}
+	w.must(w.memory.InTx(t.Context(), func(tx *store.Tx) error {
+		shop, err := tx.RepositoryNamed(t.Context(), "acme", "shop")
+		w.must(err)
+		_, err = tx.EraseRepository(t.Context(), shop.ID)
+		return err
+	}))
+	if _, err := w.memory.Unseal(t.Context(), w.incidentOf(asked).ID, store.Leaked); !errors.Is(err, store.ErrErased) {
+		t.Errorf("its repository is erased and its credential kept: %v", err)
 	}
 }
