@@ -43,6 +43,8 @@ type Leak struct {
 type Report struct {
 	Leaks  []Leak
 	Closed int // leaks that are closed already and need nothing
+
+	known bool // there was something that can tell of leaks
 }
 
 // Formats are the formats that leaks are told in, sorted.
@@ -72,6 +74,8 @@ func Read(r io.Reader) (*Report, error) {
 		switch err := decoder.Decode(&value); {
 		case errors.Is(err, io.EOF) && n == 1:
 			return nil, errors.New("the report is empty")
+		case errors.Is(err, io.EOF) && !report.known:
+			return nil, errors.New("the report has a summary and no findings: give it whole")
 		case errors.Is(err, io.EOF):
 			return report, nil
 		case err != nil:
@@ -98,6 +102,7 @@ func (r *Report) add(value json.RawMessage) error {
 	if value[0] != '[' {
 		return r.record(value)
 	}
+	r.known = true
 	var list []json.RawMessage
 	if err := json.Unmarshal(value, &list); err != nil {
 		return errors.New("it is no list of records")
@@ -127,19 +132,26 @@ type probe struct {
 	Level     json.RawMessage `json:"level"` // of TruffleHog's log, when both went to one file
 }
 
+// summary reports whether a record is what some scanners write beside those of leaks.
+func (p *probe) summary() bool {
+	if p.Findings != nil {
+		return p.Findings[0] >= '0' && p.Findings[0] <= '9' // how many there are
+	}
+	return p.Scan != nil || p.Audit != nil || p.AccessMap != nil || p.Level != nil
+}
+
 // record takes in one record.
 func (r *Report) record(value json.RawMessage) error {
 	var p probe
 	if err := json.Unmarshal(value, &p); err != nil {
 		return errors.New("it is no record of a scanner that is known")
 	}
+	known := r.known
+	r.known = true
 	switch {
 	case p.Runs != nil:
 		return r.sarif(p.Runs)
-	case p.Findings != nil:
-		if p.Findings[0] != '[' {
-			return errors.New("its findings are no list")
-		}
+	case p.Findings != nil && p.Findings[0] == '[':
 		return r.add(p.Findings)
 	case p.Rule != nil && p.Finding != nil:
 		return r.kingfisher(value)
@@ -149,7 +161,8 @@ func (r *Report) record(value json.RawMessage) error {
 		return r.alert(value)
 	case p.RuleID != nil:
 		return r.gitleaks(value)
-	case p.Scan != nil || p.Audit != nil || p.AccessMap != nil || p.Level != nil:
+	case p.summary():
+		r.known = known
 		return nil
 	}
 	return errors.New("it is none of SARIF, gitleaks, betterleaks, TruffleHog, Kingfisher and GitHub’s alerts")
