@@ -106,7 +106,7 @@ func (a *App) Recheck(ctx context.Context, id string) (provider.Verdict, error) 
 	}
 	cred, err := a.store.Unseal(ctx, id, store.Leaked)
 	if errors.Is(err, store.ErrErased) || err == nil && !a.recheckable(i) {
-		return provider.Verdict{}, errors.Join(ErrNoRecheck, a.neverAgain(ctx, id))
+		return provider.Verdict{}, errors.Join(ErrNoRecheck, a.notDue(ctx, id))
 	}
 	if err != nil {
 		return provider.Verdict{}, err
@@ -127,14 +127,18 @@ func (a *App) recheckable(i store.Incident) bool {
 	return i.State() == incident.Open && i.Verb == "" && i.Validity != checks.Inactive && a.rules[i.Rule] != nil
 }
 
-// neverAgain keeps an incident that is not to be asked about from being due.
-func (a *App) neverAgain(ctx context.Context, id string) error {
+// notDue keeps an incident that is not to be asked about from being due. Of what is
+// being done about it something may be left to ask.
+func (a *App) notDue(ctx context.Context, id string) error {
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
 		i, err := tx.Incident(ctx, id)
 		if err != nil {
 			return err
 		}
 		i.AskAgain = noTime
+		if i.State() != incident.Resolved && i.Verb != "" {
+			i.AskAgain = a.now().Add(askAtLeastEvery)
+		}
 		return tx.SaveIncident(ctx, i)
 	})
 }

@@ -2,6 +2,7 @@ package provider
 
 import (
 	"crypto/tls"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -54,12 +55,18 @@ var impostors = map[string]http.HandlerFunc{
 	"too large":               always(200, "application/json", `{"a":"`+strings.Repeat("a", maxBody)+`"}`),
 	"deep json":               always(200, "application/json", strings.Repeat(`{"data":`, 20_000)),
 	"deep xml":                always(200, "application/xml", strings.Repeat("<a>", 20_000)),
-	"hangs up":                func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+	"hangs up": func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.(http.Flusher).Flush() // or the asker's transport asks again by itself
+		panic(http.ErrAbortHandler)
+	},
 }
 
-// sloths keep a question waiting until its time is over.
+// sloths keep a question waiting until its time is over. They read all of it first: a
+// server notices that the asker is gone only when no body is left to read.
 var sloths = map[string]http.HandlerFunc{
 	"slow drip": func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
 		w.Header().Set("Content-Type", "application/json")
 		for r.Context().Err() == nil {
 			w.Write([]byte(" "))
@@ -67,7 +74,10 @@ var sloths = map[string]http.HandlerFunc{
 			time.Sleep(5 * time.Millisecond)
 		}
 	},
-	"silence": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+	"silence": func(_ http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		<-r.Context().Done()
+	},
 }
 
 func init() {
@@ -135,13 +145,12 @@ func (v victim) deceive(t *testing.T) {
 			v.wantUnknown(t, p.name+" as "+media, v.toAll(append(slices.Clone(p.steps[:len(p.steps)-1]), forged)))
 		}
 	}
-	trusting := v.net.transport.TLSClientConfig
-	v.net.transport.CloseIdleConnections()
-	v.net.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	stranger := &internet{transport: v.net.transport.Clone()}
+	stranger.transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	v.net = stranger
 	if got := v.wantUnknown(t, "certificate of nobody", v.toAll(nil)); got.Evidence.Answer != "tls" {
 		t.Errorf("certificate of nobody: %q, want tls", got.Evidence.Answer)
 	}
-	v.net.transport.TLSClientConfig = trusting
 }
 
 func (v victim) plays(verdict string) (all []play) {

@@ -213,8 +213,12 @@ func TestHostsThatFailRest(t *testing.T) {
 }
 
 func TestRetryAfterIsHonoured(t *testing.T) {
-	for wish, want := range map[string]time.Duration{"90": 90 * time.Second, "": time.Second, "-5": time.Second, "nonsense": time.Second, "999999999": longestWish} {
+	for wish, want := range map[string]time.Duration{"a date": 2 * time.Minute, "90": 90 * time.Second, "": time.Second, "-5": time.Second, "nonsense": time.Second, "999999999": longestWish} {
 		c := newCounted(t, nil)
+		c.now = c.now.Truncate(time.Second)
+		if wish == "a date" {
+			wish = c.now.Add(want).UTC().Format(http.TimeFormat)
+		}
 		limit := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Retry-After", wish)
 			answer(w, 429, "application/json", `{}`)

@@ -136,13 +136,16 @@ func newInternet(t *testing.T) *internet {
 	return n
 }
 
-// providers are those of a rule whose every host is the server.
+// providers are those of a rule whose every host is the server, which is asked as often
+// as anybody likes.
 func (n *internet) providers(t *testing.T, rule *rules.Rule, answer http.HandlerFunc) *Providers {
 	t.Helper()
 	n.mu.Lock()
 	n.answer = answer
 	n.mu.Unlock()
-	cfg := Config{Catalogue: []*rules.Rule{rule}}
+	hasty, provider := *rule, *rule.Provider
+	hasty.Provider, provider.Rate = &provider, "1000/s"
+	cfg := Config{Catalogue: []*rules.Rule{&hasty}}
 	if rule.Provider.Base == "" && rule.Verify.Request.Base == "" {
 		cfg.BaseURLs = map[string]string{rule.Provider.Name: operatorHost}
 	}

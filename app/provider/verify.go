@@ -134,7 +134,7 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 
 // bounded asks one question when it is the provider's turn, unless the host rests.
 func (p *Providers) bounded(ctx context.Context, v verifier, rule *rules.Rule, cred checks.Credential) (Verdict, error) {
-	host := v.host(rule, cred)
+	host := providerName(rule) + " " + v.host(rule, cred)
 	if until, ok := p.limits.resting(host); ok {
 		return p.notAsked("not asked: the host fails and is left alone until " + until.UTC().Format(time.TimeOnly)), nil
 	}
