@@ -13,6 +13,7 @@ import (
 
 	"github.com/stanch-dev/stanch/app/audit"
 	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/git"
@@ -173,22 +174,14 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 		}
 		return allowed
 	})
-	done := &Imported{Formats: report.Formats(), Closed: report.Closed, Findings: []ImportedFinding{}, NotImported: []Left{}}
+	done := &Imported{Formats: report.Formats(), Closed: report.Closed, NotImported: []Left{}}
 	for why, n := range left {
 		done.NotImported = append(done.NotImported, Left{why, n})
 	}
 	slices.SortFunc(done.NotImported, func(x, y Left) int { return strings.Compare(x.Reason, y.Reason) })
-	err = a.store.InTx(ctx, func(tx *store.Tx) error {
-		done.Findings = done.Findings[:0]
-		for _, l := range leaks {
-			i, err := a.openIncident(ctx, tx, s, l.Leak, verdicts[l.Fingerprint], judge.Policy)
-			if err != nil {
-				return err
-			}
-			if err := errors.Join(tx.AddImport(ctx, i.ID, s.Repository.ID), a.enqueueReports(ctx, tx, i.ID)); err != nil {
-				return err
-			}
-			done.Findings = append(done.Findings, imported(l.Finding, i))
+	err = a.store.InTx(ctx, func(tx *store.Tx) (err error) {
+		if done.Findings, err = a.recordImported(ctx, tx, s, leaks, verdicts, judge.Policy); err != nil {
+			return err
 		}
 		return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "api", Verb: "import", Subject: s.Delivery, Detail: map[string]string{
 			"repository": s.Repository.FullName(), "formats": strings.Join(done.Formats, ","),
@@ -196,6 +189,22 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 		}})
 	})
 	return done, err
+}
+
+// recordImported opens the incidents of imported leaks.
+func (a *App) recordImported(ctx context.Context, tx *store.Tx, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict, p Policy) ([]ImportedFinding, error) {
+	all := make([]ImportedFinding, 0, len(leaks)) // never null in JSON
+	for _, l := range leaks {
+		i, err := a.openIncident(ctx, tx, s, l.Leak, verdicts[l.Fingerprint], p)
+		if err != nil {
+			return nil, err
+		}
+		if err := errors.Join(tx.AddImport(ctx, i.ID, s.Repository.ID), a.enqueueReports(ctx, tx, i.ID)); err != nil {
+			return nil, err
+		}
+		all = append(all, imported(l.Finding, i))
+	}
+	return all, nil
 }
 
 // importPolicies are the policies that count for what others found of an incident.

@@ -266,7 +266,7 @@ func TestAWSLies(t *testing.T) {
 		"denied":                  always(403, "text/xml", stsError("AccessDenied", "no")),
 		"server error":            always(500, "text/xml", stsError("InternalFailure", "")),
 		"region is off":           always(403, "text/xml", stsError("RegionDisabledException", "")),
-		"redirect":                func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) },
+		"redirect":                func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect) },
 		"too large":               always(200, "text/xml", strings.Repeat(" ", 2*maxBody)+callerIdentity(account)),
 		"gzip bomb":               bomb,
 		"slow drip":               drip,

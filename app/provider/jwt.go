@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -23,7 +24,19 @@ type tokens struct {
 	keySets map[string]string // URLs by issuer
 	client  *http.Client
 	now     func() time.Time
+
+	mu      sync.Mutex
+	fetched map[string]fetchedKeys // by their URLs
 }
+
+// fetchedKeys are what an issuer published, which it does not change often.
+type fetchedKeys struct {
+	set   jose.JSONWebKeySet
+	until time.Time
+}
+
+// keySetFor is how long a key set holds.
+const keySetFor = time.Minute
 
 // jwtLeeway is how much the clocks of those who take a token may differ from ours.
 const jwtLeeway = 5 * time.Minute
@@ -147,8 +160,24 @@ func (t *tokens) verify(ctx context.Context, _ *rules.Rule, cred checks.Credenti
 	return verdict, nil
 }
 
-// keySet fetches what an issuer publishes.
-func (t *tokens) keySet(ctx context.Context, url string) (set jose.JSONWebKeySet, status int, fault string) {
+// keySet is what an issuer publishes, fetched unless that was done a moment ago.
+func (t *tokens) keySet(ctx context.Context, url string) (jose.JSONWebKeySet, int, string) {
+	t.mu.Lock()
+	known, ok := t.fetched[url]
+	t.mu.Unlock()
+	if ok && t.now().Before(known.until) {
+		return known.set, http.StatusOK, ""
+	}
+	set, status, fault := t.fetch(ctx, url)
+	if fault == "" {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.fetched[url] = fetchedKeys{set: set, until: t.now().Add(keySetFor)}
+	}
+	return set, status, fault
+}
+
+func (t *tokens) fetch(ctx context.Context, url string) (set jose.JSONWebKeySet, status int, fault string) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return set, 0, "no request can be made of the URL of the key set"

@@ -55,7 +55,9 @@ func TestJWT(t *testing.T) {
 		asked.Add(1)
 		answer(w, 200, "application/jwk-set+json", string(set))
 	})
-	p := newProviders(t, Config{JWTIssuers: []string{issuer + "=" + server.URL}, Now: func() time.Time { return now }})
+	fresh := func() *Providers {
+		return newProviders(t, Config{JWTIssuers: []string{issuer + "=" + server.URL}, Now: func() time.Time { return now }})
+	}
 	claims := func(issuer string, lives time.Duration) map[string]any {
 		return map[string]any{"iss": issuer, "sub": "shop", "aud": []string{"orders", "staff"}, "exp": now.Add(lives).Unix()}
 	}
@@ -84,13 +86,19 @@ func TestJWT(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			asked.Store(0)
-			v := ask(t, p, credential("jwt", test.token), test.validity, test.grade)
+			v := ask(t, fresh(), credential("jwt", test.token), test.validity, test.grade)
 			if n := asked.Load(); n != test.asks || !strings.Contains(v.Evidence.Answer, test.answer) {
 				t.Errorf("asked %d times, answer %q; want %d and %q", n, v.Evidence.Answer, test.asks, test.answer)
 			}
 		})
 	}
+	asked.Store(0)
+	p := fresh()
 	v := ask(t, p, credential("jwt", signToken(t, jose.ES256, ours, "1", claims(issuer, time.Hour))), checks.Active, GradeB)
+	ask(t, p, credential("jwt", signToken(t, jose.ES256, others, "1", claims(issuer, time.Hour))), checks.Inactive, GradeB)
+	if n := asked.Load(); n > 1 {
+		t.Errorf("the key set was fetched %d times for two tokens", n)
+	}
 	for name, want := range map[string]string{"iss": issuer, "sub": "shop", "aud": "orders staff", "kid": "1", "alg": "ES256", "expires": "2026-11-27T13:00:00Z"} {
 		if v.Evidence.Identity[name] != want {
 			t.Errorf("%s is %q, want %q", name, v.Evidence.Identity[name], want)

@@ -107,7 +107,7 @@ func (s *mongoServer) conversation(source string, user *string) *scram.ServerCon
 		if err != nil {
 			return scram.StoredCredentials{}, err
 		}
-		return client.GetStoredCredentials(scram.KeyFactors{Salt: "salt of a test", Iters: 4096}), nil
+		return client.GetStoredCredentialsWithError(scram.KeyFactors{Salt: "salt of a test", Iters: 4096})
 	})
 	if err != nil {
 		return nil

@@ -248,12 +248,20 @@ func newTold(f checks.Finding, v provider.Verdict, can provider.Abilities) toldV
 		v.Evidence.Answer += "; another host may still take it"
 	}
 	if !can.Verify && can.Reason != "" {
-		v.Evidence.Answer = can.Reason
+		v.Evidence.Answer = whyUnasked(can.Reason)
 	}
 	return toldVerdict{
 		Rule: f.Rule.ID, Description: f.Rule.Title, Severity: severityOf(f.Rule, v), Redacted: f.Redacted, Fingerprint: string(f.Fingerprint),
 		Validity: v.Validity, Grade: v.Grade, LacksScope: v.LacksScope, Evidence: v.Evidence, Next: nextAfter(f.Rule, v, can),
 	}
+}
+
+// whyUnasked is the part of a reason for what cannot be done that speaks of verifying.
+func whyUnasked(reason string) string {
+	for _, other := range []string{"revoke: ", "issue: "} {
+		reason, _, _ = strings.Cut(reason, "; "+other)
+	}
+	return strings.TrimPrefix(reason, "verify: ")
 }
 
 // severityOf is how bad it is that a credential is live, by what it can do.
