@@ -66,8 +66,10 @@ type Config struct {
 	Policy         Policy
 	GitHub         github.Config
 	WebhookSecrets []string
-	Providers      provider.Config
-	SecretStores   []SecretStore
+	// APIToken is what callers of the API say; there is none when it is empty.
+	APIToken     checks.Secret
+	Providers    provider.Config
+	SecretStores []SecretStore
 	// Own are the fingerprints of credentials that Stanch itself lives on, which
 	// it will not kill by itself.
 	Own []checks.Fingerprint
@@ -212,7 +214,7 @@ func (a *App) Stop(ctx context.Context) error {
 	return a.store.Stop(ctx)
 }
 
-// Handler serves the webhook, health, metrics and the dashboard.
+// Handler serves the webhook, the API, health, metrics and the dashboard.
 func (a *App) Handler() (http.Handler, error) {
 	hook, err := webhook.New(a.cfg.WebhookSecrets, a.Accept, a.now, a.log)
 	if err != nil {
@@ -225,6 +227,9 @@ func (a *App) Handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", dashboard)
 	mux.Handle("POST /webhook", hook)
+	if a.cfg.APIToken.Len() > 0 {
+		mux.Handle("POST /api/v1/import", a.authenticated(newImporter(a)))
+	}
 	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {

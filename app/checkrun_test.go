@@ -35,7 +35,7 @@ func TestCheckRunSaysWhatToDo(t *testing.T) {
 	if run.Title != "1 live credential, decision needed" {
 		t.Errorf("title %q", run.Title)
 	}
-	for _, want := range []string{"| 1 | GitHub personal access token", "`a.env:2` in `" + head[:7] + "`", "| active |", "acts as bot; scopes", "Waiting for a decision", "Press a button"} {
+	for _, want := range []string{"| 1 | GitHub personal access token", "`a.env:2` in `" + head[:7] + "`", "| active |", "acts as bot; may repo, workflow &#40;write&#41;", "Waiting for a decision", "Press a button"} {
 		if !strings.Contains(run.Summary, want) {
 			t.Errorf("the summary lacks %q:\n%s", want, run.Summary)
 		}

@@ -182,7 +182,8 @@ func (a *App) recordRecheck(ctx context.Context, tx *store.Tx, id string, cred c
 	return a.enqueueReports(ctx, tx, i.ID)
 }
 
-// policiesOf are the policies of the checks that show an incident.
+// policiesOf are the policies of the checks that show an incident, and those that count
+// for what others found.
 func (a *App) policiesOf(ctx context.Context, id string) ([]Policy, error) {
 	ids, err := a.store.ChecksOf(ctx, id)
 	if err != nil {
@@ -196,7 +197,8 @@ func (a *App) policiesOf(ctx context.Context, id string) ([]Policy, error) {
 		}
 		all = append(all, p)
 	}
-	return all, nil
+	imported, err := a.importPolicies(ctx, id)
+	return append(all, imported...), err
 }
 
 // askAgain has the providers of a check's incidents asked now.

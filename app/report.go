@@ -16,6 +16,7 @@ import (
 
 	"github.com/stanch-dev/stanch/app/github"
 	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/git"
@@ -293,6 +294,9 @@ func (a *App) allow(l *report.Leak, said store.Allowance) {
 // reach is what a credential can do, as far as its provider said so when it was
 // asked whose it is.
 func reach(i store.Incident) string {
+	if text := radius(i).Text(); text != "" {
+		return text
+	}
 	said := identity(i)
 	var texts []string
 	for _, field := range []string{"login", "username", "user", "display_name", "name", "user_id", "account_id", "team_id", "id"} {
@@ -311,6 +315,15 @@ func reach(i store.Incident) string {
 		}
 	}
 	return strings.Join(texts, "; ")
+}
+
+// radius is what the provider said that a credential can do, nil when it said nothing.
+func radius(i store.Incident) *provider.Radius {
+	var e provider.Evidence
+	if json.Unmarshal(i.Evidence, &e) != nil {
+		return nil
+	}
+	return e.Radius
 }
 
 // leak is an incident as reports show it at each of its places.
@@ -344,8 +357,8 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 	return leak, nil
 }
 
-// ruleOf is the rule of an incident, as severe as the policy says: one of the catalogue,
-// or of the repository's own.
+// ruleOf is the rule of an incident, one of the catalogue or of the repository's own. It
+// is as severe as the policy says, or else as what the credential can do.
 func (a *App) ruleOf(i store.Incident, j judgement) (*rules.Rule, error) {
 	rule := &rules.Rule{ID: i.Rule}
 	if known := a.rules[i.Rule]; known != nil {
@@ -354,6 +367,9 @@ func (a *App) ruleOf(i store.Incident, j judgement) (*rules.Rule, error) {
 		rule.Title, rule.Severity = own.Title, own.Severity
 	} else {
 		return nil, fmt.Errorf("incident %s: its rule %q is not in the catalogue any more", i.ID, i.Rule)
+	}
+	if can := radius(i); can != nil {
+		rule.Severity = rule.Severity.Adjusted(can.Access)
 	}
 	rule.Severity = j.Policy.SeverityOf(rule)
 	return rule, nil

@@ -114,7 +114,7 @@ func (l *linter) rule(r *Rule) {
 	l.action("issue", r.Issue, parts)
 	l.must(r.Verify.Driver != "broker" && r.Revoke.Driver != "broker", "the broker issues; it neither verifies nor revokes")
 	l.must(r.Issue.Request == nil, "issue: no request can hand out a credential; name a driver")
-	l.must(r.BlastRadius == "" || slices.Contains(Drivers(), r.BlastRadius), "blast_radius %q is no known driver", r.BlastRadius)
+	l.blastRadius(r.BlastRadius, r, parts)
 }
 
 // detect checks how the rule recognises its credentials. It returns the names of

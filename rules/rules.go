@@ -7,7 +7,10 @@
 // The package knows; it does nothing. It opens no connection and reads no clock.
 package rules
 
-import "slices"
+import (
+	"regexp"
+	"slices"
+)
 
 // A Provider is one file of the catalogue: the kinds of credential that one
 // company or product hands out.
@@ -48,8 +51,8 @@ type Rule struct {
 	Verify Action `yaml:"verify"`
 	Revoke Action `yaml:"revoke"`
 	Issue  Action `yaml:"issue"`
-	// BlastRadius names the driver that reports what the credential can do.
-	BlastRadius string `yaml:"blast_radius"`
+	// BlastRadius says where the provider tells what the credential can do.
+	BlastRadius *BlastRadius `yaml:"blast_radius"`
 
 	// Runbook says, in one or two sentences and a link, what a person does.
 	Runbook string `yaml:"runbook"`
@@ -135,6 +138,22 @@ type Detect struct {
 // ByPath reports whether the rule reports files by their paths alone: what it finds
 // is a name and no secret.
 func (d *Detect) ByPath() bool { return d.Path != "" && d.Pattern == "" && d.Value == "" }
+
+// Parts returns the names of what a credential of the kind is made of: the secret, and
+// what the pattern and the companions give names to.
+func (d *Detect) Parts() []string {
+	names := []string{"secret"}
+	for _, m := range groupName.FindAllStringSubmatch(d.Pattern+d.Value, -1) {
+		names = append(names, m[1])
+	}
+	for _, c := range d.Companions {
+		names = append(names, c.Name)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+var groupName = regexp.MustCompile(`\(\?P?<([a-zA-Z][a-zA-Z0-9_]*)>`)
 
 // FirstGroup is the Detect.Group for the first group that is not empty.
 const FirstGroup = -1

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	gh "github.com/google/go-github/v62/github"
@@ -22,8 +23,8 @@ type Repository struct {
 	DefaultBranch string `json:"default_branch"`
 }
 
-// FullName is "owner/name".
-func (r Repository) FullName() string { return r.Owner + "/" + r.Name }
+// FullName is "owner/name", and empty of no repository.
+func (r Repository) FullName() string { return strings.Trim(r.Owner+"/"+r.Name, "/") }
 
 // A Listed repository is one as an installation sees it.
 type Listed struct {

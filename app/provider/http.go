@@ -159,6 +159,7 @@ func (w *web) verify(ctx context.Context, rule *rules.Rule, cred checks.Credenti
 		}
 		if answer.Means != rules.MeansNext {
 			verdict.read(answer.Means)
+			verdict.Evidence.Radius = measured(rule, step.Request, got, cred)
 			break
 		}
 		asked, f.first = evidence.Request, &got

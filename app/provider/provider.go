@@ -174,6 +174,7 @@ type Evidence struct {
 	Answer   string            `json:"answer"`             // short: "200 with identity", "html", "timeout"
 	Identity map[string]string `json:"identity,omitempty"` // whose credential it is, in the provider's words
 	Control  string            `json:"control,omitempty"`  // what the negative control said
+	Radius   *Radius           `json:"radius,omitempty"`   // what it can do, of grade A alone
 	At       time.Time         `json:"at"`
 }
 

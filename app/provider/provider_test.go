@@ -113,7 +113,8 @@ func TestVerify(t *testing.T) {
 	}{
 		"live": {live, Verdict{Validity: checks.Active, Grade: GradeA, Evidence: Evidence{
 			Request: request, Status: 200, Answer: "200 with identity", Control: refused, At: at,
-			Identity: map[string]string{"login": "octocat", "id": "12345678901", "X-OAuth-Scopes": "repo"}}}},
+			Identity: map[string]string{"login": "octocat", "id": "12345678901", "X-OAuth-Scopes": "repo"},
+			Radius:   &Radius{Owner: "octocat", Permissions: []string{"repo"}, Access: rules.AccessWrite}}}},
 		"dead": {dead, Verdict{Validity: checks.Inactive, Grade: GradeB, Evidence: Evidence{
 			Request: request, Status: 401, Answer: "401 json: inactive", Control: refused, At: at}}},
 	} {

@@ -206,7 +206,7 @@ func tokenIdentity(data map[string]any) map[string]string {
 	}
 	r := reply{value: data, json: true}
 	for _, name := range []string{"accessor", "display_name", "entity_id", "type", "path",
-		"creation_ttl", "period", "explicit_max_ttl", "num_uses", "renewable"} {
+		"creation_ttl", "expire_time", "period", "explicit_max_ttl", "num_uses", "renewable"} {
 		if value, ok := r.field(name); ok && value != "" {
 			found[name] = short(value)
 		}

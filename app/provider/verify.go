@@ -121,6 +121,9 @@ func (p *Providers) ask(ctx context.Context, v verifier, rule *rules.Rule, cred 
 		}
 		verdict.judge(controlled)
 	}
+	if err := p.measure(ctx, rule, cred, &verdict); err != nil {
+		return Verdict{}, err
+	}
 	verdict.SelfHosted = verdict.SelfHosted || rule.Provider != nil && p.selfHosted[rule.Provider.Name]
 	p.tally.add(rule, verdict)
 	p.log.LogAttrs(ctx, slog.LevelDebug, "verified", slog.String("rule", rule.ID),
@@ -185,8 +188,13 @@ func (p *Providers) notAsked(why string) Verdict {
 	return Verdict{Validity: checks.Unknown, Grade: GradeC, Reason: ReasonNotAsked, Evidence: Evidence{Answer: why, At: p.now()}}
 }
 
-// clone returns a verdict whose map nobody else holds.
+// clone returns a verdict of which nobody else holds a part.
 func (v Verdict) clone() Verdict {
 	v.Evidence.Identity = maps.Clone(v.Evidence.Identity)
+	if r := v.Evidence.Radius; r != nil {
+		own := *r
+		own.Permissions = slices.Clone(r.Permissions)
+		v.Evidence.Radius = &own
+	}
 	return v
 }

@@ -29,6 +29,11 @@ func (tx *Tx) EraseRepository(ctx context.Context, id int64) (e Erased, err erro
 		query string
 	}{
 		{&e.Incidents, `update incidents set sealed_old = null where sealed_old is not null and ` + own + idle},
+		{nil, `update incidents set sealed_old = null where sealed_old is not null and id in (select incident from imports where repository_id = ?1)
+			and id not in (select incident from imports where repository_id <> ?1)
+			and id not in (select o.incident from occurrences o join scans s on s.delivery = o.delivery join checks c on c.id = s.check_id
+				where c.repository_id <> ?1)` + idle},
+		{nil, `delete from imports where repository_id = ?1`},
 		{nil, `delete from occurrences where delivery in (select delivery from scans join checks on checks.id = check_id where repository_id = ?1)`},
 		{nil, `delete from scans where check_id in (select id from checks where repository_id = ?1)`},
 		{nil, `delete from check_pulls where check_id in (select id from checks where repository_id = ?1)`},

@@ -75,14 +75,6 @@ func (q queries) LatestChecks(ctx context.Context, repository int64, limit int) 
 		selectCheck+` where repository_id = ? order by received desc, rowid desc limit ?`, repository, limit)
 }
 
-// RepositoryNamed returns a repository on which the App may work by what it is called
-// now, or ErrNotFound. GitHub's names have no letter case.
-func (q queries) RepositoryNamed(ctx context.Context, owner, name string) (Repository, error) {
-	r, err := readRepository(q.q.QueryRowContext(ctx, `select `+repositoryColumns+` from repositories
-		where owner = ? collate nocase and name = ? collate nocase and state = ?`, owner, name, Active))
-	return r, notFound(err)
-}
-
 // AuditOf returns the newest entries of the audit log about a subject, the oldest of
 // them first.
 func (q queries) AuditOf(ctx context.Context, subject string, limit int) ([]audit.Entry, error) {

@@ -69,6 +69,18 @@ func (q queries) RepositoriesIn(ctx context.Context, installation int64) ([]Repo
 	return collect(q, ctx, readRepository, `select `+repositoryColumns+`, swept from repositories where installation = ? order by id`, installation)
 }
 
+// RepositoryNamed returns the active repository of a name, or ErrNotFound.
+func (q queries) RepositoryNamed(ctx context.Context, owner, name string) (Repository, error) {
+	r, err := readRepository(q.q.QueryRowContext(ctx,
+		`select `+repositoryColumns+`, swept from repositories where lower(owner) = lower(?) and lower(name) = lower(?) and state = ?`, owner, name, Active))
+	return r, notFound(err)
+}
+
+// ActiveRepositories returns the active repositories of all installations.
+func (q queries) ActiveRepositories(ctx context.Context) ([]Repository, error) {
+	return collect(q, ctx, readRepository, `select `+repositoryColumns+`, swept from repositories where state = ? order by id`, Active)
+}
+
 func readRepository(row scanner) (r Repository, err error) {
 	var swept int64
 	err = row.Scan(&r.ID, &r.Installation, &r.Owner, &r.Name, &r.DefaultBranch, &r.Private, &r.State, &swept)

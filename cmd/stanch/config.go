@@ -44,6 +44,7 @@ type settings struct {
 	URL          string `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
 	ClientID     string `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
 	ClientSecret string `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
+	APIToken     string `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without it there is no API"`
 
 	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced; default: all that the token can see"`
 	VaultIssueRole string   `env:"STANCH_VAULT_ISSUE_ROLE" help:"token role with which replacements of leaked Vault tokens are made"`
@@ -178,6 +179,9 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 	if cfg.Dashboard, err = s.dashboard(); err != nil {
 		return cfg, nil, err
 	}
+	if cfg.APIToken, err = s.apiToken(); err != nil {
+		return cfg, nil, err
+	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
 		return cfg, nil, err
 	}
@@ -210,6 +214,16 @@ func (s settings) dashboard() (*app.Dashboard, error) {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// leastAPIToken is how long a token must be that nobody can guess.
+const leastAPIToken = 32
+
+func (s settings) apiToken() (checks.Secret, error) {
+	if s.APIToken != "" && len(s.APIToken) < leastAPIToken {
+		return checks.Secret{}, fmt.Errorf("STANCH_API_TOKEN has fewer than %d characters: make one that nobody can guess, for instance with “openssl rand -hex 32”", leastAPIToken)
+	}
+	return checks.NewSecret(s.APIToken), nil
 }
 
 // keys come from STANCH_KEY, or else from the file beside the database.

@@ -58,10 +58,12 @@ func commands() map[string]command {
 		"demo":       {"run everything on this machine: a key is pushed, found, replaced and proved dead", runDemoCommand},
 		"scan":       {"find secrets in files, folders, a range of commits or standard input", runScan},
 		"hook":       {"let git ask Stanch before a commit and before a push", runHook},
+		"import":     {"verify what other scanners found, here or on a server", runImport},
 		"policy":     {"check policy files, and explain and simulate what they do", runPolicy},
 		"rules":      {"list, show, lint and test the rules that say what a secret is", runRules},
 		"serve":      {"run the GitHub App", runServe},
 		"store":      {"keep credentials in an encrypted file that the server rotates", runStore},
+		"verify":     {"ask the provider about one credential: is it live, and what can it do?", runVerify},
 		"version":    {"print the version of this program", runVersion},
 	}
 }

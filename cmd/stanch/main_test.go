@@ -114,6 +114,8 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"absent": absent,
+			"fill":   fillTemplate,
+			"gitlab": gitlab,
 			"sparse": writeSparse,
 			"many":   many,
 		},
@@ -131,6 +133,16 @@ func absent(ts *testscript.TestScript, neg bool, args []string) {
 			ts.Fatalf("%s holds the secret", name)
 		}
 	}
+}
+
+// fillTemplate is fill SECRET TEMPLATE FILE: it makes a file of a template, in which {secret} stands for what
+// is in the file SECRET.
+func fillTemplate(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: fill SECRET TEMPLATE FILE")
+	}
+	text := strings.ReplaceAll(ts.ReadFile(args[1]), "{secret}", strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Check(os.WriteFile(ts.MkAbs(args[2]), []byte(text), 0o600))
 }
 
 // many SECRET FILE makes a file with more secrets than one file lists. Where the name

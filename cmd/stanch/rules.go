@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -74,15 +75,19 @@ type ruleRow struct {
 	Revoke      string         `json:"revoke"`
 	Issue       string         `json:"issue"`
 	BlastRadius string         `json:"blast_radius"`
+	Link        string         `json:"link"` // where a person does what nothing here does
 }
 
 func newRuleRow(r *rules.Rule) ruleRow {
 	return ruleRow{
 		ID: r.ID, Provider: r.Provider.Name, Title: r.Title, Severity: r.Severity, Detect: detection(&r.Detect),
 		Verify: r.Verify.DriverName(), Revoke: r.Revoke.DriverName(), Issue: r.Issue.DriverName(),
-		BlastRadius: cmp.Or(r.BlastRadius, "-"),
+		BlastRadius: r.RadiusDriver(), Link: webAddress.FindString(r.Runbook),
 	}
 }
+
+// webAddress is an address in a runbook, without the punctuation behind it.
+var webAddress = regexp.MustCompile(`https://[^\s)>"]*[^\s)>".,;:]`)
 
 // detection names how a kind is recognised.
 func detection(d *rules.Detect) string {
@@ -143,9 +148,10 @@ func writeJSON(w io.Writer, v any) error {
 
 func writeTable(w io.Writer, rows []ruleRow) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "ID\tSEVERITY\tVERIFY\tREVOKE\tISSUE\tTITLE")
+	fmt.Fprintln(table, "ID\tSEVERITY\tDETECT\tVERIFY\tREVOKE\tISSUE\tBLAST RADIUS\tTITLE\tBY HAND")
 	for _, r := range rows {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Severity, r.Verify, r.Revoke, r.Issue, r.Title)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n",
+			r.ID, r.Severity, r.Detect, r.Verify, r.Revoke, r.Issue, r.BlastRadius, r.Title, r.Link)
 	}
 	return table.Flush()
 }
@@ -186,6 +192,7 @@ func (env *environment) showRule(r *rules.Rule) {
 		{"entropy", positive(r.Detect.Entropy)},
 		{"checksum", r.Detect.Checksum},
 		{"together with", strings.Join(together(&r.Detect), " ")},
+		{"parts", strings.Join(partsOf(r), " ")},
 		{"verify", because(r.Verify)},
 		{"revoke", because(r.Revoke)},
 		{"issue", because(r.Issue)},

@@ -41,8 +41,9 @@ runs, and, as far as the policy allows, replaces and kills leaked credentials.
 It is configured by environment variables. Each of them can be given as NAME_FILE
 instead, the path of a file with the value; do that with secrets.
 
-Paths: POST /webhook, GET /healthz, /readyz, /metrics, and the dashboard, whose
-callback URL in the App's settings is STANCH_URL/sign-in/callback.
+Paths: POST /webhook, POST /api/v1/import (with STANCH_API_TOKEN), GET /healthz,
+/readyz, /metrics, and the dashboard, whose callback URL in the App's settings is
+STANCH_URL/sign-in/callback.
 
 `
 

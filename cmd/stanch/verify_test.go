@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
 )
 
 // A fakeGitLab takes one token and counts who else it was asked about.
@@ -20,6 +22,12 @@ type fakeGitLab struct {
 
 func newFakeGitLab(t *testing.T, live string) *fakeGitLab {
 	t.Helper()
+	g := startFakeGitLab(live)
+	t.Cleanup(g.Close)
+	return g
+}
+
+func startFakeGitLab(live string) *fakeGitLab {
 	g := &fakeGitLab{live: live, asked: map[string]int{}}
 	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		token := r.Header.Get("PRIVATE-TOKEN")
@@ -34,8 +42,40 @@ func newFakeGitLab(t *testing.T, live string) *fakeGitLab {
 		}
 		w.Write([]byte(`{"id":42,"user_id":7,"name":"deploy","active":true,"revoked":false,"scopes":["api"]}`))
 	}))
-	t.Cleanup(g.Close)
 	return g
+}
+
+// gitlab SECRET starts a GitLab that takes the token in the file SECRET, and has the
+// commands that follow ask it.
+func gitlab(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: gitlab SECRET")
+	}
+	g := startFakeGitLab(strings.TrimSpace(ts.ReadFile(args[0])))
+	ts.Defer(g.Close)
+	ts.Setenv("STANCH_PROVIDER_URLS", "gitlab:"+g.URL)
+}
+
+// A dead one ends with the status of what was done; Vault's answers are of its
+// documentation.
+func TestVerifyDead(t *testing.T) {
+	dead := sampleOf(t, "vault-service-token")
+	vault := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(http.StatusForbidden)
+		w.Write([]byte(`{"errors":["2 errors occurred:\n\t* permission denied\n\t* invalid token\n\n"]}`))
+	}))
+	t.Cleanup(vault.Close)
+	var out, errs strings.Builder
+	code := run(t.Context(), []string{"verify"}, strings.NewReader("VAULT_TOKEN="+dead), &out, &errs, func(name string) string {
+		return map[string]string{"VAULT_ADDR": vault.URL}[name]
+	})
+	if code != exitDone || !strings.Contains(out.String(), "inactive") || !strings.Contains(out.String(), "Nothing: its provider refuses it.") {
+		t.Errorf("status %d\n%s%s", code, out.String(), errs.String())
+	}
+	if strings.Contains(out.String()+errs.String(), dead) {
+		t.Error("the credential is printed")
+	}
 }
 
 func (g *fakeGitLab) times(token string) int {
