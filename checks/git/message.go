@@ -140,10 +140,14 @@ func (s *scan) messages(ctx context.Context, commits []objectID, found *sighting
 	if err != nil {
 		return err
 	}
+	var tags []objectID
 	for id, kind := range found.suspects {
-		if kind != "tag" {
-			continue
+		if kind == "tag" {
+			tags = append(tags, id)
 		}
+	}
+	slices.SortFunc(tags, func(a, b objectID) int { return bytes.Compare(a.sum[:], b.sum[:]) })
+	for _, id := range tags {
 		commit, err := s.tagged(ctx, id)
 		if err != nil {
 			return err

@@ -46,7 +46,7 @@ var mayImport = map[string][]string{
 	openapi:           {},
 	realVault:         {},
 	"app/webhook":     {"app/github"},
-	"app/web":         {"rules", "checks", "checks/report", "app/audit", "app/incident", "app/github", "app/provider", "app/store"},
+	"app/web":         {"rules", "checks", "checks/git", "checks/report", "app/audit", "app/incident", "app/github", "app/provider", "app/store"},
 	"app/store":       {"rules", "checks", "checks/report", "app/audit", "app/incident", "app/github"},
 
 	"app":   {"rules", "rules/gitleaks", "checks", "checks/*", "app/*"}, // but not the simulator: see simulatorStaysOutside
