@@ -74,3 +74,19 @@ func (s scanArgs) spec(last string) github.FetchSpec {
 	}
 	return spec
 }
+
+// remote is a repository as git fetches it.
+func (a *App) remote(ctx context.Context, installation int64, repo github.Repository) (github.Remote, error) {
+	token, err := a.github.Installation(installation).GitToken(ctx, repo)
+	if err != nil {
+		return github.Remote{}, fmt.Errorf("get a token to fetch with: %w", err)
+	}
+	return github.Remote{URL: a.github.CloneURL(repo), Token: token}, nil
+}
+
+// doubtToken gives up the token that git was refused with, if that is what happened.
+func (a *App) doubtToken(err error, installation int64, repo github.Repository) {
+	if errors.Is(err, github.ErrUnauthorized) || errors.Is(err, github.ErrForbidden) || errors.Is(err, github.ErrNotFound) {
+		a.github.Installation(installation).DoubtGitToken(repo)
+	}
+}
