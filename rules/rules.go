@@ -23,6 +23,10 @@ type Provider struct {
 	// public host, or empty for products that each operator hosts himself: then
 	// the operator names the host, never the scanned text.
 	Base string `yaml:"base"`
+	// Elsewhere says that hosts other than Base give out credentials of the same
+	// shapes: installations of the product, or its other regions. A refusal at Base
+	// does not say then that a credential is dead.
+	Elsewhere bool `yaml:"elsewhere"`
 	// Rate is how often the provider is asked at the most, all questions together,
 	// such as "5/s", "60/m" or "1000/h"; see ParseRate. DefaultRate when it is empty.
 	Rate string `yaml:"rate"`

@@ -235,11 +235,25 @@ type Providers struct {
 	log        *slog.Logger
 }
 
+// selfHosted names the providers whose refusal says nothing about other hosts. Who
+// names a host for one knows where the credentials are from.
+func selfHosted(cfg Config) map[string]bool {
+	all := map[string]bool{}
+	for _, rule := range cfg.Catalogue {
+		if rule.Provider == nil {
+			continue
+		}
+		name := rule.Provider.Name
+		all[name] = cfg.SelfHosted[name] || rule.Provider.Elsewhere && cfg.BaseURLs[name] == ""
+	}
+	return all
+}
+
 // New returns the providers of a configuration. It connects to none of them.
 func New(cfg Config) (*Providers, error) {
 	p := &Providers{
 		rules:      make(map[string]*rules.Rule, len(cfg.Catalogue)),
-		selfHosted: cfg.SelfHosted,
+		selfHosted: selfHosted(cfg),
 		key:        make([]byte, sha256.Size),
 		within:     answerWithin,
 		now:        cfg.Now,

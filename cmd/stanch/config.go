@@ -267,7 +267,8 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		if !known {
 			return cfg, fmt.Errorf("STANCH_PROVIDER_URLS: there is no provider %q: stanch rules list shows them", name)
 		}
-		cfg.BaseURLs[name], cfg.SelfHosted[name] = url, public != ""
+		// Who names the public one says that the credentials are from there.
+		cfg.BaseURLs[name], cfg.SelfHosted[name] = url, public != "" && strings.TrimSuffix(url, "/") != strings.TrimSuffix(public, "/")
 	}
 	for _, n := range s.AllowedNetworks {
 		prefix, err := netip.ParsePrefix(n)
