@@ -53,7 +53,7 @@ type diagnosis struct {
 type doctor struct {
 	getenv    func(string) string
 	settings  settings
-	missing   map[string]bool // settings that have no value of their own that can be used
+	missing   map[string]bool // settings that are needed, or meant, and cannot be read
 	catalogue []*rules.Rule
 	found     []diagnosis
 }

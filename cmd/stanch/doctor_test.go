@@ -1,10 +1,14 @@
 package main
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -13,6 +17,7 @@ import (
 
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/secretstore/baotest"
+	"github.com/stanch-dev/stanch/app/store"
 )
 
 // githubApp is githubapp [WEBHOOK-PATH]: it starts a simulated GitHub with an App that is
@@ -91,6 +96,71 @@ func TestDoctorFindsWhoTakesAnything(t *testing.T) {
 	}
 	if len(sent) == 0 {
 		t.Error("nothing was asked")
+	}
+}
+
+// What the App lacks is said with what does not work without it.
+func TestDoctorNamesWhatTheAppLacks(t *testing.T) {
+	hub, err := githubtest.New(githubtest.Config{Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	self, err := hub.CreateApp("Stanch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers := map[string]string{
+		"/api/v3/app":             `{"slug":"stanch","installations_count":0,"permissions":{"metadata":"read","contents":"read","checks":"read"},"events":["push","repository"]}`,
+		"/api/v3/app/hook/config": `{"url":"http://someone:hush@stanch.example.com/webhook?token=hush","content_type":"form","insecure_ssl":"1"}`,
+	}
+	little := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		w.Write([]byte(answers[r.URL.Path]))
+	}))
+	t.Cleanup(little.Close)
+	environment := map[string]string{
+		"STANCH_GITHUB_URL": little.URL, "STANCH_GITHUB_APP_ID": strconv.FormatInt(self.ID, 10), "STANCH_GITHUB_PRIVATE_KEY": self.PrivateKeyPEM,
+		"STANCH_GITHUB_WEBHOOK_SECRETS": "hush,", "STANCH_URL": "https://elsewhere.example.com",
+	}
+	code, r, text := diagnose(t, environment)
+	for said, status := range map[string]string{
+		`the permission "checks" (write): no check run`: statusProblem, `the permission "pull requests" (write): pull requests`: statusProblem,
+		`the event "pull request": pull requests`: statusProblem, `the event "merge group": merge queues`: statusNote,
+		`the permission "issues" (read): commands`: statusNote, "installed nowhere": statusNote, "sends forms": statusProblem,
+		"has no secret": statusProblem, "look at the certificate": statusProblem,
+	} {
+		if found := r.say(aboutGitHub, said); len(found) != 1 || found[0].Status != status || (found[0].Next == "") != (status == statusNote) {
+			t.Errorf("%q: %+v", said, found)
+		}
+	}
+	if len(r.say(aboutSettings, "STANCH_GITHUB_WEBHOOK_SECRETS is empty")) != 1 || len(r.say(aboutGitHub, `"contents"`)) > 0 || code != exitFailed || strings.Contains(text, "hush") {
+		t.Errorf("status %d\n%s", code, text)
+	}
+}
+
+// A database is looked at while a server has it open, and its key must be its own.
+func TestDoctorBesideAServer(t *testing.T) {
+	key := func(n byte) (text string, keys store.Keys) {
+		master := bytes.Repeat([]byte{n}, 32)
+		keys, err := store.NewKeys(master)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return base64.StdEncoding.EncodeToString(master), keys
+	}
+	own, keys := key(1)
+	other, _ := key(2)
+	at := "sqlite:" + filepath.Join(t.TempDir(), "stanch.db")
+	server, err := store.Open(t.Context(), at, keys, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	for text, want := range map[string]string{own: statusOK, other: statusProblem} {
+		_, r, told := diagnose(t, map[string]string{"STANCH_DATABASE_URL": at, "STANCH_KEY": text})
+		if found := r.say(aboutDatabase, "key"); len(found) != 1 || found[0].Status != want || strings.Contains(told, text) {
+			t.Errorf("want %s:\n%s", want, told)
+		}
 	}
 }
 

@@ -20,11 +20,24 @@ import (
 // webhookPath is where stanch serve takes webhooks.
 const webhookPath = "/webhook"
 
+// notSure is why nobody is asked while a setting that says whom to ask cannot be read.
+const notSure = "not asked: the settings above come first, which say where to ask"
+
+// astray says whether a setting that says whom to ask could not be read: what would be
+// asked without it may be somebody else.
+func (d *doctor) astray() bool {
+	return slices.ContainsFunc(variables[Reach](), func(v variable) bool { return d.missing[v.name] })
+}
+
 // github asks GitHub about the App.
 func (d *doctor) github(ctx context.Context) {
 	s := d.settings
-	if d.missing["STANCH_GITHUB_APP_ID"] || d.missing["STANCH_GITHUB_PRIVATE_KEY"] {
+	switch {
+	case d.missing["STANCH_GITHUB_APP_ID"] || d.missing["STANCH_GITHUB_PRIVATE_KEY"]:
 		d.note(aboutGitHub, "not asked: STANCH_GITHUB_APP_ID and STANCH_GITHUB_PRIVATE_KEY are needed for it")
+		return
+	case d.astray():
+		d.note(aboutGitHub, notSure)
 		return
 	}
 	app, err := github.New(github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL})
@@ -101,6 +114,9 @@ func plainAddress(address string) string {
 func (d *doctor) vault(ctx context.Context) {
 	s := d.settings
 	switch {
+	case d.astray():
+		d.note(aboutVault, notSure)
+		return
 	case s.VaultAddr != "" && s.VaultToken != "":
 	case len(s.VaultMounts) > 0 || s.VaultIssueRole != "":
 		d.problem(aboutVault, "STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set without VAULT_ADDR and VAULT_TOKEN", "set these two, or none of the four")
@@ -186,6 +202,10 @@ func (d *doctor) verification(ctx context.Context, names []string) {
 	}
 	if len(names) == 0 {
 		d.note(aboutVerify, "no provider was asked: “stanch doctor --provider NAME” sends random values to one. Which ones a running server holds at grade C is on its page /providers and in its metrics")
+	}
+	if len(names) > 0 && d.astray() {
+		d.note(aboutVerify, notSure)
+		return
 	}
 	for _, name := range names {
 		d.try(ctx, providers, name)

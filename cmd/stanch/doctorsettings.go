@@ -47,6 +47,7 @@ func (d *doctor) readSettings() {
 			d.problem(aboutSettings, v.name+" is missing: "+v.help, "set "+v.name+" or "+v.name+"_FILE; “stanch serve --help” lists the settings")
 		case value == "":
 			delete(values, v.name)
+			delete(d.missing, v.name)
 			unset++
 		case d.unreadable(v.name, value):
 			d.problem(aboutSettings, v.name+" is not of its form: "+v.help, "correct it; “stanch serve --help” shows the forms")
