@@ -31,7 +31,7 @@ func (a *App) dashboard() (http.Handler, error) {
 	}
 	return web.New(web.Config{
 		URL: d.URL, GitHub: a.github, SignIn: a.github.SignIn(d.ClientID, d.ClientSecret, d.URL+web.CallbackPath),
-		Store: a.store, Rules: a.cfg.Catalogue, Now: a.now, Logger: a.log,
+		Store: a.store, Providers: a.providers, Rules: a.cfg.Catalogue, Now: a.now, Logger: a.log,
 		Scan: func(ctx context.Context, check store.Check) (report.Scan, error) {
 			s, _, err := a.state(ctx, check)
 			return s, err

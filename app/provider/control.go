@@ -65,6 +65,7 @@ type Held struct {
 	Provider string    `json:"provider"`
 	Rule     string    `json:"rule"`
 	Host     string    `json:"host"`
+	Named    bool      `json:"named"`  // Host holds what stands beside a credential, such as its account
 	Answer   string    `json:"answer"` // what it said of the random value
 	Since    time.Time `json:"since"`
 }
@@ -76,7 +77,10 @@ func (p *Providers) Held() []Held {
 	var all []Held
 	for _, c := range p.control.known {
 		if c.failures > 0 {
-			all = append(all, Held{Provider: providerName(c.rule), Rule: c.rule.ID, Host: c.host, Answer: c.answer, Since: c.since})
+			all = append(all, Held{
+				Provider: providerName(c.rule), Rule: c.rule.ID, Host: c.host, Answer: c.answer, Since: c.since,
+				Named: c.host != p.verifier(c.rule).host(c.rule, checks.Credential{}),
+			})
 		}
 	}
 	slices.SortFunc(all, func(a, b Held) int {

@@ -20,6 +20,7 @@ import (
 type database struct {
 	name  string // of the product
 	port  string // where it listens by default
+	alone bool   // a password is somebody's without a user beside it
 	try   func(context.Context, login) attempt
 	hosts hosts
 	now   func() time.Time
@@ -106,6 +107,9 @@ func shortened(identity map[string]string) map[string]string {
 	return kept
 }
 
+// noUser is why nobody logs in with a password alone.
+const noUser = "no user stands beside the password"
+
 // login reads the parts of a credential, or says why nobody can log in with them.
 func (d *database) login(cred checks.Credential) (l login, why string) {
 	part := func(name string) string { return cred.Parts[name].Expose() }
@@ -135,6 +139,11 @@ func (d *database) login(cred checks.Credential) (l login, why string) {
 		if err := unescape(&l.user, &l.password, &l.database); err != nil {
 			return login{}, "the connection string is not escaped as a URL"
 		}
+	}
+	if l.user == "" && !d.alone {
+		// The user may stand where no rule looks. What is said to nobody, or to whoever
+		// Stanch runs as, says nothing about the password.
+		return login{}, noUser
 	}
 	if strings.ContainsRune(l.user+l.password+l.database, 0) {
 		return login{}, "a zero byte stands in the connection string"

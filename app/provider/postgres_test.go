@@ -244,6 +244,29 @@ func TestDatabasesOfStrangersAreNotDialled(t *testing.T) {
 	}
 }
 
+// A password without its user says nothing, whatever the server would say to nobody;
+// Redis alone has passwords of no user.
+func TestDatabasesWantAUser(t *testing.T) {
+	var reached atomic.Int32
+	address := raw(t, func(net.Conn) { reached.Add(1) })
+	p := newProviders(t, Config{VerifyHosts: []string{"insecure://" + address}})
+	for _, rule := range []string{
+		"postgres-url", "postgres-dsn", "postgres-jdbc", "mysql-url", "mysql-jdbc", "mongodb-url", "redis-url",
+	} {
+		if p.rules[rule] == nil {
+			t.Fatalf("there is no rule %s", rule)
+		}
+		cred := account(rule, address)
+		delete(cred.Parts, "user")
+		before := reached.Load()
+		v := ask(t, p, cred, checks.Unknown, GradeC)
+		asked := reached.Load() > before
+		if alone := rule == "redis-url"; asked != alone || (v.Evidence.Answer == noUser) == alone {
+			t.Errorf("%s: asked = %t, %+v", rule, asked, v)
+		}
+	}
+}
+
 func TestParseHosts(t *testing.T) {
 	all, err := parseHosts([]string{"DB.example.net.", "insecure://db2.example.net:6432", "10.0.0.0/8", "[2001:db8::1]:5432", "2001:db8::2"}, nil)
 	if err != nil {

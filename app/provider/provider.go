@@ -309,7 +309,7 @@ func New(cfg Config) (*Providers, error) {
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
 		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
-		driverRedis:      &database{name: "Redis", port: "6379", try: tryRedis, hosts: hosts, now: p.now},
+		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
 		driverAppRole:    appRole{p.vault},
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},

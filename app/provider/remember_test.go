@@ -254,7 +254,7 @@ func TestControlsAreRepeatedOnSchedule(t *testing.T) {
 	c.random.Store(say(200, whoIs))
 	c.now = c.now.Add(passedFor)
 	recontrol(3, 1)
-	if h := c.p.Held()[0]; h.Provider != "github" || h.Rule != "github-pat" || h.Answer != "200 with identity" || !h.Since.Equal(c.now) {
+	if h := c.p.Held()[0]; h.Provider != "github" || h.Rule != "github-pat" || h.Answer != "200 with identity" || !h.Since.Equal(c.now) || h.Named {
 		t.Errorf("%+v", h)
 	}
 	if v := c.ask(t, c.live, 2); v.Validity != checks.Unknown || v.Grade != GradeC || v.Reason != ReasonLies {
@@ -342,5 +342,24 @@ func TestOneQuestionPerLifetime(t *testing.T) {
 	wg.Wait()
 	if c.about.Load() != 1 || c.others.Load() != 1 {
 		t.Errorf("%d questions and %d controls", c.about.Load(), c.others.Load())
+	}
+}
+
+// What names an account or a host in scanned text is told apart from what the catalogue
+// and the operator name.
+func TestHeldTellsWhoNamedTheHost(t *testing.T) {
+	p := newProviders(t, Config{VerifyHosts: []string{"db.example.net"}})
+	for rule, named := range map[string]bool{"postgres-url": true, "github-pat": false} {
+		r := p.rules[rule]
+		host := p.verifier(r).host(r, account(rule, "db.example.net"))
+		p.control.remember(rule, controlled{rule: r, host: host, validity: checks.Active, answer: "yes"})
+		for _, h := range p.Held() {
+			if h.Rule == rule && (h.Named != named || h.Host == "") {
+				t.Errorf("%+v, want named = %t", h, named)
+			}
+		}
+	}
+	if n := len(p.Held()); n != 2 {
+		t.Errorf("%d are held, want 2", n)
 	}
 }

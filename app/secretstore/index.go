@@ -117,7 +117,7 @@ func (v *Vault) report(ctx context.Context, skipped []string) {
 
 // walk lists a folder and those in it into index, with what is known already.
 func (v *Vault) walk(ctx context.Context, mount, folder string, index map[string]*indexed, skipped *[]string) error {
-	listed, err := v.client.Logical().ListWithContext(ctx, mount+"/metadata/"+folder)
+	names, err := v.list(ctx, mount, folder)
 	if denied(err) {
 		*skipped = append(*skipped, mount+"/"+folder)
 		return nil
@@ -125,15 +125,7 @@ func (v *Vault) walk(ctx context.Context, mount, folder string, index map[string
 	if err != nil {
 		return fmt.Errorf("list %s/%s: %w", mount, folder, tell(err))
 	}
-	if listed == nil {
-		return nil
-	}
-	keys, _ := listed.Data["keys"].([]any)
-	for _, key := range keys {
-		name, ok := key.(string)
-		if !ok || name == "" {
-			continue
-		}
+	for _, name := range names {
 		if strings.HasSuffix(name, "/") {
 			if err := v.walk(ctx, mount, folder+name, index, skipped); err != nil {
 				return err
@@ -151,6 +143,21 @@ func (v *Vault) walk(ctx context.Context, mount, folder string, index map[string
 		}
 	}
 	return nil
+}
+
+// list returns what is in a folder; the names of folders end with a slash.
+func (v *Vault) list(ctx context.Context, mount, folder string) (names []string, err error) {
+	listed, err := v.client.Logical().ListWithContext(ctx, mount+"/metadata/"+folder)
+	if err != nil || listed == nil {
+		return nil, err
+	}
+	keys, _ := listed.Data["keys"].([]any)
+	for _, key := range keys {
+		if name, ok := key.(string); ok && name != "" {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }
 
 // readMetadata learns which versions there are, and forgets those that are gone.

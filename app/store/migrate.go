@@ -46,7 +46,7 @@ func (s *Store) migrate(ctx context.Context) error {
 		return err
 	}
 	if version > len(steps) {
-		return fmt.Errorf("its tables are of version %d and this program knows version %d: use a newer stanch", version, len(steps))
+		return newer(version, len(steps))
 	}
 	if _, err := river.Migrate(ctx, rivermigrate.DirectionUp, nil); err != nil {
 		return fmt.Errorf("make the queue's tables: %w", err)
@@ -58,6 +58,10 @@ func (s *Store) migrate(ctx context.Context) error {
 		return fmt.Errorf("index the queue's table: %w", err)
 	}
 	return s.checkKey(ctx)
+}
+
+func newer(version, known int) error {
+	return fmt.Errorf("its tables are of version %d and this program knows version %d: use a newer stanch", version, known)
 }
 
 func (s *Store) version(ctx context.Context) (version int, err error) {

@@ -1,11 +1,13 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"html/template"
 	"strings"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/checks/report"
 )
 
@@ -24,6 +26,7 @@ func (s *server) functions() template.FuncMap {
 		"printable": report.Printable,
 		"words":     func(text string) string { return strings.ReplaceAll(text, "_", " ") },
 		"count":     count,
+		"why":       func(reason string) string { return cmp.Or(reasons[provider.Reason(reason)], reason) },
 		"base":      func(id string) bool { return strings.Trim(id, "0") != "" }, // a new branch has none
 	}
 }

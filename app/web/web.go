@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
@@ -44,7 +45,9 @@ type Config struct {
 	GitHub *github.App
 	SignIn *github.SignIn
 	Store  *store.Store
-	Rules  []*rules.Rule
+	// Providers tell which of them are held at grade C, and what they said.
+	Providers *provider.Providers
+	Rules     []*rules.Rule
 	// Scan tells what is known of a check, as its check run does.
 	Scan func(context.Context, store.Check) (report.Scan, error)
 	// Obey carries out an order, or says why not.
@@ -125,6 +128,7 @@ func (s *server) routes() http.Handler {
 		"POST /incidents/{id}/orders":                  s.takeOrder,
 		"GET /checks/{owner}/{repo}/{sha}":             s.showCheck,
 		"GET /repositories/{owner}/{repo}":             s.showRepository,
+		"GET /providers":                               s.showProviders,
 		"POST /repositories/{owner}/{repo}/allowances": s.takeAllowance,
 		"/": func(*http.Request, github.Person) (view, error) { return view{}, errNotFound },
 	} {

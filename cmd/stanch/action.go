@@ -288,8 +288,8 @@ func (a *action) scanFiles(ctx context.Context) (actionResult, error) {
 	return actionResult{scanned: found}, err
 }
 
-// count says for how many findings something holds.
-func count(all []checks.Finding, holds func(checks.Finding) bool) (n int) {
+// count says of how many something holds.
+func count[T any](all []T, holds func(T) bool) (n int) {
 	for _, f := range all {
 		if holds(f) {
 			n++

@@ -12,30 +12,47 @@ import (
 	"github.com/stanch-dev/stanch/rules"
 )
 
-var update = flag.Bool("update", false, "write docs/catalogue.md and the README's counts anew")
+var update = flag.Bool("update", false, "write docs/catalogue.md and the README's table anew")
 
-// catalogueCounts are how many kinds something can be done about.
-type catalogueCounts struct{ kinds, providers, verify, revoke, issue, radius, radiusProviders int }
+// A tally is of how many kinds, of how many providers, something can be done.
+type tally struct {
+	kinds     int
+	providers map[string]bool
+}
 
-func countCatalogue(rows []ruleRow) (n catalogueCounts) {
-	providers, radii := map[string]bool{}, map[string]bool{}
-	done := func(driver string) int {
-		if driver == "-" || driver == "manual" {
-			return 0
-		}
-		return 1
+// catalogueCounts are the tallies of the README's table, by the text of their row.
+type catalogueCounts map[string]*tally
+
+// The rows of the README's table, in its order.
+const (
+	rowDetect = "detect"
+	rowVerify = "verify"
+	rowHTTP   = "– by a request over HTTP"
+	rowDriver = "– by a driver of Stanch's own"
+	rowRevoke = "revoke"
+	rowIssue  = "issue"
+	rowRadius = "blast radius"
+)
+
+var catalogueRows = []string{rowDetect, rowVerify, rowHTTP, rowDriver, rowRevoke, rowIssue, rowRadius}
+
+func countCatalogue(rows []ruleRow) catalogueCounts {
+	n := catalogueCounts{}
+	for _, name := range catalogueRows {
+		n[name] = &tally{providers: map[string]bool{}}
 	}
+	byProgram := func(driver string) bool { return driver != "-" && driver != "manual" }
 	for _, r := range rows {
-		providers[r.Provider] = true
-		n.verify += done(r.Verify)
-		n.revoke += done(r.Revoke)
-		n.issue += done(r.Issue)
-		if done(r.BlastRadius) > 0 {
-			n.radius++
-			radii[r.Provider] = true
+		for name, counts := range map[string]bool{
+			rowDetect: true, rowVerify: byProgram(r.Verify), rowHTTP: r.Verify == "http", rowDriver: byProgram(r.Verify) && r.Verify != "http",
+			rowRevoke: byProgram(r.Revoke), rowIssue: byProgram(r.Issue), rowRadius: byProgram(r.BlastRadius),
+		} {
+			if counts {
+				n[name].kinds++
+				n[name].providers[r.Provider] = true
+			}
 		}
 	}
-	n.kinds, n.providers, n.radiusProviders = len(rows), len(providers), len(radii)
 	return n
 }
 
@@ -51,7 +68,7 @@ a program, %d issued anew, and of %d Stanch tells what a live one can do.
 A column names what does it: “http” is a request that the catalogue spells out, other names are drivers. “manual” means
 that a person does it, and “–” that it is not done, or that no rule says how; the link leads to where a person does it.
 
-`, n.kinds, n.providers, n.verify, n.revoke, n.issue, n.radius)
+`, n[rowDetect].kinds, len(n[rowDetect].providers), n[rowVerify].kinds, n[rowRevoke].kinds, n[rowIssue].kinds, n[rowRadius].kinds)
 	b.WriteString("| Kind | | Detect | Verify | Revoke | Issue | Blast radius | By hand |\n|---|---|---|---|---|---|---|---|\n")
 	cell := func(driver string) string { return strings.ReplaceAll(driver, "-", "–") }
 	for _, r := range rows {
@@ -62,12 +79,16 @@ that a person does it, and “–” that it is not done, or that no rule says h
 	return b.String()
 }
 
-// readmeCounts is what the README says of the catalogue.
-var readmeCounts = regexp.MustCompile(`(?s)Of these \[kinds\]\(docs/catalogue\.md\).*?can do\.`)
+// readmeTable is what the README says of the catalogue.
+var readmeTable = regexp.MustCompile(`(?m)^\| What Stanch does about a kind \|.*\n(?:\|.*\n)*`)
 
-func readmeSentence(n catalogueCounts) string {
-	return fmt.Sprintf(`Of these [kinds](docs/catalogue.md) %d are verified with their provider, %d revoked and %d issued anew
-by a program, and of %d providers Stanch tells what a live credential can do.`, n.verify, n.revoke, n.issue, n.radiusProviders)
+func catalogueTable(n catalogueCounts) string {
+	var b strings.Builder
+	b.WriteString("| What Stanch does about a kind | Kinds | Providers |\n|---|--:|--:|\n")
+	for _, name := range catalogueRows {
+		fmt.Fprintf(&b, "| %s | %d | %d |\n", name, n[name].kinds, len(n[name].providers))
+	}
+	return b.String()
 }
 
 // The documents tell what the catalogue holds. To write them anew:
@@ -91,12 +112,12 @@ func TestCatalogueDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !readmeCounts.Match(readme) {
+	if !readmeTable.Match(readme) {
 		t.Fatal("the README does not say what is done about how many kinds")
 	}
 	want := map[string]string{
 		"docs/catalogue.md": catalogueDocument(rows),
-		"README.md":         readmeCounts.ReplaceAllLiteralString(string(readme), readmeSentence(countCatalogue(rows))),
+		"README.md":         readmeTable.ReplaceAllLiteralString(string(readme), catalogueTable(countCatalogue(rows))),
 	}
 	for name, text := range want {
 		path := filepath.Join(root, name)

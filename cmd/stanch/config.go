@@ -100,6 +100,11 @@ func readEnvironment[T any](ctx context.Context, getenv func(string) string, int
 			values[v.name] = value
 		}
 	}
+	return fillFrom(ctx, values, into)
+}
+
+// fillFrom sets the fields of a struct from the values of the variables that they name.
+func fillFrom[T any](ctx context.Context, values map[string]string, into *T) error {
 	return envconfig.ProcessWith(ctx, &envconfig.Config{Target: into, Lookuper: envconfig.MapLookuper(values)})
 }
 
@@ -185,6 +190,9 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
 		return cfg, nil, err
 	}
+	if err := s.checkBroker(); err != nil {
+		return cfg, nil, err
+	}
 	if err := s.addSecretStores(&cfg); err != nil {
 		return cfg, nil, err
 	}
@@ -226,6 +234,11 @@ func (s settings) apiToken() (checks.Secret, error) {
 	return checks.NewSecret(s.APIToken), nil
 }
 
+// keyFile is where the master key is kept beside a database.
+func keyFile(database string) string {
+	return strings.TrimSuffix(database, filepath.Ext(database)) + ".key"
+}
+
 // keys come from STANCH_KEY, or else from the file beside the database.
 func (s settings) keys(database string) (store.Keys, error) {
 	var master []byte
@@ -233,7 +246,7 @@ func (s settings) keys(database string) (store.Keys, error) {
 	if s.Key != "" {
 		master, err = store.DecodeKey(s.Key)
 	} else {
-		master, err = store.LoadKey(strings.TrimSuffix(database, filepath.Ext(database)) + ".key")
+		master, err = store.LoadKey(keyFile(database))
 	}
 	if err != nil {
 		return store.Keys{}, fmt.Errorf("STANCH_KEY: %w", err)
@@ -283,7 +296,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
-	return cfg, s.checkBroker()
+	return cfg, nil
 }
 
 // restrict says which credentials are asked about, and through what.

@@ -56,6 +56,7 @@ func commands() map[string]command {
 		"baseline":   {"write down the secrets that are known, so that scans report only new ones", runBaseline},
 		"completion": {"print what a shell needs to complete commands and flags", runCompletion},
 		"demo":       {"run everything on this machine: a key is pushed, found, replaced and proved dead", runDemoCommand},
+		"doctor":     {"say what stanch serve lacks, and what to do about it", runDoctor},
 		"scan":       {"find secrets in files, folders, a range of commits or standard input", runScan},
 		"hook":       {"let git ask Stanch before a commit and before a push", runHook},
 		"import":     {"verify what other scanners found, here or on a server", runImport},

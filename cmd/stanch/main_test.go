@@ -113,11 +113,12 @@ func TestScripts(t *testing.T) {
 			return false, fmt.Errorf("unknown condition %q", name)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"absent": absent,
-			"fill":   fillTemplate,
-			"gitlab": gitlab,
-			"sparse": writeSparse,
-			"many":   many,
+			"absent":    absent,
+			"fill":      fillTemplate,
+			"gitlab":    gitlab,
+			"githubapp": githubApp,
+			"sparse":    writeSparse,
+			"many":      many,
 		},
 	})
 }

@@ -12,6 +12,9 @@
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self"  { capabilities = ["update"] }
 
+# Say what Stanch may not do that it should, for "stanch doctor". It may be left out.
+path "sys/capabilities-self" { capabilities = ["update"] }
+
 # Verify a leaked Vault token that may not look itself up. OpenBao needs this for
 # every dead token, because it answers the same to dead and to denied.
 path "auth/token/lookup" { capabilities = ["update"] }

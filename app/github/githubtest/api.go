@@ -57,6 +57,7 @@ func routes() []route {
 		{"GET /app/installations/{id}", byApp, "", showInstallation},
 		{"POST /app/installations/{id}/access_tokens", byApp, "", createInstallationToken},
 		{"GET /repos/{owner}/{repo}/installation", byApp, "", showRepositoryInstallation},
+		{"GET /app/hook/config", byApp, "", showHookConfig},
 		{"GET /app/hook/deliveries", byApp, "", listDeliveries},
 		{"GET /app/hook/deliveries/{id}", byApp, "", showDelivery},
 		{"POST /app/hook/deliveries/{id}/attempts", byApp, "", redeliver},

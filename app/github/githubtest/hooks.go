@@ -103,11 +103,18 @@ func (s *Server) SetWebhook(appID int64, url, secret string) error {
 func (a *app) ping(s *Server) object {
 	return object{"zen": "Keep it logically awesome.", "hook_id": a.hook.id, "hook": object{
 		"type": "App", "id": a.hook.id, "name": "web", "active": true, "events": appEvents, "app_id": a.id,
-		"config":     object{"content_type": "json", "insecure_ssl": "0", "url": a.hook.url, "secret": "********"},
+		"config":     a.hook.config(),
 		"created_at": stamp(a.created), "updated_at": stamp(s.now()),
 		"deliveries_url": s.api("/app/hook/deliveries"),
 	}}
 }
+
+// config is a webhook's as the API shows it, which never shows the secret.
+func (h *hook) config() object {
+	return object{"content_type": "json", "insecure_ssl": "0", "url": h.url, "secret": "********"}
+}
+
+func showHookConfig(c *call) (int, any, error) { return http.StatusOK, c.app.hook.config(), nil }
 
 // PauseDeliveries holds webhooks back until ResumeDeliveries.
 func (s *Server) PauseDeliveries() { s.gate.set(func(g *gate) { g.paused = true }) }

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +92,14 @@ func TestDeliveriesAPI(t *testing.T) {
 		t.Errorf("redelivery (-want +got):\n%s", diff)
 	}
 	x.call(x.jwt(), "GET", "/app/hook/deliveries/1", nil).want(404)
+}
+
+func TestHookConfigAPI(t *testing.T) {
+	x := openShop(t, start(t, Config{}))
+	config := x.call(x.jwt(), "GET", "/app/hook/config", nil).want(200).object()
+	if config["content_type"] != "json" || strings.Contains(fmt.Sprint(config), x.app.WebhookSecret) {
+		t.Errorf("%v", config)
+	}
 }
 
 func TestDeliveryTrouble(t *testing.T) {
