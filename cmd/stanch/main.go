@@ -53,6 +53,7 @@ func commands() map[string]command {
 	return map[string]command{
 		"allow":      {"write the line of an allowlist that says that a credential is no leak", runAllow},
 		"action":     {"scan what an event of a GitHub workflow brings; the GitHub Action runs it", runAction},
+		"audit":      {"verify and export the log of what Stanch decided and did", runAudit},
 		"baseline":   {"write down the secrets that are known, so that scans report only new ones", runBaseline},
 		"completion": {"print what a shell needs to complete commands and flags", runCompletion},
 		"demo":       {"run everything on this machine: a key is pushed, found, replaced and proved dead", runDemoCommand},
