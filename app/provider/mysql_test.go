@@ -38,9 +38,9 @@ func startMariaDB(t *testing.T, tls authority) (port string) {
 		"CREATE DATABASE orders", "CREATE DATABASE staff",
 		"CREATE USER shop IDENTIFIED BY '" + shopPassword + "'", "GRANT SELECT ON orders.* TO shop",
 		"CREATE USER open", "GRANT SELECT ON orders.* TO open",
-		"CREATE USER elsewhere@'10.9.8.7' IDENTIFIED BY 'ofElsewhere1'",
-		"CREATE USER shut IDENTIFIED BY 'ofSh0tUser' ACCOUNT LOCK",
-		"CREATE USER old IDENTIFIED BY 'ofOldUser1' PASSWORD EXPIRE",
+		"CREATE USER elsewhere@'10.9.8.7' IDENTIFIED BY '" + elsewherePassword + "'",
+		"CREATE USER shut IDENTIFIED BY '" + shutPassword + "' ACCOUNT LOCK",
+		"CREATE USER old IDENTIFIED BY '" + oldPassword + "' PASSWORD EXPIRE",
 	} {
 		run(t, sql(statement))
 	}
@@ -73,16 +73,16 @@ func TestMySQL(t *testing.T) {
 			t.Error("access denied to this machine counts as denied to all")
 		}
 		ask(t, p, url("nobody", "oldP4ssw0rd", "orders"), checks.Inactive, GradeB)
-		ask(t, p, url("shut", "ofSh0tUser", "orders"), checks.Inactive, GradeB)
+		ask(t, p, url("shut", shutPassword, "orders"), checks.Inactive, GradeB)
 	})
 	t.Run("an account of another machine", func(t *testing.T) {
-		if v := ask(t, p, url("elsewhere", "ofElsewhere1", ""), checks.Inactive, GradeB); !v.SelfHosted {
+		if v := ask(t, p, url("elsewhere", elsewherePassword, ""), checks.Inactive, GradeB); !v.SelfHosted {
 			t.Error("access denied to this machine counts as denied to all")
 		}
 	})
 	t.Run("no such database, no right to it, or expired", func(t *testing.T) {
 		ask(t, p, url("shop", shopPassword, "gone"), checks.Active, GradeB)
-		for _, cred := range []checks.Credential{url("shop", shopPassword, "staff"), url("old", "ofOldUser1", "")} {
+		for _, cred := range []checks.Credential{url("shop", shopPassword, "staff"), url("old", oldPassword, "")} {
 			if v := ask(t, p, cred, checks.Active, GradeB); !v.LacksScope {
 				t.Errorf("no lack of scope: %+v", v.Evidence)
 			}

@@ -22,6 +22,8 @@ const (
 	debianPostgres = "/usr/lib/postgresql/*/bin"
 	adminPassword  = "Admin0fThisTest"
 	shopPassword   = "p@ss/w0rd of shop"
+
+	shutPassword, oldPassword, elsewherePassword = "ofSh0tUser", "ofOldUser1", "ofElsewhere1"
 )
 
 // startPostgres starts a real server and returns its port.
@@ -55,7 +57,7 @@ func startPostgres(t *testing.T, tls authority) (port string) {
 		"CREATE DATABASE orders", "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
 		"CREATE ROLE shop LOGIN CREATEDB PASSWORD '" + shopPassword + "'",
 		"CREATE ROLE open LOGIN PASSWORD 'of0penUser'", "CREATE ROLE outside LOGIN PASSWORD 'of0utsideUser'",
-		"CREATE ROLE shut NOLOGIN PASSWORD 'ofSh0tUser'", "CREATE ROLE old LOGIN PASSWORD 'ofOldUser1' VALID UNTIL '2001-01-01'",
+		"CREATE ROLE shut NOLOGIN PASSWORD '" + shutPassword + "'", "CREATE ROLE old LOGIN PASSWORD '" + oldPassword + "' VALID UNTIL '2001-01-01'",
 	} {
 		run(t, sql(statement))
 	}
@@ -92,8 +94,8 @@ func TestPostgres(t *testing.T) {
 	t.Run("dead", func(t *testing.T) {
 		ask(t, p, url("shop", "oldP4ssw0rd", "orders"), checks.Inactive, GradeB)
 		ask(t, p, url("nobody", "oldP4ssw0rd", "orders"), checks.Inactive, GradeB)
-		ask(t, p, url("old", "ofOldUser1", "orders"), checks.Inactive, GradeB)
-		ask(t, p, url("shut", "ofSh0tUser", "orders"), checks.Inactive, GradeB)
+		ask(t, p, url("old", oldPassword, "orders"), checks.Inactive, GradeB)
+		ask(t, p, url("shut", shutPassword, "orders"), checks.Inactive, GradeB)
 	})
 	t.Run("no such database, or no right to it", func(t *testing.T) {
 		ask(t, p, url("shop", shopPassword, "gone"), checks.Active, GradeB)

@@ -30,7 +30,7 @@ func startRedis(t *testing.T, a authority) (plain, secured string) {
 	}
 	start(t, cmd, func() bool { return strings.HasPrefix(say("PING"), "+OK\r\n+PONG") })
 	for _, user := range []string{
-		"shop on '>" + shopPassword + "' +acl|whoami", "mute on >ofMuteUser -@all", "open on nopass +@all", "shut off >ofSh0tUser +@all",
+		"shop on '>" + shopPassword + "' +acl|whoami", "mute on >ofMuteUser -@all", "open on nopass +@all", "shut off >" + shutPassword + " +@all",
 	} {
 		if said := say("ACL SETUSER " + user); !strings.HasPrefix(said, "+OK\r\n+OK") {
 			t.Fatalf("%s: %q", user, said)
@@ -62,7 +62,7 @@ func TestRedis(t *testing.T) {
 		ask(t, p, url(secured, "shop", "oldP4ssw0rd"), checks.Inactive, GradeB)
 		ask(t, p, url(secured, "", "oldP4ssw0rd"), checks.Inactive, GradeB)
 		ask(t, p, url(secured, "nobody", "oldP4ssw0rd"), checks.Inactive, GradeB)
-		ask(t, p, url(secured, "shut", "ofSh0tUser"), checks.Inactive, GradeB)
+		ask(t, p, url(secured, "shut", shutPassword), checks.Inactive, GradeB)
 	})
 	t.Run("a user who needs no password", func(t *testing.T) {
 		ask(t, p, url(secured, "open", "of0penUser"), checks.Unknown, GradeC)
