@@ -109,6 +109,9 @@ func (p *pack) readIndex() error {
 		return fmt.Errorf("index: %w", err)
 	}
 	end := packInfo.Size() - int64(p.hash)
+	if end < packHeader {
+		return fmt.Errorf("the pack has %d bytes, too few for a pack", packInfo.Size())
+	}
 	p.offsets = make([]int64, n+1)
 	p.names = make([]uint32, n)
 	byIndex := make([]int64, n)

@@ -146,6 +146,8 @@ func FuzzPack(f *testing.F) {
 	f.Add(pack, index, []byte{})
 	empty, none := packed(nil)
 	f.Add(empty, none, deflated([]byte("commit 999999999999\x00")))
+	f.Add(empty[:4], none, []byte{})
+	f.Add([]byte{}, none, []byte{})
 	f.Fuzz(func(t *testing.T, pack, index, loose []byte) { readPacked(t, pack, index, loose) })
 }
 
