@@ -19,5 +19,10 @@ func lock(path string) (unlock func(), err error) {
 		f.Close()
 		return nil, errors.New("another stanch has it open: stop that one first")
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// A program that is just being started has the file until it runs, so that
+		// closing it here is not enough.
+		syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		f.Close()
+	}, nil
 }
