@@ -112,9 +112,13 @@ func (t *stream) archive(format string, r io.Reader) error {
 	case stopped != nil:
 		return stopped
 	case err != nil:
-		return &Incomplete{Reason: "the archive was not scanned to its end: " + t.x.Hide(err.Error())}
+		return &Incomplete{Reason: "the archive was not scanned to its end: " + t.x.Hide(inOneLine(err))}
 	case u.sealed != nil:
-		return &Incomplete{Reason: "the archive cannot be opened, or not all of it: " + t.x.Hide(u.sealed.Error())}
+		return &Incomplete{Reason: "the archive cannot be opened, or not all of it: " + t.x.Hide(inOneLine(u.sealed))}
 	}
 	return nil
 }
+
+// inOneLine is what an error says, which is several where an archive was read in two
+// ways.
+func inOneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
