@@ -16,65 +16,69 @@ type State struct {
 	Exists  bool
 	Version int // of its tables
 	Known   int // to this program
+
+	path string
 }
 
 // Inspect looks at the database of a URL, and whether the keys fit, without changing
 // anything: a server may have it open meanwhile.
-func Inspect(ctx context.Context, databaseURL string, keys Keys) (state State, err error) {
-	path, err := SQLitePath(databaseURL)
-	if err != nil {
-		return state, err
-	}
-	steps, err := schema()
-	if err != nil {
-		return state, err
-	}
-	state.Known = len(steps)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		if info, err := os.Stat(filepath.Dir(path)); err != nil || !info.IsDir() {
-			return state, fmt.Errorf("database %s: there is no folder for it", path)
-		}
-		return state, nil
-	}
-	state.Exists = true
-	s, err := openView(path, keys)
-	if err != nil {
-		return state, err
-	}
-	defer s.Close()
-	if state.Version, err = s.version(ctx); err != nil {
-		return state, fmt.Errorf("read database %s: %w", path, err)
-	}
+func Inspect(ctx context.Context, databaseURL string, keys Keys) (State, error) {
+	s, state, err := inspect(ctx, databaseURL, keys)
 	switch {
-	case state.Version > state.Known:
-		err = newer(state.Version, state.Known)
-	case state.Version > 0:
-		err = s.checkKey(ctx)
+	case s != nil:
+		err = s.Close()
+	case !state.Exists && errors.Is(err, fs.ErrNotExist):
+		err = nil
 	}
-	if err != nil {
-		return state, fmt.Errorf("read database %s: %w", path, err)
-	}
-	return state, nil
+	return state, err
 }
 
 // View opens the database of a URL for reading. It takes no lock: a server may have
 // the database open meanwhile. A database that is not there, or whose tables are older
 // or newer than this program's, is an error.
 func View(ctx context.Context, databaseURL string, keys Keys) (*Store, error) {
-	state, err := Inspect(ctx, databaseURL, keys)
+	s, state, err := inspect(ctx, databaseURL, keys)
+	if err == nil && state.Version < state.Known {
+		err = fmt.Errorf("database %s: its tables are of version %d; the next start of stanch serve brings them to %d",
+			state.path, state.Version, state.Known)
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, err
+}
+
+// inspect opens a database for reading and says how it is. Without an error there is
+// one, whose keys fit.
+func inspect(ctx context.Context, databaseURL string, keys Keys) (s *Store, state State, err error) {
+	steps, err := schema()
 	if err != nil {
-		return nil, err
+		return nil, state, err
 	}
-	path, err := SQLitePath(databaseURL)
-	switch {
-	case err != nil:
-		return nil, err
-	case !state.Exists:
-		return nil, fmt.Errorf("database %s: %w", path, fs.ErrNotExist)
-	case state.Version < state.Known:
-		return nil, fmt.Errorf("database %s: its tables are of version %d; the next start of stanch serve brings them to %d", path, state.Version, state.Known)
+	state.Known = len(steps)
+	if state.path, err = SQLitePath(databaseURL); err != nil {
+		return nil, state, err
 	}
-	return openView(path, keys)
+	if _, err := os.Stat(state.path); errors.Is(err, fs.ErrNotExist) {
+		if info, err := os.Stat(filepath.Dir(state.path)); err != nil || !info.IsDir() {
+			return nil, state, fmt.Errorf("database %s: there is no folder for it", state.path)
+		}
+		return nil, state, fmt.Errorf("database %s: %w", state.path, fs.ErrNotExist)
+	}
+	state.Exists = true
+	if s, err = openView(state.path, keys); err != nil {
+		return nil, state, err
+	}
+	if state.Version, err = s.version(ctx); err == nil {
+		switch {
+		case state.Version > state.Known:
+			err = newer(state.Version, state.Known)
+		case state.Version > 0:
+			err = s.checkKey(ctx)
+		}
+	}
+	if err != nil {
+		return nil, state, errors.Join(fmt.Errorf("read database %s: %w", state.path, err), s.Close())
+	}
+	return s, state, nil
 }
 
 func openView(path string, keys Keys) (*Store, error) {
