@@ -94,7 +94,7 @@ func (a *App) scanPart(ctx context.Context, s scanArgs, mirror *github.Mirror, s
 	}
 	found, err = mirror.Repository().Scan(ctx, rng, scanner, mirror.FetchBlobs)
 	if err == nil && (!p.last || s.begun()) {
-		err = errors.Join(err, stillThere(ctx, found, presence(mirror, scanner, whole.Tip)))
+		err = stillThere(ctx, found, presence(mirror, scanner, whole.Tip))
 	}
 	if err != nil && errors.Is(context.Cause(ctx), errScanTime) {
 		err = errors.Join(errPartTime{min(most, p.commits)}, err)

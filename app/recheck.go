@@ -161,10 +161,7 @@ func (a *App) recordRecheck(ctx context.Context, tx *store.Tx, id string, cred c
 	if !changed {
 		return tx.SaveIncident(ctx, i)
 	}
-	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "recheck incident", Subject: i.ID, Detail: map[string]string{
-		"fingerprint": string(i.Fingerprint), "rule": i.Rule, "validity": string(v.Validity), "grade": string(v.Grade),
-		"request": v.Evidence.Request, "answer": v.Evidence.Answer, "control": v.Evidence.Control,
-	}}); err != nil {
+	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "recheck incident", Subject: i.ID, Detail: verdictDetail(i, v)}); err != nil {
 		return err
 	}
 	if i.Validity == checks.Inactive { // learn has told the checks

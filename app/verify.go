@@ -79,15 +79,21 @@ func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak g
 		return store.Incident{}, err
 	}
 	if changed {
-		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: verb, Subject: i.ID, Detail: map[string]string{
-			"fingerprint": string(i.Fingerprint), "rule": i.Rule, "validity": string(v.Validity), "grade": string(v.Grade),
-			"request": v.Evidence.Request, "answer": v.Evidence.Answer, "control": v.Evidence.Control,
-			"repository": s.Repository.FullName(), "commit": leak.Commit,
-		}}); err != nil {
+		detail := verdictDetail(i, v)
+		detail["repository"], detail["commit"] = s.Repository.FullName(), leak.Commit
+		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: verb, Subject: i.ID, Detail: detail}); err != nil {
 			return store.Incident{}, err
 		}
 	}
 	return i, a.decide(ctx, tx, &i, leak.Credential, p)
+}
+
+// verdictDetail is what the audit log keeps of a verdict about an incident.
+func verdictDetail(i store.Incident, v provider.Verdict) map[string]string {
+	return map[string]string{
+		"fingerprint": string(i.Fingerprint), "rule": i.Rule, "validity": string(v.Validity), "grade": string(v.Grade),
+		"request": v.Evidence.Request, "answer": v.Evidence.Answer, "control": v.Evidence.Control,
+	}
 }
 
 // doubt makes unknown what a verdict does not really say: nothing about a
