@@ -25,18 +25,10 @@ func (s *server) functions() template.FuncMap {
 		"size":      report.Size,
 		"printable": report.Printable,
 		"words":     func(text string) string { return strings.ReplaceAll(text, "_", " ") },
-		"count":     count,
+		"count":     report.Count,
 		"why":       func(reason string) string { return cmp.Or(reasons[provider.Reason(reason)], reason) },
 		"base":      func(id string) bool { return strings.Trim(id, "0") != "" }, // a new branch has none
 	}
-}
-
-// count writes "1 file" and "2 files".
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 func ago(d time.Duration) string {

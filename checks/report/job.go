@@ -70,7 +70,7 @@ func (j Job) masked() Job {
 
 // Title is the job's result in one line.
 func (j Job) Title() string {
-	title := count(len(j.Findings), "secret") + " found"
+	title := Count(len(j.Findings), "secret") + " found"
 	switch {
 	case len(j.Problems) > 0 && len(j.Coverage) == 0 && len(j.Findings) == 0:
 		title = "could not scan"

@@ -26,7 +26,7 @@ func (s Scan) manifest() string {
 		}
 	}
 	if more := len(coverage) - maxRanges; more > 0 {
-		fmt.Fprintf(&b, "\nand %s more.\n", count(more, "range"))
+		fmt.Fprintf(&b, "\nand %s more.\n", Count(more, "range"))
 	}
 	b.WriteString(skips(skipped))
 	b.WriteString(elsewhereIn(coverage))

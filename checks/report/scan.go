@@ -39,7 +39,7 @@ type Scan struct {
 // being scanned.
 type Progress struct{ Done, Of int }
 
-func (p Progress) String() string { return fmt.Sprintf("%d of %s", p.Done, count(p.Of, "commit")) }
+func (p Progress) String() string { return fmt.Sprintf("%d of %s", p.Done, Count(p.Of, "commit")) }
 
 // A Leak is one finding with its incident as far as it has come.
 type Leak struct {

@@ -60,7 +60,7 @@ func (s Scan) hole() string {
 	case skipped == 1:
 		return first + "."
 	}
-	return fmt.Sprintf("%s. %s skipped, listed below with the reasons.", first, count(skipped, "object"))
+	return fmt.Sprintf("%s. %s skipped, listed below with the reasons.", first, Count(skipped, "object"))
 }
 
 // state is the first lines: where things stand, and the next step.

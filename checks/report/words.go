@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// count writes "1 live credential" and "2 live credentials".
-func count(n int, noun string) string {
+// Count writes "1 live credential" and "2 live credentials".
+func Count(n int, noun string) string {
 	if n == 1 {
 		return "1 " + noun
 	}
@@ -92,27 +92,27 @@ func leakTitle(p phase, leaks []Leak) string {
 	n := len(leaks)
 	switch {
 	case p == hidden:
-		return count(n, "credential") + " found"
+		return Count(n, "credential") + " found"
 	case p == stuck:
-		return count(n, "credential") + ": a person must act"
+		return Count(n, "credential") + ": a person must act"
 	case p == live:
-		return count(n, "live credential") + underway(leaks)
+		return Count(n, "live credential") + underway(leaks)
 	case p == contained:
-		return count(n, "credential") + " revoked, proof pending"
+		return Count(n, "credential") + " revoked, proof pending"
 	case p == unverified:
-		return count(n, "credential") + " found, validity unknown"
+		return Count(n, "credential") + " found, validity unknown"
 	case p == excused:
-		return count(n, "finding") + ", allowed by the policy"
+		return Count(n, "finding") + ", allowed by the policy"
 	case p == neverLive:
-		return count(n, "credential") + " found, not live"
+		return Count(n, "credential") + " found, not live"
 	case p == dismissed:
-		return count(n, "finding") + ", dismissed as no secret"
+		return Count(n, "finding") + ", dismissed as no secret"
 	case p == bypassed:
 		return leaks[0].Bypass.title()
 	case n == 1:
 		return leaks[0].ended() + ", dead" + leaks[0].after()
 	}
-	return count(n, "credential") + " proved dead"
+	return Count(n, "credential") + " proved dead"
 }
 
 func (b Bypass) title() string {

@@ -315,7 +315,7 @@ func (a *action) judge(ctx context.Context, result actionResult) (actionResult, 
 		}
 	}
 	if n := count(result.findings, func(f checks.Finding) bool { return f.Marker != "" }); n > 0 {
-		a.notes = append(a.notes, fmt.Sprintf("%s on lines that say %q or the like: that counts before a commit, not for a change's judge; put what is no secret into the baseline", amount(n, "finding"), "stanch:allow"))
+		a.notes = append(a.notes, fmt.Sprintf("%s on lines that say %q or the like: that counts before a commit, not for a change's judge; put what is no secret into the baseline", report.Count(n, "finding"), "stanch:allow"))
 	}
 	if a.known == nil {
 		return result, nil

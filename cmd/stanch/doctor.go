@@ -144,7 +144,7 @@ func writeDiagnoses(w io.Writer, found []diagnosis, problems int) error {
 	}
 	verdict := "All is well."
 	if problems > 0 {
-		verdict = amount(problems, "problem") + "."
+		verdict = report.Count(problems, "problem") + "."
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", verdict)
 	return err

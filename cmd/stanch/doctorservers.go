@@ -14,6 +14,7 @@ import (
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/report"
 	"github.com/stanch-dev/stanch/rules"
 )
 
@@ -193,9 +194,9 @@ func (d *doctor) verification(ctx context.Context, names []string) {
 	case cfg.Off:
 		d.note(aboutVerify, "STANCH_VERIFY is off: nobody is asked about anything, and nothing is revoked without a person")
 	case len(cfg.Only) > 0:
-		d.ok(aboutVerify, "it is on, for the %s of STANCH_VERIFY_RULES; %d of them can be asked about", amount(len(cfg.Only), "kind"), kinds)
+		d.ok(aboutVerify, "it is on, for the %s of STANCH_VERIFY_RULES; %d of them can be asked about", report.Count(len(cfg.Only), "kind"), kinds)
 	default:
-		d.ok(aboutVerify, "it is on; %s of %s can be asked about", amount(kinds, "kind"), amount(len(of), "provider"))
+		d.ok(aboutVerify, "it is on; %s of %s can be asked about", report.Count(kinds, "kind"), report.Count(len(of), "provider"))
 	}
 	if cfg.Proxy != nil {
 		d.ok(aboutVerify, "the catalogue's hosts are reached through STANCH_OUTBOUND_PROXY")

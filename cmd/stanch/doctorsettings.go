@@ -13,6 +13,7 @@ import (
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks/report"
 )
 
 // The subjects of diagnoses.
@@ -67,7 +68,7 @@ func (d *doctor) readSettings() {
 	if d.settings.LogLevel != "" && level.UnmarshalText([]byte(d.settings.LogLevel)) != nil {
 		d.problem(aboutSettings, "STANCH_LOG_LEVEL is not of its form", "set it to debug, info, warn or error")
 	}
-	d.note(aboutSettings, "%s at the default; “stanch serve --help” lists them", amount(unset, "setting"))
+	d.note(aboutSettings, "%s at the default; “stanch serve --help” lists them", report.Count(unset, "setting"))
 }
 
 // unreadable says whether a value is not of its variable's form. The error would repeat it.
@@ -167,7 +168,7 @@ func (d *doctor) storeFile() {
 		d.problem(aboutStore, err.Error(), "restore the file and its key")
 		return
 	}
-	d.ok(aboutStore, "%s opens, and holds %s", path, amount(len(paths), "secret"))
+	d.ok(aboutStore, "%s opens, and holds %s", path, report.Count(len(paths), "secret"))
 }
 
 func (d *doctor) broker() {

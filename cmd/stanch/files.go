@@ -58,7 +58,7 @@ func scanPaths(ctx context.Context, paths, exclude []string, scanner *checks.Sca
 			c.add(b)
 		case <-working.Done():
 		}
-		told.tell("%s, %s", amount(c.files, "file"), report.Size(c.bytes))
+		told.tell("%s, %s", report.Count(c.files, "file"), report.Size(c.bytes))
 	}
 	// The last files of a scan that was interrupted may be missing without an error.
 	if err := group.Wait(); err != nil || ctx.Err() != nil {
@@ -139,13 +139,13 @@ func (c *collector) finish(w *walker, paths []string) {
 	c.notes = append(c.notes, w.notes...)
 	c.problems = append(w.problems, c.problems...)
 	if c.unlisted > 0 {
-		c.problems = append(c.problems, fmt.Sprintf("the secrets of %s: more than %d would be too many to list", amount(c.unlisted, "file"), maxListed))
+		c.problems = append(c.problems, fmt.Sprintf("the secrets of %s: more than %d would be too many to list", report.Count(c.unlisted, "file"), maxListed))
 	}
 	if w.links > 0 {
-		c.notes = append(c.notes, amount(w.links, "symbolic link")+" not followed")
+		c.notes = append(c.notes, report.Count(w.links, "symbolic link")+" not followed")
 	}
 	if w.excluded > 0 {
-		c.notes = append(c.notes, amount(w.excluded, "path")+" left out by --exclude")
+		c.notes = append(c.notes, report.Count(w.excluded, "path")+" left out by --exclude")
 	}
 	if c.files == 0 && len(c.problems) == 0 {
 		why := "nothing: there is no file in " + strings.Join(paths, ", ")
@@ -154,7 +154,7 @@ func (c *collector) finish(w *walker, paths []string) {
 		}
 		c.problems = append(c.problems, why)
 	}
-	c.what = amount(c.files, "file")
+	c.what = report.Count(c.files, "file")
 }
 
 // add takes over a file's result.

@@ -13,12 +13,13 @@ import (
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/git"
+	"github.com/stanch-dev/stanch/checks/report"
 )
 
 // scannedGit is the result of a scan of commits as stanch scan tells it.
 func scannedGit(result git.Result) scanned {
 	s := scanned{
-		what:  amount(result.Coverage.Commits, "commit") + ", " + amount(result.Coverage.Blobs, "file"),
+		what:  report.Count(result.Coverage.Commits, "commit") + ", " + report.Count(result.Coverage.Blobs, "file"),
 		bytes: result.Coverage.Bytes,
 	}
 	for _, l := range result.Findings {

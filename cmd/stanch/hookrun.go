@@ -127,7 +127,7 @@ func (h *hookRun) pushed(ctx context.Context, args []string) (scanned, error) {
 		all.bytes += found.bytes
 		coverage.Commits += result.Coverage.Commits
 		coverage.Blobs += result.Coverage.Blobs
-		all.what = amount(coverage.Commits, "commit") + ", " + amount(coverage.Blobs, "file")
+		all.what = report.Count(coverage.Commits, "commit") + ", " + report.Count(coverage.Blobs, "file")
 		known = append(known, ref.tip)
 	}
 	return all, nil

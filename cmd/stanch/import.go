@@ -104,7 +104,7 @@ func (env *environment) importFiles(ctx context.Context, o importOptions, s *ses
 	result := scanned{findings: found}
 	result.problems = intake.Reasons(left)
 	if all.Closed > 0 {
-		result.notes = append(result.notes, amount(all.Closed, "finding")+" left out, because closed or suppressed where it was found")
+		result.notes = append(result.notes, report.Count(all.Closed, "finding")+" left out, because closed or suppressed where it was found")
 	}
 	if err := env.verify(ctx, result.findings); err != nil {
 		return 0, err
@@ -130,22 +130,15 @@ func (env *environment) readReport(path string) (*intake.Report, error) {
 
 // concludeImport tells how the import went, and returns the status.
 func (env *environment) concludeImport(o importOptions, all intake.Report, s scanned) int {
-	env.tellImport(o, fmt.Sprintf("%s of %s", amount(len(all.Leaks), "finding"), formats(all.Formats())), s)
+	env.tellImport(o, fmt.Sprintf("%s of %s", report.Count(len(all.Leaks), "finding"), formats(all.Formats())), s)
 	return importStatus(len(s.problems), s.findings)
 }
 
 func (env *environment) tellImport(o importOptions, what string, s scanned) {
-	if !o.quiet {
-		for _, note := range s.notes {
-			fmt.Fprintf(env.stderr, "stanch: %s\n", report.Printable(note))
-		}
-	}
-	for _, problem := range s.problems {
-		fmt.Fprintf(env.stderr, "stanch: not imported: %s\n", report.Printable(problem))
-	}
+	env.tellProblems(o.quiet, "not imported", s)
 	if !o.quiet {
 		live := count(s.findings, isLive)
-		fmt.Fprintf(env.stderr, "imported %s: %s, %d live\n", what, amount(len(s.findings), "secret"), live)
+		fmt.Fprintf(env.stderr, "imported %s: %s, %d live\n", what, report.Count(len(s.findings), "secret"), live)
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/intake"
+	"github.com/stanch-dev/stanch/checks/report"
 )
 
 const (
@@ -95,7 +96,7 @@ func (env *environment) importTo(ctx context.Context, o importOptions, all intak
 	for _, f := range done.Findings {
 		result.findings = append(result.findings, checks.Finding{Validity: f.Validity})
 	}
-	env.tellImport(o, fmt.Sprintf("%s of %s", amount(len(all.Leaks), "finding"), formats(done.Formats)), result)
+	env.tellImport(o, fmt.Sprintf("%s of %s", report.Count(len(all.Leaks), "finding"), formats(done.Formats)), result)
 	return importStatus(len(result.problems), result.findings), nil
 }
 

@@ -34,7 +34,7 @@ func (env *environment) rulesLint(args []string) int {
 			faults++
 		}
 	}
-	return env.concludeRules(amount(len(files), "file"), faults)
+	return env.concludeRules(report.Count(len(files), "file"), faults)
 }
 
 // lintFile says what is wrong with one rule file.
@@ -81,7 +81,7 @@ func lintTOML(path string) (faults []error) {
 
 // concludeRules tells how many faults there were and returns the status.
 func (env *environment) concludeRules(what string, faults int) int {
-	fmt.Fprintf(env.stderr, "%s: %s\n", what, amount(faults, "fault"))
+	fmt.Fprintf(env.stderr, "%s: %s\n", what, report.Count(faults, "fault"))
 	if faults > 0 {
 		return exitFound
 	}
@@ -116,7 +116,7 @@ func (env *environment) rulesTest(args []string) int {
 			faults++
 		}
 	}
-	return env.concludeRules(amount(tested, "rule"), faults)
+	return env.concludeRules(report.Count(tested, "rule"), faults)
 }
 
 // anywhereFound returns the rules without the paths that they are for: an example

@@ -289,19 +289,24 @@ func noRange(spec string, err error) error {
 	return err
 }
 
-// conclude tells on standard error how the scan went, and returns the status. A
-// hole in the scan weighs more than a finding, as in grep: both are told.
-func (env *environment) conclude(o scanOptions, s scanned) int {
-	if !o.quiet {
+// tellProblems tells what else is to be said, unless quiet, and what was left out.
+func (env *environment) tellProblems(quiet bool, what string, s scanned) {
+	if !quiet {
 		for _, note := range s.notes {
 			fmt.Fprintf(env.stderr, "stanch: %s\n", report.Printable(note))
 		}
 	}
 	for _, problem := range s.problems {
-		fmt.Fprintf(env.stderr, "stanch: not scanned: %s\n", report.Printable(problem))
+		fmt.Fprintf(env.stderr, "stanch: %s: %s\n", what, report.Printable(problem))
 	}
+}
+
+// conclude tells on standard error how the scan went, and returns the status. A
+// hole in the scan weighs more than a finding, as in grep: both are told.
+func (env *environment) conclude(o scanOptions, s scanned) int {
+	env.tellProblems(o.quiet, "not scanned", s)
 	if !o.quiet {
-		fmt.Fprintf(env.stderr, "scanned %s, %s: %s found%s\n", s.what, report.Size(s.bytes), amount(len(s.findings), "secret"), s.spared())
+		fmt.Fprintf(env.stderr, "scanned %s, %s: %s found%s\n", s.what, report.Size(s.bytes), report.Count(len(s.findings), "secret"), s.spared())
 	}
 	switch {
 	case len(s.problems) > 0:
@@ -312,12 +317,4 @@ func (env *environment) conclude(o scanOptions, s scanned) int {
 		return exitFound
 	}
 	return exitDone
-}
-
-// amount writes "1 file" and "2 files".
-func amount(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

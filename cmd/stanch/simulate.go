@@ -101,7 +101,7 @@ func (s *simulation) run(ctx context.Context, spec string) error {
 			return err
 		}
 	}
-	fmt.Fprintf(s.env.stderr, "simulated a push of each of %s\n", amount(len(pushes), "commit"))
+	fmt.Fprintf(s.env.stderr, "simulated a push of each of %s\n", report.Count(len(pushes), "commit"))
 	return nil
 }
 

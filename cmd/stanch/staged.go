@@ -11,6 +11,7 @@ import (
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/git"
+	"github.com/stanch-dev/stanch/checks/report"
 )
 
 // scanStaged scans what the next commit of a repository would add: the index as
@@ -37,7 +38,7 @@ func scanIndex(ctx context.Context, dir string, repository *git.Repository, scan
 		return scanned{}, err
 	}
 	s := scannedGit(result)
-	s.what = amount(result.Coverage.Blobs, "staged file")
+	s.what = report.Count(result.Coverage.Blobs, "staged file")
 	for i := range s.findings {
 		s.findings[i].Commit, s.findings[i].Author = "", ""
 		s.findings[i].Date = time.Time{}

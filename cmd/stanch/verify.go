@@ -10,6 +10,7 @@ import (
 
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/report"
 	"github.com/stanch-dev/stanch/rules"
 )
 
@@ -87,10 +88,10 @@ func meant(v provider.Verdict) checks.Validity {
 func undecided(findings []checks.Finding) (notes []string) {
 	unknown := count(findings, func(f checks.Finding) bool { return f.Validity == checks.Unknown })
 	if unknown > 0 {
-		notes = append(notes, amount(unknown, "secret")+" neither live nor dead for certain: the provider could not be reached, or gave no clear answer")
+		notes = append(notes, report.Count(unknown, "secret")+" neither live nor dead for certain: the provider could not be reached, or gave no clear answer")
 	}
 	if never := count(findings, func(f checks.Finding) bool { return f.Validity == checks.Unverified }); never > 0 {
-		notes = append(notes, amount(never, "secret")+" not verified: nobody can be asked about credentials of that kind (“stanch rules list” shows which can)")
+		notes = append(notes, report.Count(never, "secret")+" not verified: nobody can be asked about credentials of that kind (“stanch rules list” shows which can)")
 	}
 	return notes
 }

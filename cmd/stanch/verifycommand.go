@@ -141,7 +141,7 @@ func (s *session) credential(text string, only *rules.Rule) (checks.Finding, err
 	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return checks.Finding{}, fmt.Errorf("the text holds %s: give one, or say which is meant with --rule: %s", amount(len(found), "credential"), strings.Join(kinds(found), ", "))
+		return checks.Finding{}, fmt.Errorf("the text holds %s: give one, or say which is meant with --rule: %s", report.Count(len(found), "credential"), strings.Join(kinds(found), ", "))
 	case only != nil:
 		// As the value of a variable that the rule knows.
 		for _, name := range only.Detect.Keywords {
