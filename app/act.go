@@ -159,7 +159,7 @@ func (r *remediation) do(ctx context.Context, i store.Incident, step incident.St
 	case incident.VerifyNew:
 		return r.verifyNew(ctx, i, attempt)
 	case incident.RevokeOld:
-		return r.revokeOld(ctx)
+		return r.revokeOld(ctx, i)
 	case incident.ProveDead:
 		return r.proveDead(ctx, attempt)
 	case incident.Retire:

@@ -300,9 +300,9 @@ func (s *shakyStore) Locate(ctx context.Context, fp checks.Fingerprint) ([]secre
 	return s.SecretStore.Locate(ctx, fp)
 }
 
-func (s *shakyStore) Get(ctx context.Context, at secretstore.Location) (checks.Secret, int, error) {
+func (s *shakyStore) Get(ctx context.Context, at secretstore.Location) (checks.Secret, secretstore.Version, error) {
 	if err := once(&s.read); err != nil {
-		return checks.Secret{}, 0, err
+		return checks.Secret{}, "", err
 	}
 	return s.SecretStore.Get(ctx, at)
 }

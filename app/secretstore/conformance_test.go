@@ -17,9 +17,11 @@ import (
 type store interface {
 	Name() string
 	Locate(context.Context, checks.Fingerprint) ([]Location, error)
-	Get(context.Context, Location) (checks.Secret, int, error)
+	Get(context.Context, Location) (checks.Secret, Version, error)
 	Put(context.Context, Location, checks.Secret, string) (Location, error)
 	Retire(context.Context, Location) error
+	History(context.Context, Location) ([]Past, error)
+	Restore(context.Context, Location, string) (Location, error)
 	Skipped() []string
 }
 
@@ -39,7 +41,7 @@ func fingerprint(s checks.Secret) checks.Fingerprint { return s.Fingerprint(test
 // somebody else; paths begin with root.
 func testStore(t *testing.T, s, outside store, root string) {
 	at := func(path, field string, version int) Location {
-		return Location{Store: s.Name(), Path: root + path, Field: field, Version: version}
+		return Location{Store: s.Name(), Path: root + path, Field: field, Version: numbered(version)}
 	}
 	put := func(t *testing.T, by store, loc Location, value checks.Secret) Location {
 		t.Helper()
@@ -63,7 +65,7 @@ func testStore(t *testing.T, s, outside store, root string) {
 		t.Helper()
 		got, current, err := s.Get(t.Context(), loc)
 		if err != nil || got != want || current != loc.Version {
-			t.Errorf("%s: version %d, %v; want the right value", loc, current, err)
+			t.Errorf("%s: version %s, %v; want the right value", loc, current, err)
 		}
 	}
 
@@ -155,7 +157,7 @@ func testStore(t *testing.T, s, outside store, root string) {
 			switch {
 			case err == nil:
 				won++
-				wantValue(t, old.next(2), values[i])
+				wantValue(t, old.at("2"), values[i])
 			case !errors.Is(err, ErrConflict):
 				t.Errorf("%v, want ErrConflict", err)
 			}
@@ -172,6 +174,41 @@ func testStore(t *testing.T, s, outside store, root string) {
 		wantLocated(t, value, second, first)
 		put(t, outside, second, fresh())
 		wantLocated(t, value, first)
+	})
+	t.Run("history and restore", func(t *testing.T) {
+		first, second := fresh(), fresh()
+		one := put(t, s, at("ci/history", "token", 0), first)
+		two := put(t, s, one, second)
+		past, err := s.History(t.Context(), two)
+		if err != nil || len(past) != 2 {
+			t.Fatalf("%+v, %v; want two versions", past, err)
+		}
+		if past[0].Version != two.Version || !past[0].Current || past[1].Version != one.Version || past[1].Current || past[1].Gone {
+			t.Errorf("history %+v, the newest first", past)
+		}
+		three, err := s.Restore(t.Context(), one, "op-undo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantValue(t, three, first)
+		again, err := s.Restore(t.Context(), one, "op-undo")
+		if err != nil || again != three {
+			t.Errorf("restored twice: %s, %v; want %s", again, err, three)
+		}
+		two.Superseded = true
+		if err := s.Retire(t.Context(), two); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Restore(t.Context(), two, "op-redo"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a destroyed version was restored: %v", err)
+		}
+		past, err = s.History(t.Context(), three)
+		if err != nil || len(past) != 3 || !past[1].Gone {
+			t.Errorf("history %+v, %v; the second is gone", past, err)
+		}
+		if _, err := s.History(t.Context(), at("ci/never-there", "token", 1)); !errors.Is(err, ErrNotFound) {
+			t.Errorf("history of nothing: %v", err)
+		}
 	})
 	t.Run("nothing there", func(t *testing.T) {
 		put(t, s, at("ci/some", "token", 0), fresh())
@@ -200,7 +237,7 @@ func testStore(t *testing.T, s, outside store, root string) {
 }
 
 func TestLocationString(t *testing.T) {
-	loc := Location{Store: "vault", Path: "secret/ci/deploy", Field: "token", Version: 4}
+	loc := Location{Store: "vault", Path: "secret/ci/deploy", Field: "token", Version: "4"}
 	if got := loc.String(); got != "vault: secret/ci/deploy, field token, version 4" {
 		t.Error(got)
 	}

@@ -67,7 +67,7 @@ func TestFileKeepsTenVersions(t *testing.T) {
 	f := openFile(t, t.TempDir())
 	var values []checks.Secret
 	for version := range 12 {
-		values = append(values, put(t, f, Location{Path: "p", Field: "f", Version: version}))
+		values = append(values, put(t, f, Location{Path: "p", Field: "f", Version: numbered(version)}))
 	}
 	for i, value := range values {
 		found, err := f.Locate(t.Context(), fingerprint(value))
@@ -153,7 +153,7 @@ func TestFileSurvivesACrash(t *testing.T) {
 	if dir := os.Getenv("STANCH_TEST_CRASH"); dir != "" {
 		f := openFile(t, dir)
 		f.beforeRename = func() { os.Exit(7) }
-		f.Put(t.Context(), Location{Path: "p", Field: "f", Version: 1}, fresh(), "op")
+		f.Put(t.Context(), Location{Path: "p", Field: "f", Version: "1"}, fresh(), "op")
 		return
 	}
 	dir := t.TempDir()
@@ -168,13 +168,13 @@ func TestFileSurvivesACrash(t *testing.T) {
 		t.Fatalf("the crash left %v; it did not happen between writing and renaming", left)
 	}
 	f := openFile(t, dir)
-	if got, current, err := f.Get(t.Context(), Location{Path: "p", Field: "f"}); err != nil || got != value || current != 1 {
-		t.Errorf("version %d, %v; want the old value", current, err)
+	if got, current, err := f.Get(t.Context(), Location{Path: "p", Field: "f"}); err != nil || got != value || current != "1" {
+		t.Errorf("version %s, %v; want the old value", current, err)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".store.age.*.tmp")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
-	put(t, f, Location{Path: "p", Field: "f", Version: 1})
+	put(t, f, Location{Path: "p", Field: "f", Version: "1"})
 }
 
 func TestFileRefusesNewerFormats(t *testing.T) {

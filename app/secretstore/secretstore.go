@@ -20,13 +20,14 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// A Location is one field of one version of a secret. A Version of 0 is that of
-// a secret which does not exist yet.
+// A Location is one field of one version of a secret.
 type Location struct {
-	Store   string `json:"store"`
-	Path    string `json:"path"`
-	Field   string `json:"field"`
-	Version int    `json:"version"`
+	Store string `json:"store"`
+	Path  string `json:"path"`
+	Field string `json:"field"`
+	// Version is the version's name in its store: a number that grows, or an id. It
+	// is empty for a secret that does not exist yet, and where a store keeps none.
+	Version Version `json:"version"`
 	// Superseded means that the version is not the current one: it still holds
 	// the value, but whoever reads the secret gets another.
 	Superseded bool `json:"superseded,omitempty"`
@@ -34,7 +35,13 @@ type Location struct {
 
 // String says where it is, for people.
 func (l Location) String() string {
-	text := fmt.Sprintf("%s: %s, field %s, version %d", l.Store, l.Path, l.Field, l.Version)
+	text := l.Store + ": " + l.Path
+	if l.Field != "" {
+		text += ", field " + l.Field
+	}
+	if l.Version != "" {
+		text += ", version " + string(l.Version)
+	}
 	if l.Superseded {
 		text += " (superseded)"
 	}
@@ -73,7 +80,7 @@ func fingerprints[V any](key checks.FingerprintKey, values map[string]V) fields 
 
 func sortLocations(all []Location) {
 	slices.SortFunc(all, func(a, b Location) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Field, b.Field), cmp.Compare(b.Version, a.Version))
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Field, b.Field), b.Version.compare(a.Version))
 	})
 }
 
@@ -88,8 +95,8 @@ func checkPut(loc Location, value checks.Secret) error {
 	return nil
 }
 
-// next is the location of the version that follows.
-func (l Location) next(version int) Location {
+// at is the same place at another version, which is the current one.
+func (l Location) at(version Version) Location {
 	l.Version, l.Superseded = version, false
 	return l
 }

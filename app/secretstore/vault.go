@@ -97,20 +97,20 @@ func NewVault(cfg VaultConfig) (*Vault, error) {
 func (*Vault) Name() string { return "vault" }
 
 // Get returns the value that a field has now, and the current version.
-func (v *Vault) Get(ctx context.Context, loc Location) (checks.Secret, int, error) {
+func (v *Vault) Get(ctx context.Context, loc Location) (checks.Secret, Version, error) {
 	kv, path, err := v.open(ctx, loc)
 	if err != nil {
-		return checks.Secret{}, 0, err
+		return checks.Secret{}, "", err
 	}
 	data, current, err := v.readCurrent(ctx, kv, path)
 	if err != nil {
-		return checks.Secret{}, 0, fmt.Errorf("get %s: %w", loc, err)
+		return checks.Secret{}, "", fmt.Errorf("get %s: %w", loc, err)
 	}
 	text, ok := data[loc.Field].(string)
 	if !ok {
-		return checks.Secret{}, current, fmt.Errorf("get %s: %w: no such text field in version %d", loc, ErrNotFound, current)
+		return checks.Secret{}, numbered(current), fmt.Errorf("get %s: %w: no such text field in version %d", loc, ErrNotFound, current)
 	}
-	return checks.NewSecret(text), current, nil
+	return checks.NewSecret(text), numbered(current), nil
 }
 
 // Put replaces one field if the secret is still at loc.Version, and leaves the
@@ -119,38 +119,42 @@ func (v *Vault) Put(ctx context.Context, loc Location, value checks.Secret, oper
 	if err := checkPut(loc, value); err != nil {
 		return Location{}, err
 	}
+	was, err := loc.Version.number()
+	if err != nil {
+		return Location{}, fmt.Errorf("put %s: %w", loc, err)
+	}
 	kv, path, err := v.open(ctx, loc)
 	if err != nil {
 		return Location{}, err
 	}
 	data, current, err := v.readCurrent(ctx, kv, path)
-	if err != nil && (loc.Version != 0 || !errors.Is(err, ErrNotFound)) {
+	if err != nil && (was != 0 || !errors.Is(err, ErrNotFound)) {
 		return Location{}, fmt.Errorf("put %s: %w", loc, err)
 	}
-	if current != loc.Version {
-		return v.conflict(loc, data, current, value)
+	if current != was {
+		return conflict(loc, was, data, current, value)
 	}
 	if data == nil {
 		data = map[string]any{}
 	}
 	data[loc.Field] = value.Expose()
-	written, err := kv.Put(ctx, path, data, api.WithCheckAndSet(loc.Version))
+	written, err := kv.Put(ctx, path, data, api.WithCheckAndSet(was))
 	if isConflict(err) {
 		data, current, _ = v.readCurrent(ctx, kv, path)
-		return v.conflict(loc, data, current, value)
+		return conflict(loc, was, data, current, value)
 	}
 	if err != nil {
 		return Location{}, fmt.Errorf("put %s: %w", loc, tell(err))
 	}
 	v.sign(ctx, kv, path, operation)
-	return loc.next(written.VersionMetadata.Version), nil
+	return loc.at(numbered(written.VersionMetadata.Version)), nil
 }
 
 // conflict says that somebody else was faster, unless it was this very Put, sent
 // again after a crash or by the client's retry.
-func (v *Vault) conflict(loc Location, data map[string]any, current int, value checks.Secret) (Location, error) {
-	if text, ok := data[loc.Field].(string); ok && current == loc.Version+1 && equal(text, value) {
-		return loc.next(current), nil
+func conflict(loc Location, was int, data map[string]any, current int, value checks.Secret) (Location, error) {
+	if text, ok := data[loc.Field].(string); ok && current == was+1 && equal(text, value) {
+		return loc.at(numbered(current)), nil
 	}
 	return Location{}, fmt.Errorf("put %s: %w: it is at version %d", loc, ErrConflict, current)
 }
@@ -170,6 +174,10 @@ func (v *Vault) sign(ctx context.Context, kv *api.KVv2, path, operation string) 
 // Retire destroys the version that loc names, and no other. A version that is
 // gone already is no error; the current one is.
 func (v *Vault) Retire(ctx context.Context, loc Location) error {
+	n, err := loc.Version.number()
+	if err != nil {
+		return fmt.Errorf("retire %s: %w", loc, err)
+	}
 	kv, path, err := v.open(ctx, loc)
 	if err != nil {
 		return err
@@ -181,13 +189,13 @@ func (v *Vault) Retire(ctx context.Context, loc Location) error {
 	if err != nil {
 		return fmt.Errorf("retire %s: %w", loc, tell(err))
 	}
-	if meta.CurrentVersion == loc.Version {
+	if meta.CurrentVersion == n {
 		return fmt.Errorf("retire %s: it is the current version; put a replacement first", loc)
 	}
-	if old, ok := findVersion(meta, loc.Version); !ok || old.Destroyed {
+	if old, ok := findVersion(meta, n); !ok || old.Destroyed {
 		return nil
 	}
-	if err := kv.Destroy(ctx, path, []int{loc.Version}); err != nil {
+	if err := kv.Destroy(ctx, path, []int{n}); err != nil {
 		return fmt.Errorf("retire %s: %w", loc, tell(err))
 	}
 	return nil

@@ -55,7 +55,7 @@ func TestVaultFindsItsMounts(t *testing.T) {
 		t.Fatal(err)
 	}
 	found, err := v.Locate(t.Context(), fingerprint(value))
-	if diff := cmp.Diff([]Location{{Store: "vault", Path: "team/kv/b", Field: "f", Version: 1}}, found); err != nil || diff != "" {
+	if diff := cmp.Diff([]Location{{Store: "vault", Path: "team/kv/b", Field: "f", Version: "1"}}, found); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	if _, _, err := v.Get(t.Context(), Location{Path: "elsewhere/x", Field: "f"}); !errors.Is(err, ErrNotFound) {
@@ -177,7 +177,7 @@ func TestVaultRemembersNoValues(t *testing.T) {
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
 	values := []checks.Secret{fresh(), fresh()}
 	for version, value := range values {
-		if _, err := v.Put(t.Context(), Location{Path: "secret/p", Field: "f", Version: version}, value, "op"); err != nil {
+		if _, err := v.Put(t.Context(), Location{Path: "secret/p", Field: "f", Version: numbered(version)}, value, "op"); err != nil {
 			t.Fatal(err)
 		}
 	}
