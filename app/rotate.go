@@ -30,10 +30,10 @@ type SecretStore interface {
 	Name() string
 	// Locate finds the places whose current version holds a credential.
 	Locate(context.Context, checks.Fingerprint) ([]secretstore.Location, error)
-	// Get reads a place and tells its current version.
-	Get(context.Context, secretstore.Location) (checks.Secret, secretstore.Version, error)
-	// Put writes a place if its version is still the Location's.
-	Put(ctx context.Context, at secretstore.Location, value checks.Secret, operation string) (secretstore.Location, error)
+	// Get reads what a secret holds now.
+	Get(context.Context, secretstore.Location) (secretstore.Content, error)
+	// Put writes fields of a secret if its version is still the Location's.
+	Put(ctx context.Context, at secretstore.Location, values map[string]checks.Secret, operation string) (secretstore.Location, error)
 	// Retire destroys exactly the version that the Location names.
 	Retire(context.Context, secretstore.Location) error
 	// History lists a secret's versions, the newest first, without their values.
@@ -229,7 +229,7 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 		if ps[n].Leaked.Superseded {
 			continue // nobody reads it; it is only to be destroyed
 		}
-		if err := r.putAt(ctx, &ps[n], replacement.Secret(), attempt.Operation); err != nil {
+		if err := r.putAt(ctx, &ps[n], replacement, attempt.Operation); err != nil {
 			return result{}, err
 		}
 	}
@@ -240,31 +240,34 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 	return result{detail: map[string]string{"places": placesText(b), "operation": attempt.Operation}, stored: ps}, nil
 }
 
-func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Secret, operation string) error {
+func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Credential, operation string) error {
 	s, err := r.app.secretStore(p.Leaked.Store)
 	if err != nil {
 		return err
 	}
-	now, version, err := s.Get(ctx, p.Leaked)
+	now, err := s.Get(ctx, p.Leaked)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.Leaked, err)
 	}
 	at := p.Leaked
-	at.Version = version
-	key := r.app.cfg.Keys.Fingerprint
-	switch now.Fingerprint(key) {
-	case replacement.Fingerprint(key):
+	at.Version = now.Version
+	switch value := now.Fields[p.Leaked.Field]; {
+	case secretstore.Holds(value, replacement):
 		p.Replacement = &at
 		return nil
-	case r.leaked.Secret().Fingerprint(key):
-	default:
+	case !secretstore.Holds(value, r.leaked):
 		return needPerson(fmt.Sprintf("Somebody changed %s after the leak was found. If the new value works, press Revoke now; the replacement that was issued is revoked too.", p.Leaked))
 	}
-	put, err := s.Put(ctx, at, replacement, operation)
+	values, leftOut := secretstore.Replace(now.Fields, r.leaked, replacement)
+	if len(leftOut) > 0 {
+		return needPerson(fmt.Sprintf("With the replacement comes another %s, and %s has no such field beside the secret: put it where it belongs by hand, then press Revoke now; the replacement that was issued is revoked too.",
+			strings.Join(leftOut, " and "), p.Leaked))
+	}
+	put, err := s.Put(ctx, at, values, operation)
 	if err != nil {
 		return fmt.Errorf("store the replacement in %s: %w", p.Leaked, err)
 	}
-	p.Leaked.Version = version // the version to destroy once the proof is there
+	p.Leaked.Version = now.Version // the version to destroy once the proof is there
 	p.Replacement = &put
 	return nil
 }

@@ -214,7 +214,7 @@ func (w *world) token(path string) string {
 	w.t.Helper()
 	token, err := w.github.IssueToken("bot", githubtest.ClassicToken)
 	w.must(err)
-	_, err = w.secrets.Put(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"}, checks.NewSecret(token), "test")
+	_, err = w.secrets.Put(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"}, map[string]checks.Secret{"token": checks.NewSecret(token)}, "test")
 	w.must(err)
 	w.issued = append(w.issued, token)
 	return token
@@ -223,9 +223,9 @@ func (w *world) token(path string) string {
 // stored is what the secret store holds.
 func (w *world) stored(path string) string {
 	w.t.Helper()
-	value, _, err := w.secrets.Get(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"})
+	now, err := w.secrets.Get(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"})
 	w.must(err)
-	return value.Expose()
+	return now.Fields["token"].Expose()
 }
 
 // mustRotate fails unless the leaked token is dead and its place in the store

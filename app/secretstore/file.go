@@ -2,7 +2,6 @@ package secretstore
 
 import (
 	"context"
-	"crypto/subtle"
 	"fmt"
 	"maps"
 	"slices"
@@ -97,28 +96,23 @@ func (f *File) Locate(_ context.Context, fp checks.Fingerprint) ([]Location, err
 	return current, err
 }
 
-// Get returns the value that a field has now, and the current version.
-func (f *File) Get(_ context.Context, loc Location) (value checks.Secret, current Version, err error) {
+// Get returns what a secret holds now.
+func (f *File) Get(_ context.Context, loc Location) (now Content, err error) {
 	err = f.view(func(c *contents) error {
 		s, ok := c.Secrets[loc.Path]
 		if !ok {
 			return fmt.Errorf("get %s: %w", loc, ErrNotFound)
 		}
-		current = numbered(s.Current)
-		text, ok := s.Versions[s.Current].Fields[loc.Field]
-		if !ok {
-			return fmt.Errorf("get %s: %w: no such field in version %d", loc, ErrNotFound, s.Current)
-		}
-		value = checks.NewSecret(text)
+		now = content(numbered(s.Current), s.Versions[s.Current].Fields)
 		return nil
 	})
-	return value, current, err
+	return now, err
 }
 
-// Put replaces one field if the secret is still at loc.Version, and leaves the
-// others. It returns where the new value is. Done twice it changes nothing more.
-func (f *File) Put(_ context.Context, loc Location, value checks.Secret, operation string) (Location, error) {
-	if err := checkPut(loc, value); err != nil {
+// Put replaces fields if the secret is still at loc.Version, and leaves the others.
+// It returns where the new values are. Done twice it changes nothing more.
+func (f *File) Put(_ context.Context, loc Location, values map[string]checks.Secret, operation string) (Location, error) {
+	if err := checkPut(loc, values); err != nil {
 		return Location{}, err
 	}
 	was, err := loc.Version.number()
@@ -131,13 +125,13 @@ func (f *File) Put(_ context.Context, loc Location, value checks.Secret, operati
 			s = &secret{Versions: map[int]*version{0: {}}}
 		}
 		if s.Current != was {
-			if s.Current == was+1 && equal(s.Versions[s.Current].Fields[loc.Field], value) {
+			if s.Current == was+1 && content("", s.Versions[s.Current].Fields).has(values) {
 				return false, nil // it was this very Put
 			}
 			return false, fmt.Errorf("put %s: %w: it is at version %d", loc, ErrConflict, s.Current)
 		}
 		c.Secrets[loc.Path] = s
-		s.add(loc.Field, value, operation)
+		s.add(values, operation)
 		return true, nil
 	})
 	if err != nil {
@@ -146,16 +140,18 @@ func (f *File) Put(_ context.Context, loc Location, value checks.Secret, operati
 	return loc.at(numbered(was + 1)), nil
 }
 
-// add makes a new version in which one field is different, and drops what is
+// add makes a new version in which some fields are different, and drops what is
 // older than the versions that are kept.
-func (s *secret) add(field string, value checks.Secret, operation string) {
+func (s *secret) add(values map[string]checks.Secret, operation string) {
 	next := &version{
 		Fields:   map[string]string{},
 		Metadata: map[string]string{operationKey: operation},
 		Created:  time.Now().UTC(),
 	}
 	maps.Copy(next.Fields, s.Versions[s.Current].Fields)
-	next.Fields[field] = value.Expose()
+	for field, value := range values {
+		next.Fields[field] = value.Expose()
+	}
 	s.Current++
 	s.Versions[s.Current] = next
 	maps.DeleteFunc(s.Versions, func(n int, _ *version) bool { return n == 0 || n <= s.Current-keepVersions })
@@ -220,7 +216,7 @@ func (f *File) Restore(_ context.Context, loc Location, operation string) (Locat
 		}
 		changes := s.Versions[s.Current].Fields[loc.Field] != text
 		if changes {
-			s.add(loc.Field, checks.NewSecret(text), operation)
+			s.add(map[string]checks.Secret{loc.Field: checks.NewSecret(text)}, operation)
 		}
 		now = loc.at(numbered(s.Current))
 		return changes, nil
@@ -239,8 +235,4 @@ func (f *File) Paths() ([]string, error) {
 		return nil
 	})
 	return paths, err
-}
-
-func equal(text string, value checks.Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(text), []byte(value.Expose())) == 1
 }

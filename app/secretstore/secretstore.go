@@ -13,6 +13,7 @@ package secretstore
 
 import (
 	"cmp"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -55,6 +56,8 @@ var (
 	ErrConflict = errors.New("the secret has changed meanwhile")
 	// ErrNotFound means that there is no such secret, field or version.
 	ErrNotFound = errors.New("no such secret")
+	// errNoFields means that a field was to be put into a text that has none.
+	errNoFields = errors.New("the secret is no JSON object and has no fields")
 	// ErrTooMany means that the store holds more secrets than may be searched.
 	ErrTooMany = errors.New("more secrets than may be searched")
 )
@@ -84,13 +87,46 @@ func sortLocations(all []Location) {
 	})
 }
 
+// A Content is what a secret holds now: the values of its fields that are text.
+type Content struct {
+	Version Version
+	Fields  map[string]checks.Secret
+}
+
+// content makes a Content of what is in the clear.
+func content[V any](version Version, values map[string]V) Content {
+	c := Content{Version: version, Fields: map[string]checks.Secret{}}
+	for name, value := range values {
+		if text, ok := any(value).(string); ok {
+			c.Fields[name] = checks.NewSecret(text)
+		}
+	}
+	return c
+}
+
+// has reports whether all fields have these values.
+func (c Content) has(values map[string]checks.Secret) bool {
+	for name, value := range values {
+		if now, ok := c.Fields[name]; !ok || !same(now, value) {
+			return false
+		}
+	}
+	return true
+}
+
+func same(a, b checks.Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(a.Expose()), []byte(b.Expose())) == 1
+}
+
 // checkPut refuses what no store can do.
-func checkPut(loc Location, value checks.Secret) error {
-	switch {
-	case loc.Path == "" || loc.Field == "":
-		return fmt.Errorf("put %s: a path and a field are needed", loc)
-	case value.Len() == 0:
-		return fmt.Errorf("put %s: the value is empty", loc)
+func checkPut(loc Location, values map[string]checks.Secret) error {
+	if loc.Path == "" || len(values) == 0 {
+		return fmt.Errorf("put %s: a path and a value are needed", loc)
+	}
+	for name, value := range values {
+		if value.Len() == 0 {
+			return fmt.Errorf("put %s: the value of field %q is empty", loc, name)
+		}
 	}
 	return nil
 }

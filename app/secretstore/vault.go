@@ -96,27 +96,23 @@ func NewVault(cfg VaultConfig) (*Vault, error) {
 // Name is "vault".
 func (*Vault) Name() string { return "vault" }
 
-// Get returns the value that a field has now, and the current version.
-func (v *Vault) Get(ctx context.Context, loc Location) (checks.Secret, Version, error) {
+// Get returns what a secret holds now.
+func (v *Vault) Get(ctx context.Context, loc Location) (Content, error) {
 	kv, path, err := v.open(ctx, loc)
 	if err != nil {
-		return checks.Secret{}, "", err
+		return Content{}, err
 	}
 	data, current, err := v.readCurrent(ctx, kv, path)
 	if err != nil {
-		return checks.Secret{}, "", fmt.Errorf("get %s: %w", loc, err)
+		return Content{}, fmt.Errorf("get %s: %w", loc, err)
 	}
-	text, ok := data[loc.Field].(string)
-	if !ok {
-		return checks.Secret{}, numbered(current), fmt.Errorf("get %s: %w: no such text field in version %d", loc, ErrNotFound, current)
-	}
-	return checks.NewSecret(text), numbered(current), nil
+	return content(numbered(current), data), nil
 }
 
-// Put replaces one field if the secret is still at loc.Version, and leaves the
-// others. It returns where the new value is. Done twice it changes nothing more.
-func (v *Vault) Put(ctx context.Context, loc Location, value checks.Secret, operation string) (Location, error) {
-	if err := checkPut(loc, value); err != nil {
+// Put replaces fields if the secret is still at loc.Version, and leaves the others.
+// It returns where the new values are. Done twice it changes nothing more.
+func (v *Vault) Put(ctx context.Context, loc Location, values map[string]checks.Secret, operation string) (Location, error) {
+	if err := checkPut(loc, values); err != nil {
 		return Location{}, err
 	}
 	was, err := loc.Version.number()
@@ -132,16 +128,18 @@ func (v *Vault) Put(ctx context.Context, loc Location, value checks.Secret, oper
 		return Location{}, fmt.Errorf("put %s: %w", loc, err)
 	}
 	if current != was {
-		return conflict(loc, was, data, current, value)
+		return conflict(loc, was, content(numbered(current), data), values)
 	}
 	if data == nil {
 		data = map[string]any{}
 	}
-	data[loc.Field] = value.Expose()
+	for field, value := range values {
+		data[field] = value.Expose()
+	}
 	written, err := kv.Put(ctx, path, data, api.WithCheckAndSet(was))
 	if isConflict(err) {
 		data, current, _ = v.readCurrent(ctx, kv, path)
-		return conflict(loc, was, data, current, value)
+		return conflict(loc, was, content(numbered(current), data), values)
 	}
 	if err != nil {
 		return Location{}, fmt.Errorf("put %s: %w", loc, tell(err))
@@ -152,11 +150,11 @@ func (v *Vault) Put(ctx context.Context, loc Location, value checks.Secret, oper
 
 // conflict says that somebody else was faster, unless it was this very Put, sent
 // again after a crash or by the client's retry.
-func conflict(loc Location, was int, data map[string]any, current int, value checks.Secret) (Location, error) {
-	if text, ok := data[loc.Field].(string); ok && current == was+1 && equal(text, value) {
-		return loc.at(numbered(current)), nil
+func conflict(loc Location, was int, now Content, values map[string]checks.Secret) (Location, error) {
+	if now.Version == numbered(was+1) && now.has(values) {
+		return loc.at(now.Version), nil
 	}
-	return Location{}, fmt.Errorf("put %s: %w: it is at version %d", loc, ErrConflict, current)
+	return Location{}, fmt.Errorf("put %s: %w: it is at version %s", loc, ErrConflict, now.Version)
 }
 
 // sign leaves the operation's id beside the secret. The value is in place, and

@@ -55,13 +55,13 @@ func (v *Vault) Restore(ctx context.Context, loc Location, operation string) (Lo
 	if !ok {
 		return Location{}, fmt.Errorf("restore %s: %w: no such text field in that version, or it is destroyed", loc, ErrNotFound)
 	}
-	value := checks.NewSecret(text)
-	now, current, err := v.Get(ctx, loc)
+	values := map[string]checks.Secret{loc.Field: checks.NewSecret(text)}
+	now, err := v.Get(ctx, loc)
 	switch {
-	case err != nil && !errors.Is(err, ErrNotFound):
+	case err != nil:
 		return Location{}, err
-	case now == value:
-		return loc.at(current), nil
+	case now.has(values):
+		return loc.at(now.Version), nil
 	}
-	return v.Put(ctx, loc.at(current), value, operation)
+	return v.Put(ctx, loc.at(now.Version), values, operation)
 }
