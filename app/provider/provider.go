@@ -80,6 +80,11 @@ type Config struct {
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
+	// AWS has Stanch disable, replace and delete access keys with its own credentials,
+	// those that the AWS SDK finds. AWSRole is the name of the role that it assumes in
+	// accounts other than its own; without one it leaves their keys alone.
+	AWS     bool
+	AWSRole string
 
 	// JWTIssuers are the issuers whose signatures of JSON Web Tokens are verified, each
 	// with the URL of its key set: "https://id.example.net=https://id.example.net/keys".
@@ -308,8 +313,9 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
+	accessKeys := newAccessKeys(cfg, p.web, p.now, p.log)
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
