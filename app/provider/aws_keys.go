@@ -47,12 +47,8 @@ const (
 )
 
 // newAccessKeys returns the driver, which asks AWS for nothing yet.
-func newAccessKeys(cfg Config, web *web, now func() time.Time, log *slog.Logger) *accessKeys {
-	k := &accessKeys{accounts: cfg.AWSAccounts, pause: awsSettled, now: now, log: log}
-	if cfg.AWS {
-		k.own = ownaws.New(ownaws.Config{Role: cfg.AWSRole, Endpoint: web.operator["aws"], Proxy: cfg.Proxy})
-	}
-	return k
+func newAccessKeys(cfg Config, now func() time.Time, log *slog.Logger) *accessKeys {
+	return &accessKeys{own: cfg.AWS, accounts: cfg.AWSAccounts, pause: awsSettled, now: now, log: log}
 }
 
 const awsNotOn = "Stanch does not act at AWS: set STANCH_AWS to on, and give it credentials there"

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/ownaws"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -162,7 +163,7 @@ func TestAWSNotOn(t *testing.T) {
 	if can.Revoke || can.Issue || can.Reversible || !strings.Contains(can.Reason, "STANCH_AWS") {
 		t.Errorf("%+v", can)
 	}
-	can = newProviders(t, Config{AWS: true}).Can("aws-access-key")
+	can = newProviders(t, Config{AWS: ownaws.New(ownaws.Config{})}).Can("aws-access-key")
 	if !can.Verify || !can.Revoke || !can.Issue || !can.Reversible {
 		t.Errorf("%+v", can)
 	}

@@ -126,7 +126,7 @@ func TestAWSOtherAccount(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "STANCH_AWS_ROLE") || len(w.requests("ListAccessKeys")) > 0 {
 		t.Errorf("%v; asked %q", err, w.requests("ListAccessKeys"))
 	}
-	p = w.providers(Config{AWSRole: "stanch"})
+	p = w.providers(Config{}, "stanch")
 	var acted []string
 	w.on("ListAccessKeys", func(rw http.ResponseWriter, r *http.Request) {
 		acted = append(acted, between(r.Header.Get("Authorization"), "Credential=", "/"))
@@ -145,13 +145,13 @@ func TestAWSOtherAccount(t *testing.T) {
 	if len(acted) == 0 || !strings.HasPrefix(acted[0], "ASIA") || awsAccount(acted[0]) != awsAccount(id) {
 		t.Errorf("acted as %q, not by the role in account %s", acted, awsAccount(id))
 	}
-	_, err = w.providers(Config{AWSAccounts: []string{motoAccount}, AWSRole: "stanch"}).Revoke(t.Context(), other)
+	_, err = w.providers(Config{AWSAccounts: []string{motoAccount}}, "stanch").Revoke(t.Context(), other)
 	if err == nil || !strings.Contains(err.Error(), "STANCH_AWS_ACCOUNTS") {
 		t.Errorf("%v", err)
 	}
 	w.allow(AWSPolicy("*", "stanch").Without(len(AWSPolicy("*", "").Lines)))
 	w.askRights(true)
-	_, err = w.providers(Config{AWSRole: "stanch"}).Revoke(t.Context(), other)
+	_, err = w.providers(Config{}, "stanch").Revoke(t.Context(), other)
 	if err == nil || !strings.Contains(err.Error(), "does not let Stanch do sts:AssumeRole:") {
 		t.Errorf("%v; want it to name sts:AssumeRole", err)
 	}

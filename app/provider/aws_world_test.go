@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/ownaws"
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -66,10 +67,12 @@ func newAWSWorld(t *testing.T) *awsWorld {
 	return w
 }
 
-// providers are as an operator configures them who has Stanch act at AWS.
-func (w *awsWorld) providers(cfg Config) *Providers {
+// providers are as an operator configures them who has Stanch act at AWS, by a role in
+// other accounts if there is one.
+func (w *awsWorld) providers(cfg Config, role ...string) *Providers {
 	w.t.Helper()
-	cfg.AWS, cfg.BaseURLs = true, map[string]string{"aws": w.front}
+	cfg.AWS = ownaws.New(ownaws.Config{Role: strings.Join(role, ""), Endpoint: w.front})
+	cfg.BaseURLs = map[string]string{"aws": w.front}
 	p := newProviders(w.t, cfg)
 	p.verifiers[driverAWS].(*amazon).pause = time.Millisecond
 	p.issuers[driverAWS].(*accessKeys).pause = 10 * time.Millisecond

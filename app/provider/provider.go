@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/stanch-dev/stanch/app/ownaws"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -80,11 +81,9 @@ type Config struct {
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
-	// AWS has Stanch disable, replace and delete access keys with its own credentials,
-	// those that the AWS SDK finds. AWSRole is the name of the role that it assumes in
-	// accounts other than its own; without one it leaves their keys alone.
-	AWS     bool
-	AWSRole string
+	// AWS is Stanch's own identity there, with which access keys are disabled, replaced
+	// and deleted; nil without one.
+	AWS *ownaws.Caller
 
 	// JWTIssuers are the issuers whose signatures of JSON Web Tokens are verified, each
 	// with the URL of its key set: "https://id.example.net=https://id.example.net/keys".
@@ -313,7 +312,7 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	accessKeys := newAccessKeys(cfg, p.web, p.now, p.log)
+	accessKeys := newAccessKeys(cfg, p.now, p.log)
 	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys}
 	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys}
 	p.verifiers = map[string]verifier{
