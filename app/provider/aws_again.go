@@ -22,6 +22,10 @@ import (
 // minutes: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/get-and-view-cloudtrail-log-files.html
 const trailWithin = 15 * time.Minute
 
+// awsClocks is how far AWS's clock and this one may be apart; a signature is refused
+// that is further off.
+const awsClocks = 5 * time.Minute
+
 // awsMark goes into the user agent of the request for a key, which CloudTrail keeps:
 // so a key can be traced to the operation that made it, though its secret is lost.
 func awsMark(operation string) string { return "stanch-" + operation }
@@ -56,7 +60,7 @@ func (k *accessKeys) lookBack(ctx context.Context, r *keyring, keys []types.Acce
 	}
 	for _, key := range sinceThen(keys, q.Prepared) {
 		id := aws.ToString(key.AccessKeyId)
-		switch who, err := k.madeBy(ctx, r, key, q.Operation); {
+		switch who, err := k.madeBy(ctx, r, key, q.Operation, q.Prepared); {
 		case err != nil:
 			return nil, 0, err
 		case who == makerOther:
@@ -119,8 +123,15 @@ type creation struct {
 
 // madeBy asks CloudTrail who made a key. What it may not be asked, or does not know
 // after its time, nobody knows.
-func (k *accessKeys) madeBy(ctx context.Context, r *keyring, key types.AccessKeyMetadata, operation string) (maker, error) {
+func (k *accessKeys) madeBy(ctx context.Context, r *keyring, key types.AccessKeyMetadata, operation string, prepared Prepared) (maker, error) {
 	id := aws.ToString(key.AccessKeyId)
+	asked, err := time.Parse(time.RFC3339, prepared.Seen[seenAt])
+	switch {
+	case err != nil:
+		return makerUnknown, nil
+	case aws.ToTime(key.CreateDate).Before(asked.Add(-awsClocks)):
+		return makerOther, nil // it was there before, and the list that was noted was old
+	}
 	found, err := cloudtrail.NewFromConfig(r.config).LookupEvents(ctx, &cloudtrail.LookupEventsInput{
 		LookupAttributes: []cloudtrailtypes.LookupAttribute{{AttributeKey: cloudtrailtypes.LookupAttributeKeyResourceName, AttributeValue: &id}},
 	})

@@ -36,12 +36,12 @@ func (k *accessKeys) whyNoIssue(*rules.Rule) string {
 // prepare notes which keys the user has. A key that is there later and is not among
 // them came into being since.
 func (k *accessKeys) prepare(ctx context.Context, _ *rules.Rule, t Target, _ string) (Prepared, error) {
-	ring, keys, err := k.openUser(ctx, t)
+	_, keys, err := k.openUser(ctx, t)
 	if err != nil {
 		return Prepared{}, err
 	}
 	return Prepared{Seen: map[string]string{
-		"user": ring.who.arn, seenKeys: strings.Join(idsOf(keys), ","), seenAt: k.now().UTC().Format(time.RFC3339),
+		seenKeys: strings.Join(idsOf(keys), ","), seenAt: k.now().UTC().Format(time.RFC3339),
 	}}, nil
 }
 

@@ -117,7 +117,7 @@ type keyring struct {
 // program may.
 func (k *accessKeys) open(ctx context.Context, t Target, refused error) (*keyring, error) {
 	ring := &keyring{id: t.Parts["id"].Expose()}
-	ring.temporary = strings.HasPrefix(ring.id, "ASIA")
+	ring.temporary = temporary(t.Credential)
 	refuse := func(why string) (*keyring, error) {
 		return nil, fmt.Errorf("the access key %s: %w: %s", short(ring.id), refused, why)
 	}

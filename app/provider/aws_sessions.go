@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/iam"
 
 	"github.com/stanch-dev/stanch/app/ownaws"
+	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
 
@@ -30,6 +31,9 @@ const (
 	// longestSession is how long a session can live; later its statement goes.
 	// https://docs.aws.amazon.com/STS/latest/APIReference/API_GetSessionToken.html
 	longestSession = 36 * time.Hour
+	// denySpread is how long a policy may take to be known everywhere: AWS says that
+	// it can be a few minutes.
+	denySpread = 3 * time.Minute
 )
 
 type denyDocument struct {
@@ -67,7 +71,31 @@ func (k *accessKeys) endSessions(ctx context.Context, r *keyring) (Receipt, erro
 		request = "iam:PutRolePolicy"
 	}
 	return k.receipt(r, rules.MeansAccepted, request,
-		"the sessions of "+r.who.String()+" until now are denied everything; STS goes on naming them until they expire"), nil
+		"the sessions of "+r.who.String()+" until now are denied everything"), nil
+}
+
+// judgeSession takes a temporary key for dead that STS goes on naming: its user or role
+// has the statement that denies everything to it, and has had it long enough.
+func (k *accessKeys) judgeSession(ctx context.Context, cred checks.Credential, v *Verdict) {
+	if k.own == nil {
+		return
+	}
+	ring, err := k.open(ctx, Target{Credential: cred, Identity: v.Evidence.Identity}, ErrCannotRevoke)
+	if err != nil {
+		return
+	}
+	doc, err := ring.denied(ctx)
+	if err != nil {
+		k.log.DebugContext(ctx, "whether a session was ended is not known", "owner", ring.who.String(), "error", err)
+		return
+	}
+	at := slices.IndexFunc(doc.Statement, func(s denyStatement) bool { return s.Sid == ring.id })
+	if at < 0 || k.now().Before(doc.Statement[at].at().Add(denySpread)) {
+		return
+	}
+	v.Validity = checks.Inactive
+	v.Evidence.Answer = fmt.Sprintf("STS names it still; the policy %s of %s denies it everything, as it does all sessions from before %s",
+		denyPolicy, ring.who, doc.Statement[at].at().Format(time.RFC3339))
 }
 
 // deny has the sessions of a key, its user or its role denied everything. Done again

@@ -205,7 +205,7 @@ func TestAWSSessions(t *testing.T) {
 	first, second := session(), session()
 	id := func(s Target) string { return s.Parts["id"].Expose() }
 	got := repeat(t, func() (Receipt, error) { return p.Revoke(t.Context(), first) }, rules.MeansAccepted)
-	if !strings.Contains(got.Evidence.Answer, "STS goes on naming them") || p.Holds(first) != "arn:aws:iam::"+motoAccount+":role/deployer" {
+	if !strings.Contains(got.Evidence.Answer, "denied everything") || p.Holds(first) != "arn:aws:iam::"+motoAccount+":role/deployer" {
 		t.Errorf("%+v, holds %q", got, p.Holds(first))
 	}
 	now = now.Add(time.Hour)
@@ -230,6 +230,25 @@ func TestAWSSessions(t *testing.T) {
 	if _, err := p.Revoke(t.Context(), first); err == nil || !strings.Contains(err.Error(), "look who changed it") {
 		t.Errorf("somebody's own policy was written over: %v", err)
 	}
+	t.Run("proved dead", func(t *testing.T) {
+		w.t = t
+		w.admin("DeleteRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy)
+		live, dies := session(), session()
+		for _, s := range []Target{live, dies} {
+			w.sts.set(id(s), accessKey{secret: "x", token: "IQoJ" + "x"})
+			w.mu.Lock()
+			w.owners[id(s)] = s.Identity["arn"]
+			w.mu.Unlock()
+			ask(t, p, s.Credential, checks.Active, GradeA)
+		}
+		repeat(t, func() (Receipt, error) { return p.Revoke(t.Context(), dies) }, rules.MeansAccepted)
+		ask(t, p, dies.Credential, checks.Active, GradeA) // the policy is too young
+		now = now.Add(denySpread + time.Second)
+		if v := ask(t, p, dies.Credential, checks.Inactive, GradeB); !strings.Contains(v.Evidence.Answer, denyPolicy+" of the role deployer") {
+			t.Errorf("answer %q", v.Evidence.Answer)
+		}
+		ask(t, p, live.Credential, checks.Active, GradeA)
+	})
 	t.Run("of a user", func(t *testing.T) {
 		w.user("human")
 		mfa := Target{Credential: pair("ASIA"+idOf(t, motoAccount)[4:], "x", "IQoJ"+"x"), Identity: map[string]string{"arn": "arn:aws:iam::" + motoAccount + ":user/human"}}
