@@ -62,7 +62,7 @@ func TestInspectBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	for url, want := range map[string]string{
-		"sqlite:" + path: "not a database", "sqlite:" + filepath.Join(dir, "none", "a.db"): "there is no folder", "postgres://db": "cannot use yet",
+		"sqlite:" + path: "not a database", "sqlite:" + filepath.Join(dir, "none", "a.db"): "there is no folder", "postgres://127.0.0.1:1/db": "cannot be reached",
 	} {
 		if _, err := Inspect(t.Context(), url, newKeys(t, 1)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", url, err, want)

@@ -38,7 +38,12 @@ func newKeys(t testing.TB, seed byte) Keys {
 
 func newStore(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), "sqlite:"+path, newKeys(t, 1), quiet)
+	return openStore(t, "sqlite:"+path)
+}
+
+func openStore(t testing.TB, url string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), url, newKeys(t, 1), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,9 +107,9 @@ func TestLoadKey(t *testing.T) {
 	}
 }
 
-func TestDeliveryIsRecordedOnce(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestDeliveryIsRecordedOnce(t *testing.T) { inStores(t, testDeliveryIsRecordedOnce) }
+
+func testDeliveryIsRecordedOnce(t *testing.T, s *Store) {
 	d := Delivery{ID: "guid", Event: "push", Installation: 7, Received: time.Unix(100, 0).UTC(), Outcome: "queued"}
 	for n := range 3 {
 		inTx(t, s, func(tx *Tx) error {
@@ -142,9 +147,9 @@ func scanOf(t testing.TB, s *Store, delivery, sha string, pulls ...int) Check {
 	return check
 }
 
-func TestChecksAreSharedByDeliveries(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestChecksAreSharedByDeliveries(t *testing.T) { inStores(t, testChecksAreSharedByDeliveries) }
+
+func testChecksAreSharedByDeliveries(t *testing.T, s *Store) {
 	push := scanOf(t, s, "push", "abc")
 	pull := scanOf(t, s, "pull", "abc", 3)
 	other := scanOf(t, s, "other", "def")
@@ -229,9 +234,9 @@ func TestIncidentsKeepCredentialsSealed(t *testing.T) {
 
 // TestOccurrencesOfSeveralScans: the same place, found for a push and for a pull
 // request, is one, and the stricter policy counts.
-func TestOccurrencesOfSeveralScans(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestOccurrencesOfSeveralScans(t *testing.T) { inStores(t, testOccurrencesOfSeveralScans) }
+
+func testOccurrencesOfSeveralScans(t *testing.T, s *Store) {
 	inTx(t, s, func(tx *Tx) error {
 		check, err := tx.EnsureCheck(t.Context(), Check{Installation: 1, Repository: github.Repository{ID: 2}, HeadSHA: "abc"})
 		if err != nil {
@@ -265,9 +270,9 @@ func TestOccurrencesOfSeveralScans(t *testing.T) {
 	})
 }
 
-func TestAllowances(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestAllowances(t *testing.T) { inStores(t, testAllowances) }
+
+func testAllowances(t *testing.T, s *Store) {
 	made := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	first := Allowance{Installation: 1, Repository: 2, Fingerprint: "f", Reason: "a test's key", Owner: "@dana", Made: made, Expires: made.Add(time.Hour)}
 	second := first
@@ -317,9 +322,9 @@ func TestSealIsBoundToItsPlace(t *testing.T) {
 	}
 }
 
-func TestActions(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestActions(t *testing.T) { inStores(t, testActions) }
+
+func testActions(t *testing.T, s *Store) {
 	var i Incident
 	var operation string
 	try := func(want int) {
@@ -356,9 +361,9 @@ func TestActions(t *testing.T) {
 	}
 }
 
-func TestAuditLog(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestAuditLog(t *testing.T) { inStores(t, testAuditLog) }
+
+func testAuditLog(t *testing.T, s *Store) {
 	var wg sync.WaitGroup
 	for n := range 20 {
 		wg.Go(func() {
@@ -378,7 +383,8 @@ func TestAuditLog(t *testing.T) {
 		}
 	}
 	// Somebody who drops the trigger first is still noticed.
-	if _, err := s.db.Exec(`drop trigger audit_log_is_append_only_update; update audit_log set actor = 'x' where seq = 3`); err != nil {
+	drop := map[string]string{sqlite.name: `drop trigger audit_log_is_append_only_update`, postgres.name: `drop trigger audit_log_is_append_only on audit_log`}
+	if _, err := s.db.Exec(drop[s.dialect.name] + `; update audit_log set actor = 'x' where seq = 3`); err != nil {
 		t.Fatal(err)
 	}
 	if last, err := s.keys.Audit.Verify(s.AuditLog(t.Context())); err == nil || last.Seq != 2 {
@@ -405,9 +411,9 @@ type soon struct{}
 
 func (soon) NextRetry(*rivertype.JobRow) time.Time { return time.Now() }
 
-func TestQueue(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestQueue(t *testing.T) { inStores(t, testQueue) }
+
+func testQueue(t *testing.T, s *Store) {
 	var ran atomic.Int64
 	release := make(chan struct{})
 	ws := river.NewWorkers()
@@ -445,9 +451,9 @@ func TestQueue(t *testing.T) {
 
 // TestInterruptedJobsAreRevived is a process that dies in a job: the next one
 // runs the job again at once.
-func TestInterruptedJobsAreRevived(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestInterruptedJobsAreRevived(t *testing.T) { inStores(t, testInterruptedJobsAreRevived) }
+
+func testInterruptedJobsAreRevived(t *testing.T, s *Store) {
 	ran := make(chan int, 1)
 	ws := river.NewWorkers()
 	river.AddWorker(ws, river.WorkFunc(func(_ context.Context, job *river.Job[countArgs]) error { ran <- job.Args.N; return nil }))
