@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/store/postgrestest"
 )
 
 // findNone looks for credentials, in every form in which they could have slipped
@@ -39,7 +41,11 @@ func (w *world) findNone(values ...string) {
 		}
 		return nil
 	}))
-	if len(written["the log"]) == 0 || len(written[filepath.Join(w.dir, "stanch.db")]) == 0 || len(written["GitHub"]) == 0 {
+	database := filepath.Join(w.dir, "stanch.db")
+	if strings.HasPrefix(w.database, "postgres:") {
+		written[database] = postgrestest.Everything(w.t, w.database)
+	}
+	if len(written["the log"]) == 0 || len(written[database]) == 0 || len(written["GitHub"]) == 0 {
 		w.t.Error("the search looks in the wrong places")
 	}
 	for _, value := range values {

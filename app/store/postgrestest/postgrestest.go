@@ -170,3 +170,21 @@ func freePort() (string, error) {
 	defer listener.Close()
 	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), nil
 }
+
+// Everything is all rows of all tables of a database, as text.
+func Everything(t testing.TB, database string) []byte {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	db, err := pgx.Connect(ctx, database)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(ctx)
+	var all string
+	if err := db.QueryRow(ctx, `select string_agg(query_to_xml(format('select * from %I', relname), true, false, '')::text, '')
+		from pg_class where relkind = 'r' and relnamespace = current_schema()::regnamespace`).Scan(&all); err != nil {
+		t.Fatal(err)
+	}
+	return []byte(all)
+}
