@@ -103,5 +103,8 @@ func (d Database) newStore(db *sql.DB, speak *dialect, keys Keys) *Store {
 
 // problem says what is wrong with the database.
 func (d Database) problem(doing string, err error) error {
+	if d.postgres != nil {
+		err = postgresProblem(err, d.postgres)
+	}
 	return fmt.Errorf("%s database %s: %w", doing, d, err)
 }

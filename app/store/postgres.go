@@ -112,7 +112,6 @@ func openPostgres(ctx context.Context, cfg *pgx.ConnConfig) (*sql.DB, error) {
 	err := db.QueryRowContext(ctx, `select cast(current_setting('server_version_num') as integer) / 10000`).Scan(&version)
 	switch {
 	case err != nil:
-		err = postgresProblem(err, cfg)
 	case version < leastPostgres:
 		err = fmt.Errorf("the server is PostgreSQL %d: Stanch needs %d or newer", version, leastPostgres)
 	default:
@@ -121,7 +120,7 @@ func openPostgres(ctx context.Context, cfg *pgx.ConnConfig) (*sql.DB, error) {
 	return nil, errors.Join(err, db.Close())
 }
 
-// postgresProblem says why there is no connection, and never the password.
+// postgresProblem says what keeps the server from being used, and never the password.
 func postgresProblem(err error, cfg *pgx.ConnConfig) error {
 	refusal := new(pgconn.PgError)
 	if !errors.As(err, &refusal) {
@@ -132,7 +131,7 @@ func postgresProblem(err error, cfg *pgx.ConnConfig) error {
 		case errors.As(err, &reason):
 			return fmt.Errorf("the server cannot be reached (%w): see that it runs there and lets this machine in", reason)
 		}
-		return errors.New(strings.Join(strings.Fields(err.Error()), " ")) // of pgx, which redacts
+		return oneLine{err} // of pgx, which redacts
 	}
 	switch refusal.Code {
 	case "28P01":
@@ -141,13 +140,19 @@ func postgresProblem(err error, cfg *pgx.ConnConfig) error {
 		return fmt.Errorf("the server does not let %s in (%s)", cfg.User, refusal.Message)
 	case "3D000":
 		return fmt.Errorf("there is no such database: make it with “create database %s owner %s”", cfg.Database, cfg.User)
-	case "42501":
-		return fmt.Errorf("%s lacks a right (%s): it needs to own its database or schema", cfg.User, refusal.Message)
+	case "42501", "3F000":
+		return fmt.Errorf("%s (%s): the user %s needs a schema that it may make tables in, for instance as owner of the database", refusal.Message, refusal.Code, cfg.User)
 	case "53300":
 		return fmt.Errorf("the server has no connection left (%s): raise its max_connections, each replica takes up to %d", refusal.Message, maxConns+maxQueueConns+1)
 	}
-	return fmt.Errorf("the server says: %s (%s)", refusal.Message, refusal.Code)
+	return oneLine{err}
 }
+
+// oneLine is an error whose text has no more lines than one.
+type oneLine struct{ error }
+
+func (e oneLine) Error() string { return strings.Join(strings.Fields(e.error.Error()), " ") }
+func (e oneLine) Unwrap() error { return e.error }
 
 // postgresName is how people know a server's database.
 func postgresName(cfg *pgx.ConnConfig) string {
@@ -171,7 +176,7 @@ func openQueue(ctx context.Context, cfg *pgx.ConnConfig) (q queueConn, err error
 	}
 	pool.ConnConfig, pool.MaxConns = cfg.Copy(), 1
 	if q.listener, err = pgxpool.NewWithConfig(ctx, pool); err != nil {
-		return q, postgresProblem(err, cfg)
+		return q, err
 	}
 	q.db = stdlib.OpenDB(*cfg)
 	q.db.SetMaxOpenConns(maxQueueConns)

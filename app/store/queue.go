@@ -47,7 +47,7 @@ func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[str
 		FetchPollInterval: pollInterval,
 		FetchCooldown:     20 * time.Millisecond,
 		ErrorHandler:      errorLog{s.log},
-		Hooks:             []rivertype.Hook{river.HookInsertBeginFunc(startNow)},
+		Hooks:             []rivertype.Hook{river.HookInsertBeginFunc(startNow), river.HookInsertBeginFunc(withoutNUL)},
 		Middleware:        []rivertype.Middleware{river.WorkerMiddlewareFunc(s.catchPanic)},
 		Logger:            s.quietLog(),
 	}

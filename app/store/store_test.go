@@ -449,6 +449,41 @@ func testQueue(t *testing.T, s *Store) {
 	}
 }
 
+type textArgs struct {
+	Text string `json:"text"`
+}
+
+func (textArgs) Kind() string { return "text" }
+
+// TestJobsOfStrangersTexts: what nobody can store, or read as JSON, gets there as well
+// as it can.
+func TestJobsOfStrangersTexts(t *testing.T) { inStores(t, testJobsOfStrangersTexts) }
+
+func testJobsOfStrangersTexts(t *testing.T, s *Store) {
+	ran := make(chan string, 1)
+	ws := river.NewWorkers()
+	river.AddWorker(ws, river.WorkFunc(func(_ context.Context, job *river.Job[textArgs]) error { ran <- job.Args.Text; return nil }))
+	if err := s.Work(t.Context(), ws, map[string]int{river.QueueDefault: 1}, soon{}); err != nil {
+		t.Fatal(err)
+	}
+	inTx(t, s, func(tx *Tx) error { return tx.Enqueue(t.Context(), textArgs{"a\x00b\\u0000 \\\x00 \xff"}) })
+	if got, want := <-ran, "a\uFFFDb\\u0000 \\\uFFFD \uFFFD"; got != want {
+		t.Errorf("the job has %q, want %q", got, want)
+	}
+	if err := s.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	scanOf(t, s, "push", "abc")
+	var i Incident
+	inTx(t, s, func(tx *Tx) (err error) {
+		i, _, err = tx.OpenIncident(t.Context(), Incident{Incident: incident.Incident{Fingerprint: "f"}})
+		return errors.Join(err, tx.AddOccurrence(t.Context(), Occurrence{Incident: i.ID, Delivery: "push", Location: checks.Location{Path: "caf\xe9", Author: "\x00"}}))
+	})
+	if places, err := s.Places(t.Context(), i.ID, 9); err != nil || len(places) != 1 || !strings.HasPrefix(places[0].Path, "caf") {
+		t.Errorf("places %+v: %v", places, err)
+	}
+}
+
 // TestInterruptedJobsAreRevived is a process that dies in a job: the next one
 // runs the job again at once.
 func TestInterruptedJobsAreRevived(t *testing.T) { inStores(t, testInterruptedJobsAreRevived) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -109,6 +110,21 @@ func (tx *Tx) turn(ctx context.Context, opts river.InsertOpts, t Turn, now time.
 		at = now
 	}
 	return at, nil
+}
+
+// escaped is a backslash or a NUL in JSON.
+var escaped = regexp.MustCompile(`\\\\|\\u0000`)
+
+// withoutNUL takes the NULs out of a job's arguments: PostgreSQL's JSON has none, and
+// strangers' texts may.
+func withoutNUL(_ context.Context, job *rivertype.JobInsertParams) error {
+	job.EncodedArgs = escaped.ReplaceAllFunc(job.EncodedArgs, func(found []byte) []byte {
+		if len(found) == 2 {
+			return found // a backslash, whatever follows
+		}
+		return []byte(`\ufffd`)
+	})
+	return nil
 }
 
 // startNow makes a job available whose time has come. River would let it wait for
