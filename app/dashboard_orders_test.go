@@ -58,9 +58,12 @@ func TestDashboardRotates(t *testing.T) {
 		t.Fatalf("%d\n%s", status, page)
 	}
 	w.check(head, "tells that it is dead", func(r githubtest.CheckRun) bool { return strings.Contains(r.Title, "dead") })
-	w.settled(head)
+	var page string
+	w.eventually("the incident is resolved", func() bool {
+		page = dana.must("/incidents/" + id)
+		return !strings.Contains(page, "not yet")
+	})
 	w.mustRotate("page", leaked)
-	page := dana.must("/incidents/" + id)
 	holds(t, page, "Rotated, proved dead", "<b>github:dana</b> approve rotate")
 	holdsNot(t, page, `name="button"`, "not yet", "http-equiv")
 	if status, page := dana.order(id, "rotate", ""); status != http.StatusConflict || !strings.Contains(page, "nothing can be done about it now") {

@@ -300,16 +300,16 @@ func (s *shakyStore) Locate(ctx context.Context, fp checks.Fingerprint) ([]secre
 	return s.SecretStore.Locate(ctx, fp)
 }
 
-func (s *shakyStore) Get(ctx context.Context, at secretstore.Location) (checks.Secret, int, error) {
+func (s *shakyStore) Get(ctx context.Context, at secretstore.Location) (secretstore.Content, error) {
 	if err := once(&s.read); err != nil {
-		return checks.Secret{}, 0, err
+		return secretstore.Content{}, err
 	}
 	return s.SecretStore.Get(ctx, at)
 }
 
 // Put acts and then fails: its answer was lost.
-func (s *shakyStore) Put(ctx context.Context, at secretstore.Location, value checks.Secret, operation string) (secretstore.Location, error) {
-	put, err := s.SecretStore.Put(ctx, at, value, operation)
+func (s *shakyStore) Put(ctx context.Context, at secretstore.Location, values map[string]checks.Secret, operation string) (secretstore.Location, error) {
+	put, err := s.SecretStore.Put(ctx, at, values, operation)
 	if lost := once(&s.put); lost != nil {
 		return secretstore.Location{}, lost
 	}

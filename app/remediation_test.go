@@ -241,11 +241,11 @@ type racingStore struct {
 	done bool
 }
 
-func (s *racingStore) Get(ctx context.Context, at secretstore.Location) (checks.Secret, int, error) {
+func (s *racingStore) Get(ctx context.Context, at secretstore.Location) (secretstore.Content, error) {
 	if !s.done {
 		s.done = true
-		if _, err := s.Put(ctx, at, checks.NewSecret("the owner's own new value"), "owner"); err != nil {
-			return checks.Secret{}, 0, err
+		if _, err := s.Put(ctx, at, map[string]checks.Secret{at.Field: checks.NewSecret("the owner's own new value")}, "owner"); err != nil {
+			return secretstore.Content{}, err
 		}
 	}
 	return s.SecretStore.Get(ctx, at)

@@ -30,12 +30,16 @@ type SecretStore interface {
 	Name() string
 	// Locate finds the places whose current version holds a credential.
 	Locate(context.Context, checks.Fingerprint) ([]secretstore.Location, error)
-	// Get reads a place and tells its current version.
-	Get(context.Context, secretstore.Location) (checks.Secret, int, error)
-	// Put writes a place if its version is still the Location's.
-	Put(ctx context.Context, at secretstore.Location, value checks.Secret, operation string) (secretstore.Location, error)
+	// Get reads what a secret holds now.
+	Get(context.Context, secretstore.Location) (secretstore.Content, error)
+	// Put writes fields of a secret if its version is still the Location's.
+	Put(ctx context.Context, at secretstore.Location, values map[string]checks.Secret, operation string) (secretstore.Location, error)
 	// Retire destroys exactly the version that the Location names.
 	Retire(context.Context, secretstore.Location) error
+	// History lists a secret's versions, the newest first, without their values.
+	History(context.Context, secretstore.Location) ([]secretstore.Past, error)
+	// Restore makes a field what it was in the version that the Location names.
+	Restore(ctx context.Context, at secretstore.Location, operation string) (secretstore.Location, error)
 	// Skipped names the parts that Locate was not allowed to search.
 	Skipped() []string
 }
@@ -124,15 +128,20 @@ func (r *remediation) withoutReplacement(ctx context.Context, i store.Incident, 
 	})
 }
 
-// issue has a replacement made. An attempt whose outcome is unknown is repeated
-// only where the issuer knows the operation again; elsewhere a person looks.
+// issue has a replacement made. What is known before the request is kept before it is
+// sent, so that an attempt whose outcome is unknown can be settled; where the issuer
+// cannot tell, a person looks.
 func (r *remediation) issue(ctx context.Context, i store.Incident, attempt store.Action) (result, error) {
-	if attempt.Attempts > 1 && !r.app.providers.IssueIsIdempotent(i.Rule) {
-		return result{}, needPerson(fmt.Sprintf("Whether a replacement was issued at %s is not known. Look for one marked with operation %s, revoke it, and press Rotate now again.",
-			attempt.Attempted.Format("2006-01-02 15:04:05 MST"), attempt.Operation))
+	request, err := r.request(ctx, i, attempt)
+	if err != nil {
+		return result{}, err
 	}
-	replacement, err := r.app.providers.Issue(ctx, r.leaked, identity(i), attempt.Operation)
+	replacement, err := r.app.providers.Issue(ctx, request)
+	unsettled := new(provider.UnsettledError)
 	switch {
+	case errors.As(err, &unsettled):
+		return result{}, needPerson(fmt.Sprintf("Whether a replacement was issued at %s is not known: %s Then press Rotate now again.",
+			attempt.Attempted.Format("2006-01-02 15:04:05 MST"), unsettled.Look))
 	case errors.Is(err, provider.ErrCannotIssue):
 		// Nothing was issued, so the next attempt is a first one again.
 		if err := r.app.store.InTx(ctx, func(tx *store.Tx) error { return tx.ForgetAttempts(ctx, r.id, incident.Issue) }); err != nil {
@@ -149,6 +158,50 @@ func (r *remediation) issue(ctx context.Context, i store.Incident, attempt store
 		detail:      map[string]string{"operation": attempt.Operation, "fingerprint": string(replacement.Secret().Fingerprint(r.app.cfg.Keys.Fingerprint))},
 		replacement: &replacement,
 	}, nil
+}
+
+// request is the request for a replacement, prepared once.
+func (r *remediation) request(ctx context.Context, i store.Incident, attempt store.Action) (provider.Request, error) {
+	request := provider.Request{Old: r.target(i), Operation: attempt.Operation}
+	if attempt.Prepared != "" {
+		request.Again = true
+		return request, r.recall(ctx, attempt, &request.Prepared)
+	}
+	prepared, err := r.app.providers.Prepare(ctx, request.Old, attempt.Operation)
+	if err != nil {
+		return request, fmt.Errorf("prepare a replacement: %w", err)
+	}
+	seen, err := json.Marshal(prepared.Seen)
+	if err != nil {
+		return request, err
+	}
+	request.Prepared = prepared
+	return request, r.app.store.InTx(ctx, func(tx *store.Tx) error {
+		if len(prepared.Draft.Parts) > 0 {
+			if err := tx.Seal(ctx, r.id, store.Replacement, prepared.Draft); err != nil {
+				return err
+			}
+		}
+		return tx.SetPrepared(ctx, r.id, incident.Issue, string(seen))
+	})
+}
+
+// recall is what was prepared for an earlier attempt.
+func (r *remediation) recall(ctx context.Context, attempt store.Action, p *provider.Prepared) error {
+	if err := json.Unmarshal([]byte(attempt.Prepared), &p.Seen); err != nil {
+		return err
+	}
+	draft, err := r.app.store.Unseal(ctx, r.id, store.Replacement)
+	if errors.Is(err, store.ErrErased) {
+		return nil // the provider makes it
+	}
+	p.Draft = draft
+	return err
+}
+
+// target is the leaked credential, with whose it is.
+func (r *remediation) target(i store.Incident) provider.Target {
+	return provider.Target{Credential: r.leaked, Identity: identity(i)}
 }
 
 // identity is who the provider said the leaked credential belongs to.
@@ -176,7 +229,7 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 		if ps[n].Leaked.Superseded {
 			continue // nobody reads it; it is only to be destroyed
 		}
-		if err := r.putAt(ctx, &ps[n], replacement.Secret(), attempt.Operation); err != nil {
+		if err := r.putAt(ctx, &ps[n], replacement, attempt.Operation); err != nil {
 			return result{}, err
 		}
 	}
@@ -187,31 +240,34 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 	return result{detail: map[string]string{"places": placesText(b), "operation": attempt.Operation}, stored: ps}, nil
 }
 
-func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Secret, operation string) error {
+func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Credential, operation string) error {
 	s, err := r.app.secretStore(p.Leaked.Store)
 	if err != nil {
 		return err
 	}
-	now, version, err := s.Get(ctx, p.Leaked)
+	now, err := s.Get(ctx, p.Leaked)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.Leaked, err)
 	}
 	at := p.Leaked
-	at.Version = version
-	key := r.app.cfg.Keys.Fingerprint
-	switch now.Fingerprint(key) {
-	case replacement.Fingerprint(key):
+	at.Version = now.Version
+	switch value := now.Fields[p.Leaked.Field]; {
+	case secretstore.Holds(value, replacement):
 		p.Replacement = &at
 		return nil
-	case r.leaked.Secret().Fingerprint(key):
-	default:
+	case !secretstore.Holds(value, r.leaked):
 		return needPerson(fmt.Sprintf("Somebody changed %s after the leak was found. If the new value works, press Revoke now; the replacement that was issued is revoked too.", p.Leaked))
 	}
-	put, err := s.Put(ctx, at, replacement, operation)
+	values, leftOut := secretstore.Replace(now.Fields, r.leaked, replacement)
+	if len(leftOut) > 0 {
+		return needPerson(fmt.Sprintf("With the replacement comes another %s, and %s has no such field beside the secret: put it where it belongs by hand, then press Revoke now; the replacement that was issued is revoked too.",
+			strings.Join(leftOut, " and "), p.Leaked))
+	}
+	put, err := s.Put(ctx, at, values, operation)
 	if err != nil {
 		return fmt.Errorf("store the replacement in %s: %w", p.Leaked, err)
 	}
-	p.Leaked.Version = version // the version to destroy once the proof is there
+	p.Leaked.Version = now.Version // the version to destroy once the proof is there
 	p.Replacement = &put
 	return nil
 }
@@ -253,8 +309,8 @@ func sameOwner(a, b map[string]string) bool {
 
 // revokeOld tells the provider to kill the leaked credential. What no program can
 // kill is done as well once the provider refuses it.
-func (r *remediation) revokeOld(ctx context.Context) (result, error) {
-	receipt, err := r.app.providers.Revoke(ctx, r.leaked)
+func (r *remediation) revokeOld(ctx context.Context, i store.Incident) (result, error) {
+	receipt, err := r.app.providers.Revoke(ctx, r.target(i))
 	switch {
 	case errors.Is(err, provider.ErrCannotRevoke):
 		r.app.log.WarnContext(ctx, "the leaked credential cannot be revoked", "incident", r.id, "error", err)
@@ -312,7 +368,7 @@ func (r *remediation) discard(ctx context.Context) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	receipt, err := r.app.providers.Revoke(ctx, replacement)
+	receipt, err := r.app.providers.Revoke(ctx, provider.Target{Credential: replacement})
 	if err != nil {
 		return result{}, fmt.Errorf("revoke the replacement that was never stored: %w", err)
 	}

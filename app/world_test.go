@@ -66,7 +66,7 @@ type worldOptions struct {
 	tamper func(*world, *app.Config)
 }
 
-var automatic = app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}}
+var automatic = app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}, AutomaticPerHour: 1_000_000}
 
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
@@ -224,7 +224,7 @@ func (w *world) token(path string) string {
 	w.t.Helper()
 	token, err := w.github.IssueToken("bot", githubtest.ClassicToken)
 	w.must(err)
-	_, err = w.secrets.Put(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"}, checks.NewSecret(token), "test")
+	_, err = w.secrets.Put(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"}, map[string]checks.Secret{"token": checks.NewSecret(token)}, "test")
 	w.must(err)
 	w.issued = append(w.issued, token)
 	return token
@@ -233,9 +233,9 @@ func (w *world) token(path string) string {
 // stored is what the secret store holds.
 func (w *world) stored(path string) string {
 	w.t.Helper()
-	value, _, err := w.secrets.Get(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"})
+	now, err := w.secrets.Get(w.t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token"})
 	w.must(err)
-	return value.Expose()
+	return now.Fields["token"].Expose()
 }
 
 // mustRotate fails unless the leaked token is dead and its place in the store

@@ -15,21 +15,15 @@ func (p *Providers) whyNoVerify(rule *rules.Rule) string {
 }
 
 func (p *Providers) whyNoRevoke(rule *rules.Rule) string {
-	switch rule.Revoke.DriverName() {
-	case driverHTTP:
-		return p.web.readyFor(rule, rule.Revoke)
-	case driverVault:
-		return p.vault.ready(rule)
+	if r := p.revokers[rule.Revoke.DriverName()]; r != nil {
+		return r.whyNoRevoke(rule)
 	}
 	return whyNot("revoke", rule.Revoke)
 }
 
 func (p *Providers) whyNoIssue(rule *rules.Rule) string {
-	switch rule.Issue.DriverName() {
-	case driverBroker:
-		return p.broker.ready()
-	case driverVault:
-		return p.vault.readyToIssue()
+	if i := p.issuers[rule.Issue.DriverName()]; i != nil {
+		return i.whyNoIssue(rule)
 	}
 	return whyNot("issue", rule.Issue)
 }

@@ -25,7 +25,7 @@ const (
 // maxRoles bounds how many roles are asked about one secret id.
 const maxRoles = 100
 
-func (a appRole) ready(*rules.Rule) string { return a.vault.readyToIssue() }
+func (a appRole) ready(*rules.Rule) string { return a.vault.whyNoIssue(nil) }
 
 func (a appRole) host(*rules.Rule, checks.Credential) string {
 	return a.vault.addr + "/v1/auth/approle"

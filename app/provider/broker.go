@@ -51,17 +51,17 @@ func newBroker(cfg Config, now func() time.Time) (*broker, error) {
 	return b, nil
 }
 
-func (b *broker) ready() string {
+func (b *broker) whyNoIssue(*rules.Rule) string {
 	if b.url == "" {
 		return "no broker configured to issue it"
 	}
 	return ""
 }
 
-// issue asks for the replacement. After an error that is not ErrCannotIssue the
-// same operation may be asked for again: the broker answers with the same.
-func (b *broker) issue(ctx context.Context, rule *rules.Rule, old checks.Credential, identity map[string]string, operation string) (checks.Credential, error) {
-	evidence, got, err := b.ask(ctx, rule, identity, operation)
+// issue asks for the replacement. The same operation may be asked for again: the
+// broker answers with the same.
+func (b *broker) issue(ctx context.Context, rule *rules.Rule, r Request) (checks.Credential, error) {
+	evidence, got, err := b.ask(ctx, rule, r.Old.Identity, r.Operation)
 	if err != nil {
 		return checks.Credential{}, err
 	}
@@ -82,7 +82,7 @@ func (b *broker) issue(ctx context.Context, rule *rules.Rule, old checks.Credent
 	case len(fresh.Parts) != len(parts) || fresh.Secret().Len() == 0:
 		evidence.Answer = "no usable credential in the answer"
 		return checks.Credential{}, &AnswerError{Rule: rule.ID, Evidence: evidence}
-	case fresh.Secret() == old.Secret():
+	case fresh.Secret() == r.Old.Secret():
 		evidence.Answer = "the leaked credential itself"
 		return checks.Credential{}, &AnswerError{Rule: rule.ID, Evidence: evidence}
 	}

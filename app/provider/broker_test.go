@@ -15,8 +15,8 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// issuer is a broker as the contract wants it.
-func issuer(t *testing.T, token string, issued map[string]string) http.HandlerFunc {
+// brokering is a broker as the contract wants it.
+func brokering(t *testing.T, token string, issued map[string]string) http.HandlerFunc {
 	var mu sync.Mutex
 	return func(w http.ResponseWriter, r *http.Request) {
 		mu.Lock()
@@ -40,12 +40,12 @@ func issuer(t *testing.T, token string, issued map[string]string) http.HandlerFu
 
 func TestBrokerIssues(t *testing.T) {
 	issued := map[string]string{}
-	server := serve(t, issuer(t, "let-me-in", issued))
+	server := serve(t, brokering(t, "let-me-in", issued))
 	p := newProviders(t, Config{BrokerURL: server.URL + "/broker", BrokerToken: checks.NewSecret("let-me-in")})
 	old, identity := sample(t, "github-pat"), map[string]string{"login": "octocat"}
 	issue := func(operation string) checks.Credential {
 		t.Helper()
-		cred, err := p.Issue(t.Context(), old, identity, operation)
+		cred, err := p.Issue(t.Context(), Request{Old: Target{old, identity}, Operation: operation})
 		if err != nil || cred.Rule != "github-pat" {
 			t.Fatalf("issue: %v", err)
 		}
@@ -86,7 +86,7 @@ func TestBrokerFails(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := serve(t, test.handler)
 			p := newProviders(t, Config{BrokerURL: server.URL, BrokerToken: checks.NewSecret("let" + "-me-in")})
-			_, err := p.Issue(t.Context(), old, nil, "op")
+			_, err := p.Issue(t.Context(), Request{Old: Target{Credential: old}, Operation: "op"})
 			if err == nil || errors.Is(err, ErrCannotIssue) != test.definite || !strings.Contains(err.Error(), test.says) {
 				t.Errorf("%v; want definite %t, and %q", err, test.definite, test.says)
 			}
@@ -98,10 +98,10 @@ func TestBrokerFails(t *testing.T) {
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	p := newProviders(t, Config{BrokerURL: closed.URL})
-	if _, err := p.Issue(t.Context(), old, nil, "op"); !errors.Is(err, ErrCannotIssue) {
+	if _, err := p.Issue(t.Context(), Request{Old: Target{Credential: old}, Operation: "op"}); !errors.Is(err, ErrCannotIssue) {
 		t.Errorf("nobody there: %v; nothing was sent, so nothing was issued", err)
 	}
-	if _, err := newProviders(t, Config{}).Issue(t.Context(), old, nil, "op"); !errors.Is(err, ErrCannotIssue) {
+	if _, err := newProviders(t, Config{}).Issue(t.Context(), Request{Old: Target{Credential: old}, Operation: "op"}); !errors.Is(err, ErrCannotIssue) {
 		t.Errorf("no broker: %v", err)
 	}
 }

@@ -185,12 +185,14 @@ func (v *Verdict) read(means rules.Meaning) {
 	v.Reason, v.RetryAfter = "", 0
 }
 
+func (w *web) whyNoRevoke(rule *rules.Rule) string { return w.readyFor(rule, rule.Revoke) }
+
 // revoke sends the rule's command.
-func (w *web) revoke(ctx context.Context, rule *rules.Rule, cred checks.Credential) (Receipt, error) {
+func (w *web) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
 	if rule.Revoke.Request == nil {
 		return Receipt{}, fmt.Errorf("revoke %s: the http driver has no request", rule.ID)
 	}
-	evidence, got, err := w.send(ctx, rule, rule.Revoke.Request, &filler{parts: cred.Parts})
+	evidence, got, err := w.send(ctx, rule, rule.Revoke.Request, &filler{parts: t.Parts})
 	if err != nil {
 		return Receipt{}, err
 	}

@@ -12,7 +12,6 @@
 package provider
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
@@ -186,18 +185,18 @@ type Receipt struct {
 
 // Abilities says what can be done, as configured, about a kind of credential.
 type Abilities struct {
-	Verify bool
-	Revoke bool
-	Issue  bool
-	Reason string // why something cannot be done; empty when all can
+	Verify     bool
+	Revoke     bool
+	Reversible bool // revoking begins with a step that can be taken back
+	Issue      bool
+	Reason     string // why something cannot be done; empty when all can
 }
 
 // Definite refusals: nothing has changed anywhere.
 var (
 	// ErrCannotRevoke means that no program can revoke this credential.
 	ErrCannotRevoke = errors.New("cannot be revoked")
-	// ErrCannotIssue means that nothing was issued. Any other error of Issue
-	// leaves open whether a new credential exists.
+	// ErrCannotIssue means that nothing was issued.
 	ErrCannotIssue = errors.New("cannot be issued")
 )
 
@@ -218,10 +217,11 @@ func (e *AnswerError) Error() string {
 type Providers struct {
 	rules      map[string]*rules.Rule
 	selfHosted map[string]bool
-	verifiers  map[string]verifier // by the driver's name
+	verifiers  map[string]verifier // by the driver's name, like the next two
+	revokers   map[string]revoker
+	issuers    map[string]issuer
 	web        *web
 	vault      *vault
-	broker     *broker
 	off        bool
 	only       map[string]bool // the kinds that are asked about; nil for all
 	control    control
@@ -231,8 +231,10 @@ type Providers struct {
 	flights    singleflight.Group
 	key        []byte // of the names of credentials in memory; lives as long as the process
 	within     time.Duration
-	now        func() time.Time
-	log        *slog.Logger
+	// changeWithin bounds a command, which may take several requests.
+	changeWithin time.Duration
+	now          func() time.Time
+	log          *slog.Logger
 }
 
 // selfHosted names the providers whose refusal says nothing about other hosts. Who
@@ -252,12 +254,13 @@ func selfHosted(cfg Config) map[string]bool {
 // New returns the providers of a configuration. It connects to none of them.
 func New(cfg Config) (*Providers, error) {
 	p := &Providers{
-		rules:      make(map[string]*rules.Rule, len(cfg.Catalogue)),
-		selfHosted: selfHosted(cfg),
-		key:        make([]byte, sha256.Size),
-		within:     answerWithin,
-		now:        cfg.Now,
-		log:        cfg.Logger,
+		rules:        make(map[string]*rules.Rule, len(cfg.Catalogue)),
+		selfHosted:   selfHosted(cfg),
+		key:          make([]byte, sha256.Size),
+		within:       answerWithin,
+		changeWithin: 3 * answerWithin,
+		now:          cfg.Now,
+		log:          cfg.Logger,
 	}
 	rand.Read(p.key) // never fails: see crypto/rand
 	if p.now == nil {
@@ -289,7 +292,8 @@ func New(cfg Config) (*Providers, error) {
 	if p.vault, err = newVault(cfg, p.now); err != nil {
 		return nil, err
 	}
-	if p.broker, err = newBroker(cfg, p.now); err != nil {
+	broker, err := newBroker(cfg, p.now)
+	if err != nil {
 		return nil, err
 	}
 	hosts, err := parseHosts(cfg.VerifyHosts, cfg.VerifyRoots)
@@ -304,6 +308,8 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
@@ -330,58 +336,9 @@ func (p *Providers) Can(rule string) Abilities {
 	}
 	reasons := []string{p.whyNoVerify(r), p.whyNoRevoke(r), p.whyNoIssue(r)}
 	can := Abilities{Verify: reasons[0] == "", Revoke: reasons[1] == "", Issue: reasons[2] == ""}
+	_, can.Reversible = p.disabler(r)
 	can.Reason = joinReasons(reasons)
 	return can
-}
-
-// Revoke makes a credential useless. Revoking a dead one succeeds. Proof that
-// it is dead is not the receipt but the next Verify.
-func (p *Providers) Revoke(ctx context.Context, cred checks.Credential) (Receipt, error) {
-	rule, err := p.rule(cred)
-	if err != nil {
-		return Receipt{}, err
-	}
-	if why := p.whyNoRevoke(rule); why != "" {
-		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, why)
-	}
-	if err := p.limits.count(rule.Provider); err != nil {
-		return Receipt{}, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, p.within)
-	defer cancel()
-	defer p.forget(rule, cred)
-	if rule.Revoke.Driver == driverVault {
-		return p.vault.revoke(ctx, rule, cred)
-	}
-	return p.web.revoke(ctx, rule, cred)
-}
-
-// Issue asks for the replacement of old, which has the identity that Verify
-// found. The operation's id goes along, so that the new credential can be
-// traced to it, and so that a broker answers the same to a repetition. An error
-// that is ErrCannotIssue is definite; after any other a credential may exist
-// that nobody holds, and unless IssueIsIdempotent a person has to look.
-func (p *Providers) Issue(ctx context.Context, old checks.Credential, identity map[string]string, operation string) (checks.Credential, error) {
-	rule, err := p.rule(old)
-	if err != nil {
-		return checks.Credential{}, err
-	}
-	if why := p.whyNoIssue(rule); why != "" {
-		return checks.Credential{}, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
-	}
-	ctx, cancel := context.WithTimeout(ctx, p.within)
-	defer cancel()
-	if rule.Issue.Driver == driverVault {
-		return p.vault.issue(ctx, rule, old, identity, operation)
-	}
-	return p.broker.issue(ctx, rule, old, identity, operation)
-}
-
-// IssueIsIdempotent says whether Issue with the same operation may be repeated
-// when nobody knows how the first attempt ended.
-func (p *Providers) IssueIsIdempotent(rule string) bool {
-	r, ok := p.rules[rule]
-	return ok && r.Issue.Driver == driverBroker
 }
 
 func (p *Providers) rule(cred checks.Credential) (*rules.Rule, error) {

@@ -150,7 +150,7 @@ func TestRevocationMakesForgotten(t *testing.T) {
 	c := newCounted(t, nil)
 	c.ask(t, c.live, 1)
 	c.now = c.now.Add(time.Second)
-	if _, err := c.p.Revoke(t.Context(), c.live); err == nil { // gitHub knows no revocation: how it ended is not known
+	if _, err := c.p.Revoke(t.Context(), Target{Credential: c.live}); err == nil { // gitHub knows no revocation: how it ended is not known
 		t.Error("no error")
 	}
 	before := c.others.Load()
@@ -314,7 +314,7 @@ func TestPatienceEnds(t *testing.T) {
 	if v.Reason != ReasonNotAsked || !strings.Contains(v.Evidence.Answer, "wait") {
 		t.Errorf("%+v", v)
 	}
-	c.p.Revoke(t.Context(), c.dead)
+	c.p.Revoke(t.Context(), Target{Credential: c.dead})
 	c.now = c.now.Add(time.Hour)
 	c.ask(t, c.dead, 2) // the revocation was one of the two
 	if v := c.ask(t, c.live, 2); !strings.Contains(v.Evidence.Answer, "wait") {

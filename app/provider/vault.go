@@ -81,7 +81,9 @@ func (v *vault) ready(*rules.Rule) string {
 	return ""
 }
 
-func (v *vault) readyToIssue() string {
+func (v *vault) whyNoRevoke(rule *rules.Rule) string { return v.ready(rule) }
+
+func (v *vault) whyNoIssue(*rules.Rule) string {
 	if why := v.ready(nil); why != "" {
 		return why
 	}
@@ -233,8 +235,8 @@ func batch(token checks.Secret) bool {
 
 // revoke makes the token revoke itself, which cannot hit another one. When it
 // may not, Stanch's own token revokes the token that the body names.
-func (v *vault) revoke(ctx context.Context, rule *rules.Rule, cred checks.Credential) (Receipt, error) {
-	token := cred.Secret()
+func (v *vault) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
+	token := t.Secret()
 	if batch(token) {
 		return Receipt{}, errBatch(rule)
 	}

@@ -25,19 +25,23 @@ type tokenClass struct {
 
 // issue creates a token of the same class as old. It is a child of nobody: as a
 // child of Stanch's token it would die with that. Nothing is sent twice.
-func (v *vault) issue(ctx context.Context, rule *rules.Rule, old checks.Credential, identity map[string]string, operation string) (checks.Credential, error) {
+func (v *vault) issue(ctx context.Context, rule *rules.Rule, r Request) (checks.Credential, error) {
+	if r.Again {
+		return checks.Credential{}, &UnsettledError{"look for a token whose metadata has stanch_operation " + r.Operation + ", and revoke it."}
+	}
 	refuse := func(why string) (checks.Credential, error) {
 		return checks.Credential{}, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
 	}
+	identity := r.Old.Identity
 	// What the server says now counts; what it said before it was revoked will do.
-	if verdict := v.verifyFor(ctx, old.Secret(), Evidence{}); len(verdict.Evidence.Identity) > 0 {
+	if verdict := v.verifyFor(ctx, r.Old.Secret(), Evidence{}); len(verdict.Evidence.Identity) > 0 {
 		identity = verdict.Evidence.Identity
 	}
 	class, why := classOf(identity)
 	if why != "" {
 		return refuse(why)
 	}
-	evidence, got := v.call(ctx, v.createPath(class), v.own, class.request(operation, v.role != ""))
+	evidence, got := v.call(ctx, v.createPath(class), v.own, class.request(r.Operation, v.role != ""))
 	switch {
 	case !got.sent, got.fault == "" && got.status >= 400 && len(complaints(got)) > 0:
 		return refuse(evidence.Request + " answered: " + evidence.Answer)

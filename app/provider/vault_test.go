@@ -61,7 +61,7 @@ func TestVaultTokens(t *testing.T) {
 	t.Run("random", func(t *testing.T) {
 		random := sample(t, vaultRule).Secret().Expose()
 		wantVerdict(t, p, random, checks.Inactive, GradeB)
-		if got, err := p.Revoke(t.Context(), credential(vaultRule, random)); err != nil || got.Meaning != rules.MeansAlreadyDead {
+		if got, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, random)}); err != nil || got.Meaning != rules.MeansAlreadyDead {
 			t.Errorf("revoke: %+v, %v", got, err)
 		}
 	})
@@ -73,7 +73,7 @@ func TestVaultTokens(t *testing.T) {
 			t.Errorf("identity %v", v.Evidence.Identity)
 		}
 		for _, want := range []rules.Meaning{rules.MeansRevoked, rules.MeansAlreadyDead} {
-			if got, err := p.Revoke(t.Context(), credential(vaultRule, token)); err != nil || got.Meaning != want {
+			if got, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, token)}); err != nil || got.Meaning != want {
 				t.Errorf("revoke: %+v, %v; want %s", got, err, want)
 			}
 			wantVerdict(t, p, token, checks.Inactive, GradeB)
@@ -84,7 +84,7 @@ func TestVaultTokens(t *testing.T) {
 		if v := wantVerdict(t, p, token, checks.Active, GradeA); !v.LacksScope {
 			t.Errorf("%+v; want it to lack scope", v)
 		}
-		if got, err := p.Revoke(t.Context(), credential(vaultRule, token)); err != nil || got.Meaning != rules.MeansRevoked {
+		if got, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, token)}); err != nil || got.Meaning != rules.MeansRevoked {
 			t.Errorf("revoke: %+v, %v", got, err)
 		}
 		wantVerdict(t, p, token, checks.Inactive, GradeB)
@@ -92,7 +92,7 @@ func TestVaultTokens(t *testing.T) {
 	t.Run("batch", func(t *testing.T) {
 		token := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "type": "batch", "ttl": "1h"})
 		wantVerdict(t, p, token, checks.Active, GradeA)
-		if _, err := p.Revoke(t.Context(), credential(vaultRule, token)); !errors.Is(err, ErrCannotRevoke) || strings.Contains(err.Error(), token) {
+		if _, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, token)}); !errors.Is(err, ErrCannotRevoke) || strings.Contains(err.Error(), token) {
 			t.Errorf("revoke: %v, want ErrCannotRevoke", err)
 		}
 		wantVerdict(t, p, token, checks.Active, GradeA)
@@ -111,7 +111,7 @@ func TestVaultTokens(t *testing.T) {
 	})
 	t.Run("own token is not revoked", func(t *testing.T) {
 		own := credential(vaultRule, p.vault.own.Expose())
-		if _, err := p.Revoke(t.Context(), own); !errors.Is(err, ErrCannotRevoke) {
+		if _, err := p.Revoke(t.Context(), Target{Credential: own}); !errors.Is(err, ErrCannotRevoke) {
 			t.Errorf("revoke: %v", err)
 		}
 		wantVerdict(t, p, own.Secret().Expose(), checks.Active, GradeA)
@@ -122,7 +122,11 @@ func TestVaultIssue(t *testing.T) {
 	b := baotest.Start(t)
 	p := asStanch(t, b)
 	issue := func(p *Providers, token string, identity map[string]string) (checks.Credential, error) {
-		return p.Issue(t.Context(), credential(vaultRule, token), identity, "op-7")
+		return p.Issue(t.Context(), Request{Old: Target{credential(vaultRule, token), identity}, Operation: "op-7"})
+	}
+	again := Request{Old: Target{Credential: credential(vaultRule, "s.x")}, Operation: "op-7", Again: true}
+	if _, err := p.Issue(t.Context(), again); !errors.As(err, new(*UnsettledError)) || !strings.Contains(err.Error(), "op-7") {
+		t.Errorf("an attempt whose end is unknown was repeated: %v", err)
 	}
 	look := func(t *testing.T, token string) map[string]any {
 		t.Helper()
@@ -151,7 +155,7 @@ func TestVaultIssue(t *testing.T) {
 	t.Run("after the old one was revoked", func(t *testing.T) {
 		old := b.Token(map[string]any{"policies": []string{"ci-deploy"}, "ttl": "2h"})
 		identity := verdictOf(t, p, old).Evidence.Identity
-		if _, err := p.Revoke(t.Context(), credential(vaultRule, old)); err != nil {
+		if _, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, old)}); err != nil {
 			t.Fatal(err)
 		}
 		fresh, err := issue(p, old, identity)
@@ -233,12 +237,12 @@ func TestVaultIssue(t *testing.T) {
 func TestBatchTokensAreKnownByTheirPrefix(t *testing.T) {
 	p := newProviders(t, Config{VaultAddr: "http://127.0.0.1:1"})
 	for _, prefix := range []string{"hvb.", "b."} {
-		if _, err := p.Revoke(t.Context(), credential(vaultRule, prefix+"x")); !errors.Is(err, ErrCannotRevoke) {
+		if _, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, prefix+"x")}); !errors.Is(err, ErrCannotRevoke) {
 			t.Errorf("%s: %v, want ErrCannotRevoke", prefix, err)
 		}
 	}
 	var unfit *AnswerError
-	if _, err := p.Revoke(t.Context(), credential(vaultRule, "s.x")); !errors.As(err, &unfit) || unfit.Evidence.Answer != "no connection" {
+	if _, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, "s.x")}); !errors.As(err, &unfit) || unfit.Evidence.Answer != "no connection" {
 		t.Errorf("%v, want that nobody was reached", err)
 	}
 }

@@ -17,9 +17,11 @@ import (
 type store interface {
 	Name() string
 	Locate(context.Context, checks.Fingerprint) ([]Location, error)
-	Get(context.Context, Location) (checks.Secret, int, error)
-	Put(context.Context, Location, checks.Secret, string) (Location, error)
+	Get(context.Context, Location) (Content, error)
+	Put(context.Context, Location, map[string]checks.Secret, string) (Location, error)
 	Retire(context.Context, Location) error
+	History(context.Context, Location) ([]Past, error)
+	Restore(context.Context, Location, string) (Location, error)
 	Skipped() []string
 }
 
@@ -35,15 +37,20 @@ func fresh() checks.Secret { return checks.NewSecret("value-" + rand.Text()) }
 
 func fingerprint(s checks.Secret) checks.Fingerprint { return s.Fingerprint(testKey) }
 
+// putOne puts a value into the field that the location names.
+func putOne(ctx context.Context, s store, loc Location, value checks.Secret, operation string) (Location, error) {
+	return s.Put(ctx, loc, map[string]checks.Secret{loc.Field: value}, operation)
+}
+
 // testStore holds a store to the contract. Outside is the same store seen by
 // somebody else; paths begin with root.
 func testStore(t *testing.T, s, outside store, root string) {
 	at := func(path, field string, version int) Location {
-		return Location{Store: s.Name(), Path: root + path, Field: field, Version: version}
+		return Location{Store: s.Name(), Path: root + path, Field: field, Version: numbered(version)}
 	}
 	put := func(t *testing.T, by store, loc Location, value checks.Secret) Location {
 		t.Helper()
-		got, err := by.Put(t.Context(), loc, value, "op-1")
+		got, err := putOne(t.Context(), by, loc, value, "op-1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -61,9 +68,9 @@ func testStore(t *testing.T, s, outside store, root string) {
 	}
 	wantValue := func(t *testing.T, loc Location, want checks.Secret) {
 		t.Helper()
-		got, current, err := s.Get(t.Context(), loc)
-		if err != nil || got != want || current != loc.Version {
-			t.Errorf("%s: version %d, %v; want the right value", loc, current, err)
+		got, err := s.Get(t.Context(), loc)
+		if err != nil || got.Fields[loc.Field] != want || got.Version != loc.Version {
+			t.Errorf("%s: version %s, %v; want the right value", loc, got.Version, err)
 		}
 	}
 
@@ -100,6 +107,22 @@ func testStore(t *testing.T, s, outside store, root string) {
 			t.Errorf("retire what is gone: %v", err)
 		}
 	})
+	t.Run("several fields at once", func(t *testing.T) {
+		old := put(t, s, at("ci/pair", "other", 0), fresh())
+		pair := map[string]checks.Secret{"id": fresh(), "secret": fresh()}
+		next, err := s.Put(t.Context(), old, pair, "op-pair")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := s.Get(t.Context(), next)
+		if err != nil || len(got.Fields) != 3 || !got.has(pair) || got.Version != next.Version {
+			t.Errorf("%d fields at %s, %v; want both new ones and the other", len(got.Fields), got.Version, err)
+		}
+		again, err := s.Put(t.Context(), old, pair, "op-pair")
+		if err != nil || again != next {
+			t.Errorf("the same put twice: %s, %v", again, err)
+		}
+	})
 	t.Run("only the named version is retired", func(t *testing.T) {
 		first, second, third := fresh(), fresh(), fresh()
 		one := put(t, s, at("ci/three", "token", 0), first)
@@ -120,7 +143,7 @@ func testStore(t *testing.T, s, outside store, root string) {
 		for name, loc := range map[string]Location{
 			"moved": old, "exists": at("ci/conflict", "token", 0), "not yet": at("ci/conflict", "token", 9), "nowhere": at("ci/nowhere", "token", 1),
 		} {
-			if _, err := s.Put(t.Context(), loc, fresh(), "op-2"); err == nil || (name != "nowhere" && !errors.Is(err, ErrConflict)) {
+			if _, err := putOne(t.Context(), s, loc, fresh(), "op-2"); err == nil || (name != "nowhere" && !errors.Is(err, ErrConflict)) {
 				t.Errorf("%s: %v, want ErrConflict", name, err)
 			}
 		}
@@ -147,7 +170,7 @@ func testStore(t *testing.T, s, outside store, root string) {
 			if i%2 == 1 {
 				by = outside
 			}
-			wg.Go(func() { _, errs[i] = by.Put(context.Background(), old, values[i], fmt.Sprint("op-", i)) })
+			wg.Go(func() { _, errs[i] = putOne(context.Background(), by, old, values[i], fmt.Sprint("op-", i)) })
 		}
 		wg.Wait()
 		won := 0
@@ -155,7 +178,7 @@ func testStore(t *testing.T, s, outside store, root string) {
 			switch {
 			case err == nil:
 				won++
-				wantValue(t, old.next(2), values[i])
+				wantValue(t, old.at("2"), values[i])
 			case !errors.Is(err, ErrConflict):
 				t.Errorf("%v, want ErrConflict", err)
 			}
@@ -173,19 +196,52 @@ func testStore(t *testing.T, s, outside store, root string) {
 		put(t, outside, second, fresh())
 		wantLocated(t, value, first)
 	})
+	t.Run("history and restore", func(t *testing.T) {
+		first, second := fresh(), fresh()
+		one := put(t, s, at("ci/history", "token", 0), first)
+		two := put(t, s, one, second)
+		past, err := s.History(t.Context(), two)
+		if err != nil || len(past) != 2 {
+			t.Fatalf("%+v, %v; want two versions", past, err)
+		}
+		if past[0].Version != two.Version || !past[0].Current || past[1].Version != one.Version || past[1].Current || past[1].Gone {
+			t.Errorf("history %+v, the newest first", past)
+		}
+		three, err := s.Restore(t.Context(), one, "op-undo")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantValue(t, three, first)
+		again, err := s.Restore(t.Context(), one, "op-undo")
+		if err != nil || again != three {
+			t.Errorf("restored twice: %s, %v; want %s", again, err, three)
+		}
+		two.Superseded = true
+		if err := s.Retire(t.Context(), two); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Restore(t.Context(), two, "op-redo"); !errors.Is(err, ErrNotFound) {
+			t.Errorf("a destroyed version was restored: %v", err)
+		}
+		past, err = s.History(t.Context(), three)
+		if err != nil || len(past) != 3 || !past[1].Gone {
+			t.Errorf("history %+v, %v; the second is gone", past, err)
+		}
+		if _, err := s.History(t.Context(), at("ci/never-there", "token", 1)); !errors.Is(err, ErrNotFound) {
+			t.Errorf("history of nothing: %v", err)
+		}
+	})
 	t.Run("nothing there", func(t *testing.T) {
 		put(t, s, at("ci/some", "token", 0), fresh())
-		for _, loc := range []Location{at("ci/some", "password", 1), at("ci/none", "token", 1)} {
-			if _, _, err := s.Get(t.Context(), loc); !errors.Is(err, ErrNotFound) {
-				t.Errorf("%s: %v, want ErrNotFound", loc, err)
-			}
+		if _, err := s.Get(t.Context(), at("ci/none", "token", 1)); !errors.Is(err, ErrNotFound) {
+			t.Errorf("%v, want ErrNotFound", err)
 		}
-		for _, loc := range []Location{at("ci/some", "", 1), {Store: s.Name(), Field: "token"}} {
-			if _, err := s.Put(t.Context(), loc, fresh(), "op"); err == nil {
+		for _, loc := range []Location{{Store: s.Name(), Field: "token"}} {
+			if _, err := putOne(t.Context(), s, loc, fresh(), "op"); err == nil {
 				t.Errorf("%s was written", loc)
 			}
 		}
-		if _, err := s.Put(t.Context(), at("ci/some", "token", 1), checks.Secret{}, "op"); err == nil {
+		if _, err := putOne(t.Context(), s, at("ci/some", "token", 1), checks.Secret{}, "op"); err == nil {
 			t.Error("an empty value was written")
 		}
 	})
@@ -200,7 +256,7 @@ func testStore(t *testing.T, s, outside store, root string) {
 }
 
 func TestLocationString(t *testing.T) {
-	loc := Location{Store: "vault", Path: "secret/ci/deploy", Field: "token", Version: 4}
+	loc := Location{Store: "vault", Path: "secret/ci/deploy", Field: "token", Version: "4"}
 	if got := loc.String(); got != "vault: secret/ci/deploy, field token, version 4" {
 		t.Error(got)
 	}

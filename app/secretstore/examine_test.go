@@ -11,7 +11,7 @@ import (
 func TestVaultExamine(t *testing.T) {
 	b := baotest.Start(t)
 	v := asStanch(t, b, VaultConfig{})
-	if _, err := v.Put(t.Context(), Location{Path: "secret/team/deploy", Field: "f"}, fresh(), "op"); err != nil {
+	if _, err := putOne(t.Context(), v, Location{Path: "secret/team/deploy", Field: "f"}, fresh(), "op"); err != nil {
 		t.Fatal(err)
 	}
 	e, err := v.Examine(t.Context())

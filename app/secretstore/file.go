@@ -2,7 +2,6 @@ package secretstore
 
 import (
 	"context"
-	"crypto/subtle"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,7 +78,7 @@ func (f *File) Locate(_ context.Context, fp checks.Fingerprint) ([]Location, err
 		for path, s := range c.Secrets {
 			for n, v := range s.Versions {
 				for _, field := range fingerprints(f.key, v.Fields)[fp] {
-					loc := Location{Store: f.Name(), Path: path, Field: field, Version: n, Superseded: n != s.Current}
+					loc := Location{Store: f.Name(), Path: path, Field: field, Version: numbered(n), Superseded: n != s.Current}
 					if loc.Superseded {
 						old = append(old, loc)
 					} else {
@@ -97,61 +96,62 @@ func (f *File) Locate(_ context.Context, fp checks.Fingerprint) ([]Location, err
 	return current, err
 }
 
-// Get returns the value that a field has now, and the current version.
-func (f *File) Get(_ context.Context, loc Location) (value checks.Secret, current int, err error) {
+// Get returns what a secret holds now.
+func (f *File) Get(_ context.Context, loc Location) (now Content, err error) {
 	err = f.view(func(c *contents) error {
 		s, ok := c.Secrets[loc.Path]
 		if !ok {
 			return fmt.Errorf("get %s: %w", loc, ErrNotFound)
 		}
-		current = s.Current
-		text, ok := s.Versions[s.Current].Fields[loc.Field]
-		if !ok {
-			return fmt.Errorf("get %s: %w: no such field in version %d", loc, ErrNotFound, s.Current)
-		}
-		value = checks.NewSecret(text)
+		now = content(numbered(s.Current), s.Versions[s.Current].Fields)
 		return nil
 	})
-	return value, current, err
+	return now, err
 }
 
-// Put replaces one field if the secret is still at loc.Version, and leaves the
-// others. It returns where the new value is. Done twice it changes nothing more.
-func (f *File) Put(_ context.Context, loc Location, value checks.Secret, operation string) (Location, error) {
-	if err := checkPut(loc, value); err != nil {
+// Put replaces fields if the secret is still at loc.Version, and leaves the others.
+// It returns where the new values are. Done twice it changes nothing more.
+func (f *File) Put(_ context.Context, loc Location, values map[string]checks.Secret, operation string) (Location, error) {
+	if err := checkPut(loc, values); err != nil {
 		return Location{}, err
 	}
-	err := f.update(func(c *contents) (bool, error) {
+	was, err := loc.Version.number()
+	if err != nil {
+		return Location{}, fmt.Errorf("put %s: %w", loc, err)
+	}
+	err = f.update(func(c *contents) (bool, error) {
 		s := c.Secrets[loc.Path]
 		if s == nil {
 			s = &secret{Versions: map[int]*version{0: {}}}
 		}
-		if s.Current != loc.Version {
-			if s.Current == loc.Version+1 && equal(s.Versions[s.Current].Fields[loc.Field], value) {
+		if s.Current != was {
+			if s.Current == was+1 && content("", s.Versions[s.Current].Fields).has(values) {
 				return false, nil // it was this very Put
 			}
 			return false, fmt.Errorf("put %s: %w: it is at version %d", loc, ErrConflict, s.Current)
 		}
 		c.Secrets[loc.Path] = s
-		s.add(loc.Field, value, operation)
+		s.add(values, operation)
 		return true, nil
 	})
 	if err != nil {
 		return Location{}, err
 	}
-	return loc.next(loc.Version + 1), nil
+	return loc.at(numbered(was + 1)), nil
 }
 
-// add makes a new version in which one field is different, and drops what is
+// add makes a new version in which some fields are different, and drops what is
 // older than the versions that are kept.
-func (s *secret) add(field string, value checks.Secret, operation string) {
+func (s *secret) add(values map[string]checks.Secret, operation string) {
 	next := &version{
 		Fields:   map[string]string{},
 		Metadata: map[string]string{operationKey: operation},
 		Created:  time.Now().UTC(),
 	}
 	maps.Copy(next.Fields, s.Versions[s.Current].Fields)
-	next.Fields[field] = value.Expose()
+	for field, value := range values {
+		next.Fields[field] = value.Expose()
+	}
 	s.Current++
 	s.Versions[s.Current] = next
 	maps.DeleteFunc(s.Versions, func(n int, _ *version) bool { return n == 0 || n <= s.Current-keepVersions })
@@ -160,21 +160,68 @@ func (s *secret) add(field string, value checks.Secret, operation string) {
 // Retire destroys the version that loc names, and no other. A version that is
 // gone already is no error; the current one is.
 func (f *File) Retire(_ context.Context, loc Location) error {
+	n, err := loc.Version.number()
+	if err != nil {
+		return fmt.Errorf("retire %s: %w", loc, err)
+	}
 	return f.update(func(c *contents) (bool, error) {
 		s, ok := c.Secrets[loc.Path]
 		if !ok {
 			return false, nil
 		}
-		if loc.Version == s.Current {
+		if n == s.Current {
 			return false, fmt.Errorf("retire %s: it is the current version; put a replacement first", loc)
 		}
-		v, ok := s.Versions[loc.Version]
+		v, ok := s.Versions[n]
 		if !ok || v.Destroyed {
 			return false, nil
 		}
 		v.Fields, v.Destroyed = nil, true
 		return true, nil
 	})
+}
+
+// History lists the versions of a secret, the newest first.
+func (f *File) History(_ context.Context, loc Location) (past []Past, err error) {
+	err = f.view(func(c *contents) error {
+		s, ok := c.Secrets[loc.Path]
+		if !ok {
+			return fmt.Errorf("history of %s: %w", loc, ErrNotFound)
+		}
+		for n, v := range s.Versions {
+			past = append(past, Past{Version: numbered(n), Created: v.Created, Operation: v.Metadata[operationKey], Current: n == s.Current, Gone: v.Destroyed})
+		}
+		return nil
+	})
+	sortPast(past)
+	return past, err
+}
+
+// Restore makes a field what it was in the version that loc names, in a new version,
+// and returns where that is. Where the field is so already nothing is done.
+func (f *File) Restore(_ context.Context, loc Location, operation string) (Location, error) {
+	n, err := loc.Version.number()
+	if err != nil {
+		return Location{}, fmt.Errorf("restore %s: %w", loc, err)
+	}
+	var now Location
+	err = f.update(func(c *contents) (bool, error) {
+		s, ok := c.Secrets[loc.Path]
+		if !ok || s.Versions[n] == nil || s.Versions[n].Destroyed {
+			return false, fmt.Errorf("restore %s: %w", loc, ErrNotFound)
+		}
+		text, ok := s.Versions[n].Fields[loc.Field]
+		if !ok {
+			return false, fmt.Errorf("restore %s: %w: no such field in that version", loc, ErrNotFound)
+		}
+		changes := s.Versions[s.Current].Fields[loc.Field] != text
+		if changes {
+			s.add(map[string]checks.Secret{loc.Field: checks.NewSecret(text)}, operation)
+		}
+		now = loc.at(numbered(s.Current))
+		return changes, nil
+	})
+	return now, err
 }
 
 // Skipped is empty: who can open the file can read all of it.
@@ -188,8 +235,4 @@ func (f *File) Paths() ([]string, error) {
 		return nil
 	})
 	return paths, err
-}
-
-func equal(text string, value checks.Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(text), []byte(value.Expose())) == 1
 }

@@ -67,7 +67,7 @@ func (v *Vault) search(fp checks.Fingerprint, superseded bool) []Location {
 				continue
 			}
 			for _, field := range names[fp] {
-				found = append(found, Location{Store: v.Name(), Path: full, Field: field, Version: number, Superseded: superseded})
+				found = append(found, Location{Store: v.Name(), Path: full, Field: field, Version: numbered(number), Superseded: superseded})
 			}
 		}
 	}

@@ -13,6 +13,7 @@ package secretstore
 
 import (
 	"cmp"
+	"crypto/subtle"
 	"errors"
 	"fmt"
 	"slices"
@@ -20,13 +21,14 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// A Location is one field of one version of a secret. A Version of 0 is that of
-// a secret which does not exist yet.
+// A Location is one field of one version of a secret.
 type Location struct {
-	Store   string `json:"store"`
-	Path    string `json:"path"`
-	Field   string `json:"field"`
-	Version int    `json:"version"`
+	Store string `json:"store"`
+	Path  string `json:"path"`
+	Field string `json:"field"`
+	// Version is the version's name in its store: a number that grows, or an id. It
+	// is empty for a secret that does not exist yet, and where a store keeps none.
+	Version Version `json:"version"`
 	// Superseded means that the version is not the current one: it still holds
 	// the value, but whoever reads the secret gets another.
 	Superseded bool `json:"superseded,omitempty"`
@@ -34,7 +36,13 @@ type Location struct {
 
 // String says where it is, for people.
 func (l Location) String() string {
-	text := fmt.Sprintf("%s: %s, field %s, version %d", l.Store, l.Path, l.Field, l.Version)
+	text := l.Store + ": " + l.Path
+	if l.Field != "" {
+		text += ", field " + l.Field
+	}
+	if l.Version != "" {
+		text += ", version " + string(l.Version)
+	}
 	if l.Superseded {
 		text += " (superseded)"
 	}
@@ -48,6 +56,8 @@ var (
 	ErrConflict = errors.New("the secret has changed meanwhile")
 	// ErrNotFound means that there is no such secret, field or version.
 	ErrNotFound = errors.New("no such secret")
+	// errNoFields means that a field was to be put into a text that has none.
+	errNoFields = errors.New("the secret is no JSON object and has no fields")
 	// ErrTooMany means that the store holds more secrets than may be searched.
 	ErrTooMany = errors.New("more secrets than may be searched")
 )
@@ -73,23 +83,56 @@ func fingerprints[V any](key checks.FingerprintKey, values map[string]V) fields 
 
 func sortLocations(all []Location) {
 	slices.SortFunc(all, func(a, b Location) int {
-		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Field, b.Field), cmp.Compare(b.Version, a.Version))
+		return cmp.Or(cmp.Compare(a.Path, b.Path), cmp.Compare(a.Field, b.Field), b.Version.compare(a.Version))
 	})
 }
 
+// A Content is what a secret holds now: the values of its fields that are text.
+type Content struct {
+	Version Version
+	Fields  map[string]checks.Secret
+}
+
+// content makes a Content of what is in the clear.
+func content[V any](version Version, values map[string]V) Content {
+	c := Content{Version: version, Fields: map[string]checks.Secret{}}
+	for name, value := range values {
+		if text, ok := any(value).(string); ok {
+			c.Fields[name] = checks.NewSecret(text)
+		}
+	}
+	return c
+}
+
+// has reports whether all fields have these values.
+func (c Content) has(values map[string]checks.Secret) bool {
+	for name, value := range values {
+		if now, ok := c.Fields[name]; !ok || !same(now, value) {
+			return false
+		}
+	}
+	return true
+}
+
+func same(a, b checks.Secret) bool {
+	return subtle.ConstantTimeCompare([]byte(a.Expose()), []byte(b.Expose())) == 1
+}
+
 // checkPut refuses what no store can do.
-func checkPut(loc Location, value checks.Secret) error {
-	switch {
-	case loc.Path == "" || loc.Field == "":
-		return fmt.Errorf("put %s: a path and a field are needed", loc)
-	case value.Len() == 0:
-		return fmt.Errorf("put %s: the value is empty", loc)
+func checkPut(loc Location, values map[string]checks.Secret) error {
+	if loc.Path == "" || len(values) == 0 {
+		return fmt.Errorf("put %s: a path and a value are needed", loc)
+	}
+	for name, value := range values {
+		if value.Len() == 0 {
+			return fmt.Errorf("put %s: the value of field %q is empty", loc, name)
+		}
 	}
 	return nil
 }
 
-// next is the location of the version that follows.
-func (l Location) next(version int) Location {
+// at is the same place at another version, which is the current one.
+func (l Location) at(version Version) Location {
 	l.Version, l.Superseded = version, false
 	return l
 }

@@ -96,63 +96,65 @@ func NewVault(cfg VaultConfig) (*Vault, error) {
 // Name is "vault".
 func (*Vault) Name() string { return "vault" }
 
-// Get returns the value that a field has now, and the current version.
-func (v *Vault) Get(ctx context.Context, loc Location) (checks.Secret, int, error) {
+// Get returns what a secret holds now.
+func (v *Vault) Get(ctx context.Context, loc Location) (Content, error) {
 	kv, path, err := v.open(ctx, loc)
 	if err != nil {
-		return checks.Secret{}, 0, err
+		return Content{}, err
 	}
 	data, current, err := v.readCurrent(ctx, kv, path)
 	if err != nil {
-		return checks.Secret{}, 0, fmt.Errorf("get %s: %w", loc, err)
+		return Content{}, fmt.Errorf("get %s: %w", loc, err)
 	}
-	text, ok := data[loc.Field].(string)
-	if !ok {
-		return checks.Secret{}, current, fmt.Errorf("get %s: %w: no such text field in version %d", loc, ErrNotFound, current)
-	}
-	return checks.NewSecret(text), current, nil
+	return content(numbered(current), data), nil
 }
 
-// Put replaces one field if the secret is still at loc.Version, and leaves the
-// others. It returns where the new value is. Done twice it changes nothing more.
-func (v *Vault) Put(ctx context.Context, loc Location, value checks.Secret, operation string) (Location, error) {
-	if err := checkPut(loc, value); err != nil {
+// Put replaces fields if the secret is still at loc.Version, and leaves the others.
+// It returns where the new values are. Done twice it changes nothing more.
+func (v *Vault) Put(ctx context.Context, loc Location, values map[string]checks.Secret, operation string) (Location, error) {
+	if err := checkPut(loc, values); err != nil {
 		return Location{}, err
+	}
+	was, err := loc.Version.number()
+	if err != nil {
+		return Location{}, fmt.Errorf("put %s: %w", loc, err)
 	}
 	kv, path, err := v.open(ctx, loc)
 	if err != nil {
 		return Location{}, err
 	}
 	data, current, err := v.readCurrent(ctx, kv, path)
-	if err != nil && (loc.Version != 0 || !errors.Is(err, ErrNotFound)) {
+	if err != nil && (was != 0 || !errors.Is(err, ErrNotFound)) {
 		return Location{}, fmt.Errorf("put %s: %w", loc, err)
 	}
-	if current != loc.Version {
-		return v.conflict(loc, data, current, value)
+	if current != was {
+		return conflict(loc, was, content(numbered(current), data), values)
 	}
 	if data == nil {
 		data = map[string]any{}
 	}
-	data[loc.Field] = value.Expose()
-	written, err := kv.Put(ctx, path, data, api.WithCheckAndSet(loc.Version))
+	for field, value := range values {
+		data[field] = value.Expose()
+	}
+	written, err := kv.Put(ctx, path, data, api.WithCheckAndSet(was))
 	if isConflict(err) {
 		data, current, _ = v.readCurrent(ctx, kv, path)
-		return v.conflict(loc, data, current, value)
+		return conflict(loc, was, content(numbered(current), data), values)
 	}
 	if err != nil {
 		return Location{}, fmt.Errorf("put %s: %w", loc, tell(err))
 	}
 	v.sign(ctx, kv, path, operation)
-	return loc.next(written.VersionMetadata.Version), nil
+	return loc.at(numbered(written.VersionMetadata.Version)), nil
 }
 
 // conflict says that somebody else was faster, unless it was this very Put, sent
 // again after a crash or by the client's retry.
-func (v *Vault) conflict(loc Location, data map[string]any, current int, value checks.Secret) (Location, error) {
-	if text, ok := data[loc.Field].(string); ok && current == loc.Version+1 && equal(text, value) {
-		return loc.next(current), nil
+func conflict(loc Location, was int, now Content, values map[string]checks.Secret) (Location, error) {
+	if now.Version == numbered(was+1) && now.has(values) {
+		return loc.at(now.Version), nil
 	}
-	return Location{}, fmt.Errorf("put %s: %w: it is at version %d", loc, ErrConflict, current)
+	return Location{}, fmt.Errorf("put %s: %w: it is at version %s", loc, ErrConflict, now.Version)
 }
 
 // sign leaves the operation's id beside the secret. The value is in place, and
@@ -170,6 +172,10 @@ func (v *Vault) sign(ctx context.Context, kv *api.KVv2, path, operation string) 
 // Retire destroys the version that loc names, and no other. A version that is
 // gone already is no error; the current one is.
 func (v *Vault) Retire(ctx context.Context, loc Location) error {
+	n, err := loc.Version.number()
+	if err != nil {
+		return fmt.Errorf("retire %s: %w", loc, err)
+	}
 	kv, path, err := v.open(ctx, loc)
 	if err != nil {
 		return err
@@ -181,13 +187,13 @@ func (v *Vault) Retire(ctx context.Context, loc Location) error {
 	if err != nil {
 		return fmt.Errorf("retire %s: %w", loc, tell(err))
 	}
-	if meta.CurrentVersion == loc.Version {
+	if meta.CurrentVersion == n {
 		return fmt.Errorf("retire %s: it is the current version; put a replacement first", loc)
 	}
-	if old, ok := findVersion(meta, loc.Version); !ok || old.Destroyed {
+	if old, ok := findVersion(meta, n); !ok || old.Destroyed {
 		return nil
 	}
-	if err := kv.Destroy(ctx, path, []int{loc.Version}); err != nil {
+	if err := kv.Destroy(ctx, path, []int{n}); err != nil {
 		return fmt.Errorf("retire %s: %w", loc, tell(err))
 	}
 	return nil

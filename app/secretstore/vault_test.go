@@ -51,14 +51,14 @@ func TestVaultFindsItsMounts(t *testing.T) {
 	own := b.Token(map[string]any{"policies": []string{"stanch", "more"}, "no_default_policy": true})
 	v := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(own), Key: testKey})
 	value := fresh()
-	if _, err := v.Put(t.Context(), Location{Path: "team/kv/b", Field: "f"}, value, "op"); err != nil {
+	if _, err := putOne(t.Context(), v, Location{Path: "team/kv/b", Field: "f"}, value, "op"); err != nil {
 		t.Fatal(err)
 	}
 	found, err := v.Locate(t.Context(), fingerprint(value))
-	if diff := cmp.Diff([]Location{{Store: "vault", Path: "team/kv/b", Field: "f", Version: 1}}, found); err != nil || diff != "" {
+	if diff := cmp.Diff([]Location{{Store: "vault", Path: "team/kv/b", Field: "f", Version: "1"}}, found); err != nil || diff != "" {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
-	if _, _, err := v.Get(t.Context(), Location{Path: "elsewhere/x", Field: "f"}); !errors.Is(err, ErrNotFound) {
+	if _, err := v.Get(t.Context(), Location{Path: "elsewhere/x", Field: "f"}); !errors.Is(err, ErrNotFound) {
 		t.Errorf("a path in no mount: %v", err)
 	}
 	none := b.Token(map[string]any{"policies": []string{"default"}})
@@ -83,7 +83,7 @@ func TestVaultKeepsWhatItDoesNotReplace(t *testing.T) {
 		t.Fatalf("%v, %v", found, err)
 	}
 	replacement := fresh()
-	if _, err := v.Put(t.Context(), found[0], replacement, "op-42"); err != nil {
+	if _, err := putOne(t.Context(), v, found[0], replacement, "op-42"); err != nil {
 		t.Fatal(err)
 	}
 	read := b.Must("GET", "secret/data/mixed", nil)
@@ -102,7 +102,7 @@ func TestVaultPaths(t *testing.T) {
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
 	value := fresh()
 	odd := Location{Store: "vault", Path: "secret/o dd/100%/a?b#c+ü", Field: "f"}
-	put, err := v.Put(t.Context(), odd, value, "op")
+	put, err := putOne(t.Context(), v, odd, value, "op")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,7 +111,7 @@ func TestVaultPaths(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 	for _, path := range []string{"secret/../sys/x", "secret/a/../../b", "secret/", "secret", "/secret/a"} {
-		if _, err := v.Put(t.Context(), Location{Path: path, Field: "f"}, value, "op"); !errors.Is(err, ErrNotFound) {
+		if _, err := putOne(t.Context(), v, Location{Path: path, Field: "f"}, value, "op"); !errors.Is(err, ErrNotFound) {
 			t.Errorf("%s: %v, want ErrNotFound", path, err)
 		}
 	}
@@ -156,7 +156,7 @@ func TestVaultSaysWhereItCannotLook(t *testing.T) {
 	if diff := cmp.Diff([]string{"secret/closed/", "secret/open/values"}, v.Skipped()); diff != "" {
 		t.Errorf("skipped (-want +got):\n%s", diff)
 	}
-	if _, err := v.Put(t.Context(), found[0], fresh(), "op"); err == nil || errors.Is(err, ErrConflict) {
+	if _, err := putOne(t.Context(), v, found[0], fresh(), "op"); err == nil || errors.Is(err, ErrConflict) {
 		t.Errorf("a put that is not allowed: %v", err)
 	}
 }
@@ -177,7 +177,7 @@ func TestVaultRemembersNoValues(t *testing.T) {
 	v := asStanch(t, b, VaultConfig{Mounts: []string{"secret"}})
 	values := []checks.Secret{fresh(), fresh()}
 	for version, value := range values {
-		if _, err := v.Put(t.Context(), Location{Path: "secret/p", Field: "f", Version: version}, value, "op"); err != nil {
+		if _, err := putOne(t.Context(), v, Location{Path: "secret/p", Field: "f", Version: numbered(version)}, value, "op"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -251,7 +251,7 @@ func TestVaultErrorsQuoteNoPages(t *testing.T) {
 	if err == nil || strings.Contains(err.Error(), "blocked") || strings.Contains(err.Error(), "own-token") || len(v.Skipped()) != 0 {
 		t.Errorf("%v, skipped %v", err, v.Skipped())
 	}
-	if _, err := v.Put(t.Context(), Location{Path: "secret/p", Field: "f"}, fresh(), "op"); err == nil || strings.Contains(err.Error(), "own-token") {
+	if _, err := putOne(t.Context(), v, Location{Path: "secret/p", Field: "f"}, fresh(), "op"); err == nil || strings.Contains(err.Error(), "own-token") {
 		t.Error(err)
 	}
 	t.Setenv("VAULT_SKIP_VERIFY", "true")

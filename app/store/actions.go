@@ -18,6 +18,7 @@ type Action struct {
 	Attempts  int
 	Attempted time.Time
 	Done      time.Time // zero while the outcome is not known
+	Prepared  string    // what SetPrepared kept
 	Detail    map[string]string
 }
 
@@ -36,10 +37,16 @@ func (tx *Tx) Attempt(ctx context.Context, incident string, step incident.Step, 
 	return readAction(tx.q.QueryRowContext(ctx, selectAction+` where incident = ? and step = ?`, incident, step))
 }
 
+// SetPrepared records what is known before the first request of a step is sent.
+func (tx *Tx) SetPrepared(ctx context.Context, incident string, step incident.Step, prepared string) error {
+	_, err := tx.q.ExecContext(ctx, `update actions set prepared = ? where incident = ? and step = ? and done = 0`, prepared, incident, step)
+	return err
+}
+
 // ForgetAttempts records that the attempts of a step are known to have done
 // nothing, so that the next one is a first one again.
 func (tx *Tx) ForgetAttempts(ctx context.Context, incident string, step incident.Step) error {
-	_, err := tx.q.ExecContext(ctx, `update actions set attempts = 0 where incident = ? and step = ? and done = 0`, incident, step)
+	_, err := tx.q.ExecContext(ctx, `update actions set attempts = 0, prepared = '' where incident = ? and step = ? and done = 0`, incident, step)
 	return err
 }
 
@@ -71,13 +78,13 @@ func (q queries) StepsDone(ctx context.Context, of string) ([]incident.Step, err
 	}, `select step from actions where incident = ? and done > 0 order by done, rowid`, of)
 }
 
-const selectAction = `select incident, step, operation, attempts, attempted, done, detail from actions`
+const selectAction = `select incident, step, operation, attempts, attempted, done, detail, prepared from actions`
 
 func readAction(row scanner) (Action, error) {
 	var a Action
 	var attempted, done int64
 	var detail []byte
-	if err := row.Scan(&a.Incident, &a.Step, &a.Operation, &a.Attempts, &attempted, &done, &detail); err != nil {
+	if err := row.Scan(&a.Incident, &a.Step, &a.Operation, &a.Attempts, &attempted, &done, &detail, &a.Prepared); err != nil {
 		return Action{}, notFound(err)
 	}
 	a.Attempted, a.Done = fromMicros(attempted), fromMicros(done)

@@ -52,7 +52,7 @@ func openKeeper(ctx context.Context, vault bool, dir string) (*keeper, error) {
 // keep puts a live credential where its owner keeps it.
 func (k *keeper) keep(ctx context.Context, path, field, value string) error {
 	at := secretstore.Location{Store: k.secrets.Name(), Path: k.mount + path, Field: field}
-	_, err := k.secrets.Put(ctx, at, checks.NewSecret(value), "demo")
+	_, err := k.secrets.Put(ctx, at, map[string]checks.Secret{field: checks.NewSecret(value)}, "demo")
 	return err
 }
 

@@ -39,9 +39,10 @@ var mayImport = map[string][]string{
 	"checks/*": {"rules", "checks", "checks/*"},
 
 	"app/audit":       {},
+	"app/grants":      {},
 	"app/incident":    {"checks"},
-	"app/provider":    {"rules", "checks"},
-	"app/secretstore": {"checks"},
+	"app/provider":    {"rules", "checks", "app/grants"},
+	"app/secretstore": {"checks", "app/grants"},
 	"app/github":      {"rules", "checks", "checks/git", "checks/report"},
 	simulator:         {"rules", "checks", openapi},
 	openapi:           {},

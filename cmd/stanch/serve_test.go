@@ -85,7 +85,7 @@ func newServeWorld(t *testing.T, prepare func(*serveWorld, store.Keys)) *serveWo
 	keys, err := store.NewKeys(master)
 	w.must(err)
 	prepare(w, keys)
-	_, err = w.secrets.Put(t.Context(), w.place, checks.NewSecret(w.leaked), "test")
+	_, err = w.secrets.Put(t.Context(), w.place, map[string]checks.Secret{w.place.Field: checks.NewSecret(w.leaked)}, "test")
 	w.must(err)
 
 	w.log, err = os.Create(filepath.Join(w.dir, "log"))
@@ -120,9 +120,9 @@ func withGitHubToken(w *serveWorld, keys store.Keys) {
 // stored is the credential that users of the store get.
 func (w *serveWorld) stored() string {
 	w.t.Helper()
-	value, _, err := w.secrets.Get(w.t.Context(), w.place)
+	now, err := w.secrets.Get(w.t.Context(), w.place)
 	w.must(err)
-	return value.Expose()
+	return now.Fields[w.place.Field].Expose()
 }
 
 // serve starts the process: this test's own binary, which is also stanch.

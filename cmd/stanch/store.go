@@ -96,11 +96,12 @@ func (env *environment) storePut(ctx context.Context, file *secretstore.File, pa
 		return fmt.Errorf("the value on standard input has more than %d bytes: nothing was changed", maxValue)
 	}
 	at := secretstore.Location{Store: file.Name(), Path: path, Field: field}
-	_, at.Version, err = file.Get(ctx, at)
+	now, err := file.Get(ctx, at)
 	if err != nil && !errors.Is(err, secretstore.ErrNotFound) {
 		return err
 	}
-	put, err := file.Put(ctx, at, checks.NewSecret(value), "stanch store put")
+	at.Version = now.Version
+	put, err := file.Put(ctx, at, map[string]checks.Secret{field: checks.NewSecret(value)}, "stanch store put")
 	if err != nil {
 		return err
 	}
@@ -109,8 +110,9 @@ func (env *environment) storePut(ctx context.Context, file *secretstore.File, pa
 }
 
 func (env *environment) storeGet(ctx context.Context, file *secretstore.File, path, field string) error {
-	value, _, err := file.Get(ctx, secretstore.Location{Store: file.Name(), Path: path, Field: field})
-	if errors.Is(err, secretstore.ErrNotFound) {
+	now, err := file.Get(ctx, secretstore.Location{Store: file.Name(), Path: path, Field: field})
+	value, ok := now.Fields[field]
+	if errors.Is(err, secretstore.ErrNotFound) || err == nil && !ok {
 		return fmt.Errorf("%s has no field %s: “stanch store list” lists the paths", path, field)
 	}
 	if err != nil {

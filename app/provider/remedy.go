@@ -1,0 +1,222 @@
+package provider
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
+)
+
+// A Target is the credential that something is to be done to. What its provider said
+// of it when it was verified goes along, because a provider is told which key, user or
+// accessor is meant, and never to take the first of a list.
+type Target struct {
+	checks.Credential
+	Identity map[string]string
+}
+
+// A Prepared is what Stanch knows before it asks for a replacement. It is kept, the
+// draft sealed, before the first request is sent: who comes back after a crash can
+// send the same request again, or tell what came into being since.
+type Prepared struct {
+	// Draft is the replacement where Stanch makes it by itself, a password or a key
+	// pair; without parts where the provider makes it.
+	Draft checks.Credential
+	// Seen is what there was before, such as the ids of a user's keys. No secrets.
+	Seen map[string]string
+}
+
+// A Request is for a replacement of Old.
+type Request struct {
+	Old       Target
+	Operation string // goes along, so that the new credential can be traced to it
+	Prepared  Prepared
+	// Again says that a request of this operation was sent and nobody knows what came
+	// of it.
+	Again bool
+}
+
+// An UnsettledError means that nobody but a person can tell whether an earlier request
+// has made a replacement.
+type UnsettledError struct{ Look string }
+
+// Error says what is to be looked at.
+func (e *UnsettledError) Error() string {
+	return "whether a replacement was issued is not known: " + e.Look
+}
+
+// ErrCannotDisable means that the credential was not disabled, or not enabled again.
+var ErrCannotDisable = errors.New("cannot be disabled")
+
+// A revoker makes a credential useless for good. Revoking a dead one succeeds.
+type revoker interface {
+	whyNoRevoke(*rules.Rule) string
+	revoke(context.Context, *rules.Rule, Target) (Receipt, error)
+}
+
+// A disabler makes a credential useless in a way that can be taken back, until revoke
+// makes it so for good. What was minted from it dies as well, where the provider can.
+// Both may be repeated.
+type disabler interface {
+	disable(context.Context, *rules.Rule, Target) (Receipt, error)
+	enable(context.Context, *rules.Rule, Target) (Receipt, error)
+}
+
+// An issuer has replacements made. Asked Again it looks first what came of the earlier
+// request, and returns an UnsettledError when it cannot tell.
+type issuer interface {
+	whyNoIssue(*rules.Rule) string
+	issue(context.Context, *rules.Rule, Request) (checks.Credential, error)
+}
+
+// A preparer is an issuer that makes replacements itself, or looks around before it
+// asks for one. It changes nothing.
+type preparer interface {
+	prepare(context.Context, *rules.Rule, Target, string) (Prepared, error)
+}
+
+// A holder names what only one remediation may work on at a time, if that is more than
+// the credential itself: the user whose second key is the replacement.
+type holder interface {
+	holds(*rules.Rule, Target) string
+}
+
+// A Use is a credential's last use, as far as its provider tells.
+type Use struct {
+	At       time.Time // the zero Time for never, as far as the provider remembers
+	By       string    // the service or address
+	Evidence Evidence
+}
+
+// An observer tells when a credential was last used. Known tells whether the provider
+// could say so.
+type observer interface {
+	lastUse(context.Context, *rules.Rule, Target) (u Use, known bool, err error)
+}
+
+// Revoke makes a credential useless for good. Revoking a dead one succeeds. Proof that
+// it is dead is not the receipt but the next Verify.
+func (p *Providers) Revoke(ctx context.Context, t Target) (Receipt, error) {
+	rule, err := p.rule(t.Credential)
+	if err != nil {
+		return Receipt{}, err
+	}
+	if why := p.whyNoRevoke(rule); why != "" {
+		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, why)
+	}
+	return p.change(ctx, rule, t, p.revokers[rule.Revoke.DriverName()].revoke)
+}
+
+// Disable makes a credential useless until Enable or Revoke. Only what Can says is
+// Reversible has it.
+func (p *Providers) Disable(ctx context.Context, t Target) (Receipt, error) {
+	return p.reversibly(ctx, t, disabler.disable)
+}
+
+// Enable takes back what Disable did.
+func (p *Providers) Enable(ctx context.Context, t Target) (Receipt, error) {
+	return p.reversibly(ctx, t, disabler.enable)
+}
+
+func (p *Providers) reversibly(ctx context.Context, t Target, do func(disabler, context.Context, *rules.Rule, Target) (Receipt, error)) (Receipt, error) {
+	rule, err := p.rule(t.Credential)
+	if err != nil {
+		return Receipt{}, err
+	}
+	d, ok := p.disabler(rule)
+	if !ok {
+		return Receipt{}, fmt.Errorf("disable %s: %w: its provider has no way to take that back", rule.ID, ErrCannotDisable)
+	}
+	return p.change(ctx, rule, t, func(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) { return do(d, ctx, rule, t) })
+}
+
+// change does something to a credential within the provider's rate and a time, after
+// which nothing that was known of it counts.
+func (p *Providers) change(ctx context.Context, rule *rules.Rule, t Target, do func(context.Context, *rules.Rule, Target) (Receipt, error)) (Receipt, error) {
+	if err := p.limits.count(rule.Provider); err != nil {
+		return Receipt{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
+	defer cancel()
+	defer p.forget(rule, t.Credential)
+	return do(ctx, rule, t)
+}
+
+// disabler is what disables a kind, if it can be revoked as things are configured.
+func (p *Providers) disabler(rule *rules.Rule) (disabler, bool) {
+	if p.whyNoRevoke(rule) != "" {
+		return nil, false
+	}
+	d, ok := p.revokers[rule.Revoke.DriverName()].(disabler)
+	return d, ok
+}
+
+// LastUse tells when a credential was last used, and whether that is known at all.
+func (p *Providers) LastUse(ctx context.Context, t Target) (u Use, known bool, err error) {
+	rule, err := p.rule(t.Credential)
+	if err != nil {
+		return Use{}, false, err
+	}
+	o, ok := p.revokers[rule.Revoke.DriverName()].(observer)
+	if !ok || p.whyNoRevoke(rule) != "" {
+		return Use{}, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
+	defer cancel()
+	return o.lastUse(ctx, rule, t)
+}
+
+// Prepare gets ready to issue a replacement of t for an operation. It changes nothing.
+func (p *Providers) Prepare(ctx context.Context, t Target, operation string) (Prepared, error) {
+	rule, i, err := p.issuer(t)
+	if err != nil {
+		return Prepared{}, err
+	}
+	first, ok := i.(preparer)
+	if !ok {
+		return Prepared{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
+	defer cancel()
+	return first.prepare(ctx, rule, t, operation)
+}
+
+// Issue asks for the replacement that was prepared. An error that is ErrCannotIssue is
+// definite: nothing was issued. An UnsettledError needs a person. After any other error
+// the request may be sent Again.
+func (p *Providers) Issue(ctx context.Context, r Request) (checks.Credential, error) {
+	rule, i, err := p.issuer(r.Old)
+	if err != nil {
+		return checks.Credential{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
+	defer cancel()
+	return i.issue(ctx, rule, r)
+}
+
+func (p *Providers) issuer(t Target) (*rules.Rule, issuer, error) {
+	rule, err := p.rule(t.Credential)
+	if err != nil {
+		return nil, nil, err
+	}
+	if why := p.whyNoIssue(rule); why != "" {
+		return nil, nil, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
+	}
+	return rule, p.issuers[rule.Issue.DriverName()], nil
+}
+
+// Holds names what a remediation of t works on, which no other one may work on
+// meanwhile; empty when that is the credential alone.
+func (p *Providers) Holds(t Target) string {
+	rule, ok := p.rules[t.Rule]
+	if !ok {
+		return ""
+	}
+	if h, ok := p.issuers[rule.Issue.DriverName()].(holder); ok {
+		return h.holds(rule, t)
+	}
+	return ""
+}

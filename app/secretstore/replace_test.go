@@ -1,0 +1,80 @@
+package secretstore
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+func creds(pairs ...string) checks.Credential {
+	c := checks.Credential{Rule: "r", Parts: map[string]checks.Secret{}}
+	for i := 0; i < len(pairs); i += 2 {
+		c.Parts[pairs[i]] = checks.NewSecret(pairs[i+1])
+	}
+	return c
+}
+
+func exposed(values map[string]checks.Secret) map[string]string {
+	got := map[string]string{}
+	for name, value := range values {
+		got[name] = value.Expose()
+	}
+	return got
+}
+
+func TestReplace(t *testing.T) {
+	old, fresh := creds("secret", "old-pass", "id", "id-1"), creds("secret", "new/pass", "id", "id-2")
+	user, other := creds("secret", "old-pass", "user", "shop"), creds("secret", "new/pass", "user", "shop_2")
+	for name, test := range map[string]struct {
+		old, fresh checks.Credential
+		fields     map[string]string
+		want       map[string]string
+		leftOut    []string
+	}{
+		"a pair":              {old, fresh, map[string]string{"key": "id-1", "pass": "old-pass", "region": "eu"}, map[string]string{"key": "id-2", "pass": "new/pass"}, nil},
+		"twice":               {old, fresh, map[string]string{"a": "old-pass", "b": "old-pass", "key": "id-1"}, map[string]string{"a": "new/pass", "b": "new/pass", "key": "id-2"}, nil},
+		"the id is elsewhere": {old, fresh, map[string]string{"pass": "old-pass"}, map[string]string{"pass": "new/pass"}, []string{"id"}},
+		"the same id":         {old, creds("secret", "new", "id", "id-1"), map[string]string{"pass": "old-pass"}, map[string]string{"pass": "new"}, nil},
+		"inside a text":       {creds("secret", "old-pass"), creds("secret", "new"), map[string]string{"conf": "token=old-pass;x=1"}, map[string]string{"conf": "token=new;x=1"}, nil},
+		"in a URL":            {user, other, map[string]string{"url": "postgres://shop:old-pass@shop-db/shop"}, map[string]string{"url": "postgres://shop_2:new%2Fpass@shop-db/shop"}, nil},
+		"in a URL, same user": {user, creds("secret", "new", "user", "shop"), map[string]string{"url": "postgres://shop:old-pass@db/shop"}, map[string]string{"url": "postgres://shop:new@db/shop"}, nil},
+		"of another user":     {user, other, map[string]string{"url": "postgres://crm:old-pass@db/shop"}, map[string]string{"url": "postgres://crm:new%2Fpass@db/shop"}, []string{"user"}},
+		"nothing of it":       {old, fresh, map[string]string{"a": "b"}, map[string]string{}, []string{"id", "secret"}},
+	} {
+		got, leftOut := Replace(content("1", test.fields).Fields, test.old, test.fresh)
+		if diff := cmp.Diff(test.want, exposed(got)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+		if diff := cmp.Diff(test.leftOut, leftOut); diff != "" {
+			t.Errorf("%s, left out (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestDocuments(t *testing.T) {
+	for text, want := range map[string]map[string]string{
+		`{"user":"shop","port":5432,"password":"a<b","deep":{"x":"y"}}`: {"user": "shop", "password": "a<b"},
+		`plain`:       {WholeText: "plain"},
+		`["a"]`:       {WholeText: `["a"]`},
+		`null`:        {WholeText: "null"},
+		`"in quotes"`: {WholeText: `"in quotes"`},
+		``:            {WholeText: ""},
+		`{}`:          {},
+	} {
+		if diff := cmp.Diff(want, fieldsOf(text)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", text, diff)
+		}
+	}
+	got, err := withFields(`{"password":"old","port":5432,"big":12345678901234567890,"deep":{"b":1,"a":[2]}}`, map[string]checks.Secret{"password": checks.NewSecret("a<b&\"c")})
+	if want := `{"big":12345678901234567890,"deep":{"b":1,"a":[2]},"password":"a<b&\"c","port":5432}`; err != nil || got != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
+	if got, err := withFields("plain", map[string]checks.Secret{WholeText: checks.NewSecret("new")}); err != nil || got != "new" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if got, err := withFields("plain", map[string]checks.Secret{"a": checks.NewSecret("new")}); err == nil {
+		t.Errorf("a field was put into a plain text: %s", got)
+	}
+}
