@@ -140,8 +140,9 @@ var ErrRunning = errors.New("the job is running")
 // Restart adds a unique job that begins with its first step when the transaction
 // commits, in place of one like it that waits. One that runs is ErrRunning.
 func (tx *Tx) Restart(ctx context.Context, job river.JobArgs) error {
+	queue := tx.store.queue.Load()
 	for {
-		res, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil)
+		res, err := queue.InsertTx(ctx, tx.tx, job, nil)
 		switch {
 		case err != nil:
 			return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
@@ -150,7 +151,7 @@ func (tx *Tx) Restart(ctx context.Context, job river.JobArgs) error {
 		case res.Job.State == rivertype.JobStateRunning:
 			return ErrRunning
 		}
-		if _, err := tx.store.queue.JobCancelTx(ctx, tx.tx, res.Job.ID); err != nil {
+		if _, err := queue.JobCancelTx(ctx, tx.tx, res.Job.ID); err != nil {
 			return fmt.Errorf("end the %s job that waits: %w", job.Kind(), err)
 		}
 	}

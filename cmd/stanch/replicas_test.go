@@ -114,7 +114,7 @@ func (f *fleet) configure() {
 	for n := range fleetCredentials {
 		token, err := f.github.IssueToken("bot", githubtest.ClassicToken)
 		f.must(err)
-		_, err = f.secrets.Put(f.t.Context(), f.place(n), checks.NewSecret(token), "test")
+		_, err = f.secrets.Put(f.t.Context(), f.place(n), map[string]checks.Secret{"token": checks.NewSecret(token)}, "test")
 		f.must(err)
 		f.leaked = append(f.leaked, token)
 	}
@@ -125,7 +125,7 @@ func (f *fleet) configure() {
 		"STANCH_BROKER_TOKEN=" + f.github.BrokerToken(),
 	}
 	for name, text := range map[string]string{
-		"STANCH_POLICY": "remediation: automatic\n", "STANCH_GITHUB_PRIVATE_KEY_FILE": f.self.PrivateKeyPEM,
+		"STANCH_POLICY": "remediation: automatic\nautomatic_per_hour: 1000\n", "STANCH_GITHUB_PRIVATE_KEY_FILE": f.self.PrivateKeyPEM,
 		"STANCH_DATABASE_URL_FILE": postgrestest.URL(f.t),
 	} {
 		file := filepath.Join(f.dir, name)
@@ -279,16 +279,16 @@ func (f *fleet) leak() {
 // missing is what is not yet as it shall be in the end.
 func (f *fleet) missing() error {
 	for n, leaked := range f.leaked {
-		value, version, err := f.secrets.Get(f.t.Context(), f.place(n))
+		now, err := f.secrets.Get(f.t.Context(), f.place(n))
 		switch {
 		case err != nil:
 			return err
 		case f.github.TokenLive(leaked):
 			return fmt.Errorf("the leaked token %d lives", n)
-		case !f.github.TokenLive(value.Expose()):
+		case !f.github.TokenLive(now.Fields["token"].Expose()):
 			return fmt.Errorf("the store holds no live token at place %d", n)
-		case version != 2:
-			return fmt.Errorf("place %d was written %d times", n, version-1)
+		case now.Version != "2":
+			return fmt.Errorf("place %d holds version %s, want the second", n, now.Version)
 		}
 	}
 	if live := f.github.LiveTokens("bot"); live != fleetCredentials {
