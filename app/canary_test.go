@@ -41,11 +41,8 @@ func (w *world) findNone(values ...string) {
 		}
 		return nil
 	}))
-	database := filepath.Join(w.dir, "stanch.db")
-	if strings.HasPrefix(w.database, "postgres:") {
-		written[database] = postgrestest.Everything(w.t, w.database)
-	}
-	if len(written["the log"]) == 0 || len(written[database]) == 0 || len(written["GitHub"]) == 0 {
+	written["the database"] = w.remembered()
+	if len(written["the log"]) == 0 || len(written["the database"]) == 0 || len(written["GitHub"]) == 0 {
 		w.t.Error("the search looks in the wrong places")
 	}
 	for _, value := range values {
@@ -55,4 +52,19 @@ func (w *world) findNone(values ...string) {
 			}
 		}
 	}
+}
+
+// remembered is what the database holds.
+func (w *world) remembered() (all []byte) {
+	w.t.Helper()
+	path, isFile := strings.CutPrefix(w.database, "sqlite:")
+	if !isFile {
+		return postgrestest.Everything(w.t, w.database)
+	}
+	for _, name := range []string{path, path + "-wal"} {
+		b, err := os.ReadFile(name)
+		w.must(err)
+		all = append(all, b...)
+	}
+	return all
 }

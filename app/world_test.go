@@ -244,7 +244,7 @@ func (w *world) mustRotate(path, leaked string) {
 	w.t.Helper()
 	now := w.stored(path)
 	if w.github.TokenLive(leaked) {
-		w.t.Error("the leaked token is still live")
+		w.t.Errorf("the leaked token is still live\n%s", w.logs)
 	}
 	if now == leaked || !w.github.TokenLive(now) {
 		w.t.Error("the secret store does not hold a live replacement")
