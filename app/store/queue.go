@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -193,8 +194,18 @@ func (s *Store) catchPanic(ctx context.Context, job *rivertype.JobRow, work func
 			err = errPanic
 		}
 	}()
-	return work(ctx)
+	err = work(ctx)
+	if err != nil && strings.Contains(err.Error(), "\x00") {
+		err = withoutNULs{err}
+	}
+	return err
 }
+
+// withoutNULs is an error whose text PostgreSQL can keep.
+type withoutNULs struct{ error }
+
+func (e withoutNULs) Error() string { return strings.ReplaceAll(e.error.Error(), "\x00", "\uFFFD") }
+func (e withoutNULs) Unwrap() error { return e.error }
 
 // errorLog logs what goes wrong in jobs. Errors hold no secrets.
 type errorLog struct{ log *slog.Logger }

@@ -27,6 +27,9 @@ const (
 	silentAfter = 5 * time.Second
 	// deadAfter is after which silence the others take over.
 	deadAfter = 10 * time.Second
+	// forgetAfter is for how long a job that has ended may be said to run: its end is
+	// written in batches, and tried a few times.
+	forgetAfter = 30 * time.Second
 )
 
 // errTakenForDead ends what a replica does that the others have given up.
@@ -45,6 +48,8 @@ type replica struct {
 	cancel context.CancelFunc
 	closed chan struct{} // once its queue can change nothing any more
 	heard  time.Time
+	// running has the ids of its jobs, also of those that ended a moment ago.
+	running sync.Map
 }
 
 // workAsReplica runs jobs until the store is stopped, as one replica after another if
@@ -125,6 +130,9 @@ func (r *replica) goOn(ctx context.Context, cfg river.Config) *replica {
 		switch err := r.beat(ctx); {
 		case err == nil:
 			r.heard = begun
+			if err := r.takeBack(ctx); err != nil {
+				s.log.WarnContext(ctx, "jobs that are said to run were not looked for", "error", err)
+			}
 			return r
 		case !errors.Is(err, errTakenForDead) && time.Since(r.heard) < silentAfter:
 			return r
@@ -176,6 +184,22 @@ func (tx *Tx) buryReplicas(ctx context.Context) error {
 	return tx.reviveJobs(ctx, ` and not exists (select 1 from replicas where id = attempted_by[cardinality(attempted_by)])`)
 }
 
+// takeBack makes those jobs available again that are said to be run by this replica, and
+// are not: the database was away when it should have been told how they ended.
+func (r *replica) takeBack(ctx context.Context) error {
+	const mine = `state = 'running' and attempted_by[cardinality(attempted_by)] = ?`
+	ids, err := collect(r.store.queries, ctx, func(row scanner) (id int64, err error) {
+		return id, row.Scan(&id)
+	}, `select id from river_job where `+mine+` and attempted_at < clock_timestamp() - make_interval(secs => ?)`, r.id, forgetAfter.Seconds())
+	for _, id := range ids {
+		if _, runs := r.running.Load(id); runs || err != nil {
+			continue
+		}
+		_, err = r.store.q.ExecContext(ctx, `update river_job set state = 'available' where `+mine+` and id = ?`, r.id, id)
+	}
+	return err
+}
+
 // leave stops a replica's jobs. Its queue must not say how they ended.
 func (r *replica) leave() {
 	r.cancel()
@@ -212,7 +236,10 @@ func (r *replica) resign() error {
 type replicaKey struct{}
 
 // work runs a job as the replica's.
-func (r *replica) work(ctx context.Context, _ *rivertype.JobRow, work func(context.Context) error) error {
+func (r *replica) work(ctx context.Context, job *rivertype.JobRow, work func(context.Context) error) error {
+	run := &job.Attempt // tells this run from a later one
+	r.running.Store(job.ID, run)
+	defer time.AfterFunc(forgetAfter, func() { r.running.CompareAndDelete(job.ID, run) })
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, replicaKey{}, r.id))
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()

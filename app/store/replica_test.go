@@ -185,6 +185,47 @@ func TestTakenForDead(t *testing.T) {
 	eventually(t, "the job's end", func() bool { return count(t, other, `select count(*) from river_job where state = 'completed'`) == 1 })
 }
 
+// TestJobsWhoseEndWasNotToldRunAgain: the database says that a living replica runs a job,
+// which the replica knows nothing of.
+func TestJobsWhoseEndWasNotToldRunAgain(t *testing.T) {
+	s := replicas(t, 1)[0]
+	ran, goOn := make(chan int, 10), make(chan struct{})
+	start(t, s, func(_ context.Context, job *river.Job[countArgs]) error {
+		ran <- job.Args.N
+		if job.Args.N == 2 {
+			<-goOn
+		}
+		return nil
+	})
+	inTx(t, s, func(tx *Tx) error {
+		return errors.Join(tx.Enqueue(t.Context(), countArgs{1}), tx.Enqueue(t.Context(), countArgs{2}))
+	})
+	<-ran
+	<-ran
+	eventually(t, "the end of the first", func() bool { return count(t, s, `select count(*) from river_job where state = 'completed'`) == 1 })
+	// Both began long ago; one has ended, of which the other column does not know.
+	if _, err := s.db.ExecContext(t.Context(), `update river_job set state = 'running', finalized_at = null, attempted_at = now() - interval '1 hour';
+		insert into river_job (args, kind, max_attempts, state, attempted_at, attempted_by) select '{"n": 3}', kind, max_attempts, state, attempted_at, attempted_by
+			from river_job limit 1`); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case n := <-ran:
+		if n != 3 {
+			t.Errorf("job %d runs again", n)
+		}
+	case <-time.After(10 * heartbeat):
+		t.Error("the job does not run again")
+	}
+	close(goOn)
+	if len(ran) > 0 {
+		t.Errorf("job %d runs again too", <-ran)
+	}
+	if _, err := s.db.ExecContext(t.Context(), `update river_job set state = 'completed', finalized_at = now() where state = 'running'`); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // TestHold: what one replica's job holds, no other one has.
 func TestHold(t *testing.T) {
 	all := replicas(t, 2)

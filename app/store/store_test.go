@@ -460,9 +460,15 @@ func (textArgs) Kind() string { return "text" }
 func TestJobsOfStrangersTexts(t *testing.T) { inStores(t, testJobsOfStrangersTexts) }
 
 func testJobsOfStrangersTexts(t *testing.T, s *Store) {
-	ran := make(chan string, 1)
+	ran := make(chan string, 2)
 	ws := river.NewWorkers()
-	river.AddWorker(ws, river.WorkFunc(func(_ context.Context, job *river.Job[textArgs]) error { ran <- job.Args.Text; return nil }))
+	river.AddWorker(ws, river.WorkFunc(func(_ context.Context, job *river.Job[textArgs]) error {
+		ran <- job.Args.Text
+		if job.Attempt == 1 {
+			return errors.New("no such file: \x00")
+		}
+		return nil
+	}))
 	if err := s.Work(t.Context(), ws, map[string]int{river.QueueDefault: 1}, soon{}); err != nil {
 		t.Fatal(err)
 	}
@@ -470,6 +476,7 @@ func testJobsOfStrangersTexts(t *testing.T, s *Store) {
 	if got, want := <-ran, "a\uFFFDb\\u0000 \\\uFFFD \uFFFD"; got != want {
 		t.Errorf("the job has %q, want %q", got, want)
 	}
+	<-ran // once more, for the error could be told
 	if err := s.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
