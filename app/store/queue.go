@@ -95,6 +95,9 @@ func (s *Store) reviveJobs(ctx context.Context) error {
 	return err
 }
 
+// ErrRunning means that a unique job is there already.
+var ErrRunning = errors.New("one is still running")
+
 // Enqueue adds a job when the transaction commits. A unique job that is there
 // already is an error: what the new one was to see, the old one may have passed.
 func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
@@ -103,7 +106,7 @@ func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 		return err
 	}
 	if duplicate {
-		return fmt.Errorf("enqueue %s job: one is still running", job.Kind())
+		return fmt.Errorf("enqueue %s job: %w", job.Kind(), ErrRunning)
 	}
 	return nil
 }
