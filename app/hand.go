@@ -121,20 +121,28 @@ func (a *App) handed(call Handed) (found checks.Finding, err error) {
 func (a *App) planHanded(ctx context.Context, found checks.Finding, v provider.Verdict, verb incident.Verb) (*Plan, error) {
 	i, err := a.store.IncidentOf(ctx, found.Fingerprint)
 	if errors.Is(err, store.ErrNotFound) {
-		i, err = a.unopened(found, v)
-	} else if err == nil && i.State() == incident.Resolved && v.Validity == checks.Active {
-		i.Reopen()
+		if i, err = a.unopened(found, v); err != nil {
+			return nil, err
+		}
+		return a.planFor(ctx, i, found.Credential, verb, a.cfg.Policy, nil)
 	}
 	if err != nil {
 		return nil, err
 	}
-	policy := a.cfg.Policy
-	if i.ID != "" {
-		if policy, err = a.policyForPeople(ctx, i.ID); err != nil {
-			return nil, err
-		}
+	policy, err := a.policyForPeople(ctx, i.ID)
+	if err != nil {
+		return nil, err
 	}
-	return a.planFor(ctx, i, found.Credential, verb, policy)
+	if i.State() == incident.Resolved && v.Validity == checks.Active { // it would begin anew
+		i.Reopen()
+		i.Verb, i.Stored = "", nil
+		return a.planFor(ctx, i, found.Credential, verb, policy, nil)
+	}
+	done, err := a.store.StepsDone(ctx, i.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.planFor(ctx, i, found.Credential, verb, policy, done)
 }
 
 // unopened is the incident that would be opened of a finding.

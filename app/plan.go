@@ -79,12 +79,17 @@ func (a *App) planIncident(r *http.Request) (any, error) {
 	if err != nil && !errors.Is(err, store.ErrErased) {
 		return nil, err
 	}
-	return a.planFor(ctx, i, cred, verb, policy)
+	done, err := a.store.StepsDone(ctx, i.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.planFor(ctx, i, cred, verb, policy, done)
 }
 
-// planFor is the plan of a remediation of an incident. It looks into the stores and asks
+// planFor is the plan of a remediation of an incident, some of whose steps may be done.
+// It looks into the stores and asks
 // the provider for the last use, and changes nothing.
-func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credential, verb incident.Verb, p Policy) (*Plan, error) {
+func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credential, verb incident.Verb, p Policy, done []incident.Step) (*Plan, error) {
 	plan := &Plan{
 		Incident: i.ID, Rule: i.Rule, Description: i.Rule, Redacted: i.Redacted, Fingerprint: string(i.Fingerprint),
 		Validity: i.Validity, Identity: reach(i), Verb: verb, Steps: []PlannedStep{}, Risks: []string{}, Notes: []string{}, Approvals: p.People.Approvals,
@@ -92,7 +97,7 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	if rule := a.rules[i.Rule]; rule != nil {
 		plan.Description = rule.Title
 	}
-	if i.Verb == "" && !a.actionable(i, p) {
+	if i.State() == incident.Resolved || i.Verb == "" && !a.actionable(i, p) {
 		plan.Stops = a.whyNotNow(i, p)
 		return plan, nil
 	}
@@ -111,12 +116,6 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	plan.Verb = i.Verb
 	if plan.Verb == incident.Rotate {
 		plan.Order = i.Order
-	}
-	var done []incident.Step
-	if i.ID != "" {
-		if done, err = a.store.StepsDone(ctx, i.ID); err != nil {
-			return nil, err
-		}
 	}
 	calls := a.providers.Calls(i.Rule)
 	for _, step := range i.Plan(done) {
