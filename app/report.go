@@ -251,7 +251,7 @@ func (a *App) leaksOf(ctx context.Context, check store.Check, j judgement) (leak
 			return nil, false, err
 		}
 		leaks[i.ID] = leak
-		if i.Verb != "" && i.State() != incident.Resolved {
+		if i.Verb != "" && i.State() != incident.Resolved && i.Held.IsZero() {
 			ended = false
 		}
 	}

@@ -60,7 +60,7 @@ type worldOptions struct {
 	tamper func(*world, *app.Config)
 }
 
-var automatic = app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}}
+var automatic = app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}, AutomaticPerHour: 1_000_000}
 
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()

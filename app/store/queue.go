@@ -118,6 +118,28 @@ func (tx *Tx) EnqueueOnce(ctx context.Context, job river.JobArgs) error {
 	return err
 }
 
+// ErrRunning reports a job that runs right now.
+var ErrRunning = errors.New("the job is running")
+
+// Restart adds a unique job that begins with its first step when the transaction
+// commits, in place of one like it that waits. One that runs is ErrRunning.
+func (tx *Tx) Restart(ctx context.Context, job river.JobArgs) error {
+	for {
+		res, err := tx.store.queue.InsertTx(ctx, tx.tx, job, nil)
+		switch {
+		case err != nil:
+			return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+		case !res.UniqueSkippedAsDuplicate:
+			return nil
+		case res.Job.State == rivertype.JobStateRunning:
+			return ErrRunning
+		}
+		if _, err := tx.store.queue.JobCancelTx(ctx, tx.tx, res.Job.ID); err != nil {
+			return fmt.Errorf("end the %s job that waits: %w", job.Kind(), err)
+		}
+	}
+}
+
 // insert adds a job where its turn is, and reports whether it is there already.
 func (tx *Tx) insert(ctx context.Context, job river.JobArgs) (duplicate bool, err error) {
 	if tx.store.queue == nil {
