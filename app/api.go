@@ -74,12 +74,18 @@ func callerOf(ctx context.Context) string {
 func (a *App) incidentsAPI() http.Handler {
 	mux := http.NewServeMux()
 	for pattern, answer := range map[string]answerer{
-		"GET /api/v1/incidents":               a.listIncidents,
-		"GET /api/v1/incidents/{id}":          a.showIncident,
-		"GET /api/v1/incidents/{id}/plan":     a.planIncident,
-		"POST /api/v1/incidents/{id}/approve": a.approveIncident,
-		"POST /api/v1/incidents/{id}/resolve": a.resolveIncident,
-		"POST /api/v1/remediations":           a.remediate,
+		"GET /api/v1/incidents":                a.listIncidents,
+		"GET /api/v1/incidents/{id}":           a.showIncident,
+		"GET /api/v1/incidents/{id}/plan":      a.planIncident,
+		"POST /api/v1/incidents/{id}/approve":  a.approveIncident,
+		"POST /api/v1/incidents/{id}/resolve":  a.resolveIncident,
+		"POST /api/v1/incidents/{id}/undo":     a.change(a.Undo),
+		"POST /api/v1/incidents/{id}/end-hold": a.change(a.EndHold),
+		"POST /api/v1/incidents/{id}/confirm":  a.change(a.Confirm),
+		"POST /api/v1/remediations":            a.remediate,
+		"GET /api/v1/halt":                     a.showHalt,
+		"POST /api/v1/halt":                    a.halting(a.Halt),
+		"POST /api/v1/resume":                  a.halting(a.Resume),
 	} {
 		mux.HandleFunc(pattern, a.answer(answer))
 	}

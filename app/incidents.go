@@ -49,7 +49,9 @@ type WholeIncident struct {
 	Stored   []StoredAt        `json:"stored"` // in secret stores
 	Requests []RequestMade     `json:"requests"`
 	Proof    string            `json:"proof"`
-	Can      []string          `json:"can"` // what can be done now: rotate, revoke, resolve
+	Held     *time.Time        `json:"held"` // until when its death can be undone
+	Approver string            `json:"approver"`
+	Can      []string          `json:"can"` // what can be done now: rotate, revoke, resolve, undo, end-hold, confirm
 	Next     string            `json:"next"`
 }
 
@@ -204,7 +206,7 @@ func (a *App) wholeIncident(ctx context.Context, id string) (*WholeIncident, err
 	if err != nil {
 		return nil, err
 	}
-	w := &WholeIncident{TellIncident: a.tellIncident(i, names), Evidence: evidence(i), Reach: reach(i), Timeline: timeline(i), Places: []FoundAt{}}
+	w := &WholeIncident{TellIncident: a.tellIncident(i, names), Evidence: evidence(i), Reach: reach(i), Timeline: timeline(i), Places: []FoundAt{}, Held: passed(i.Held), Approver: i.Approver}
 	for n, repository := range ids {
 		places, err := a.store.Places(ctx, id, repository)
 		if err != nil {
@@ -235,7 +237,12 @@ func (a *App) wholeIncident(ctx context.Context, id string) (*WholeIncident, err
 	if err != nil {
 		return nil, err
 	}
-	w.Can, w.Next = a.chances(i, policy, w.Requests)
+	done, err := a.store.StepsDone(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	w.Can = a.chances(i, policy, done)
+	w.Next = a.next(i, w.Can, w.Requests)
 	return w, nil
 }
 
@@ -347,31 +354,47 @@ func timeline(i store.Incident) []Moment {
 	return all
 }
 
-// chances says what a person can do about an incident now, and what comes next.
-func (a *App) chances(i store.Incident, p Policy, asked []RequestMade) (can []string, next string) {
-	can = []string{}
-	abilities := a.providers.Can(i.Rule)
+// chances are what a person can do about an incident now, the best of them first.
+func (a *App) chances(i store.Incident, p Policy, done []incident.Step) []string {
+	can := []string{}
+	if i.State() == incident.Resolved {
+		return can
+	}
 	if a.actionable(i, p) {
-		if abilities.Issue {
+		if a.providers.Can(i.Rule).Issue {
 			can = append(can, string(incident.Rotate))
 		}
 		can = append(can, string(incident.Revoke))
 	}
-	if i.State() != incident.Resolved && i.Verb == "" {
+	if i.Verb == "" {
 		can = append(can, "resolve")
 	}
-	return can, a.next(i, can, asked)
+	if incident.Undoable(done) && i.Verb != incident.Undo {
+		can = append(can, string(incident.Undo))
+	}
+	if !i.Held.IsZero() {
+		can = append(can, "end-hold")
+	}
+	if i.Order == incident.Overlap && slices.Contains(done, incident.VerifyNew) && !slices.Contains(done, incident.Confirm) {
+		can = append(can, "confirm")
+	}
+	return can
 }
 
+// next says what comes next, with the command where a person decides.
 func (a *App) next(i store.Incident, can []string, asked []RequestMade) string {
 	approve := ""
-	if len(can) > 0 && can[0] != "resolve" {
+	if len(can) > 0 && (can[0] == string(incident.Rotate) || can[0] == string(incident.Revoke)) {
 		approve = fmt.Sprintf("“stanch incidents plan %s %s” shows what would be done, and “stanch incidents approve %[1]s %[2]s” has it done.", i.ID, can[0])
 	}
 	waiting := slices.IndexFunc(asked, func(r RequestMade) bool { return r.Granted == nil && r.Ended == nil && r.Verb != verbBypass })
 	switch {
 	case i.State() == incident.Resolved:
 		return "Nothing."
+	case !i.Held.IsZero():
+		return fmt.Sprintf("Nothing: it is disabled and proved dead, and is deleted after %s. Until then “stanch incidents undo %s” brings it back.", i.Held.UTC().Format("2006-01-02 15:04:05 MST"), i.ID)
+	case i.Verb != "" && i.Stuck != "":
+		return i.Stuck
 	case i.Verb != "":
 		return "Nothing: it is under way."
 	case waiting >= 0:

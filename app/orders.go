@@ -85,16 +85,16 @@ func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Ver
 	a.ordered.Store(id, true)
 	by, done := callerOf(ctx), &Ordered{}
 	reason = cutReason(a.scanner.Hide(reason)) // people paste anything
-	order := func(tx *store.Tx) error {
+	begin := func(tx *store.Tx) error {
 		i, err := tx.Incident(ctx, id)
 		if err != nil {
 			return err
 		}
-		done.Waits, err = a.order(ctx, tx, &i, verb, by, reason, policy)
+		done.Waits, err = a.startFor(ctx, tx, &i, verb, by, reason, policy)
 		return err
 	}
 	for attempt := 0; ; attempt++ {
-		if err = a.store.InTx(ctx, order); !errors.Is(err, store.ErrRunning) || attempt == endingAttempts {
+		if err = a.store.InTx(ctx, begin); !errors.Is(err, store.ErrRunning) || attempt == endingAttempts {
 			break
 		}
 		time.Sleep(endingPause) // the one before has said that it waits for a person, and is about to end
@@ -106,9 +106,9 @@ func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Ver
 	return done, err
 }
 
-// order begins a remediation, or records that the caller asked for it where somebody else
+// startFor starts a remediation, or records that the caller asked for it where somebody else
 // must agree. Nothing is ordered twice.
-func (a *App) order(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, by, reason string, p Policy) (waits string, err error) {
+func (a *App) startFor(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, by, reason string, p Policy) (waits string, err error) {
 	switch {
 	case i.Verb == verb && i.State() != incident.Resolved:
 		return "", nil // it is under way
@@ -191,6 +191,76 @@ func (a *App) whyNotNow(i store.Incident, p Policy) string {
 		return todoOwn
 	}
 	return a.byHandOnly(i.Rule)
+}
+
+// A reasoned is the body of the calls that need nothing but a reason.
+type reasoned struct {
+	Reason string `json:"reason"`
+}
+
+// readReason reads the body of a call that needs a reason.
+func (a *App) readReason(r *http.Request) (string, error) {
+	var call reasoned
+	if err := readCall(r, &call); err != nil {
+		return "", err
+	}
+	if strings.TrimSpace(call.Reason) == "" {
+		return "", &refusal{http.StatusBadRequest, "give a reason, for those who read the audit log"}
+	}
+	return cutReason(a.scanner.Hide(call.Reason)), nil
+}
+
+// change answers a call that changes what goes on with an incident.
+func (a *App) change(do func(ctx context.Context, id, by, reason string) error) answerer {
+	return func(r *http.Request) (any, error) {
+		ctx, id := r.Context(), r.PathValue("id")
+		reason, err := a.readReason(r)
+		if err != nil {
+			return nil, err
+		}
+		a.ordered.Store(id, true)
+		err = do(ctx, id, callerOf(ctx), reason)
+		for _, why := range []error{ErrNoUndo, ErrNoHold, ErrNothingToConfirm, ErrBusy} {
+			if errors.Is(err, why) {
+				return nil, &refusal{http.StatusConflict, fmt.Sprintf("incident %s: %v", id, err)}
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+		whole, err := a.wholeIncident(ctx, id)
+		return &Ordered{Incident: whole}, err
+	}
+}
+
+// A HaltTold says whether all remediations are halted, by whom and why.
+type HaltTold struct {
+	Halted bool       `json:"halted"`
+	By     string     `json:"by"`
+	Reason string     `json:"reason"`
+	At     *time.Time `json:"at"`
+}
+
+func (a *App) showHalt(r *http.Request) (any, error) {
+	halt, err := a.store.Halted(r.Context())
+	if err != nil || halt == nil {
+		return HaltTold{}, err
+	}
+	return HaltTold{true, halt.By, halt.Reason, passed(halt.At)}, nil
+}
+
+// halting answers a call that stops all remediations, or lets them go on.
+func (a *App) halting(do func(ctx context.Context, by, reason string) error) answerer {
+	return func(r *http.Request) (any, error) {
+		reason, err := a.readReason(r)
+		if err != nil {
+			return nil, err
+		}
+		if err := do(r.Context(), callerOf(r.Context()), reason); err != nil {
+			return nil, err
+		}
+		return a.showHalt(r)
+	}
 }
 
 func (a *App) resolveIncident(r *http.Request) (any, error) {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/provider"
@@ -68,8 +69,8 @@ func (a *App) planIncident(r *http.Request) (any, error) {
 			verb = incident.Rotate
 		}
 	}
-	if err := checkVerb(verb); err != nil {
-		return nil, err
+	if err := checkVerb(verb); err != nil && verb != incident.Undo {
+		return nil, &refusal{http.StatusBadRequest, "verb is rotate, revoke or undo"}
 	}
 	policy, err := a.policyForPeople(ctx, i.ID)
 	if err != nil {
@@ -97,17 +98,15 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	if rule := a.rules[i.Rule]; rule != nil {
 		plan.Description = rule.Title
 	}
-	if i.State() == incident.Resolved || i.Verb == "" && !a.actionable(i, p) {
-		plan.Stops = a.whyNotNow(i, p)
-		return plan, nil
-	}
-	if i.Verb != "" && i.Verb != verb {
-		plan.Stops = fmt.Sprintf("another remediation is under way (%s)", i.Verb)
+	if plan.Stops = a.whyNotPlanned(i, verb, p, done); plan.Stops != "" {
 		return plan, nil
 	}
 	remedy := p.For(i.Rule)
-	if i.Verb == "" {
-		i.Verb, i.Order, i.WithoutReplacement = verb, remedy.Order, string(remedy.WithoutReplacement)
+	if verb == incident.Undo {
+		i.Verb = verb
+	} else if i.Verb == "" {
+		i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
+		i.WithoutReplacement, i.Hold = string(remedy.WithoutReplacement), remedy.HoldFor()
 	}
 	kept, err := a.planPlaces(ctx, &i, plan)
 	if err != nil || plan.Stops != "" {
@@ -119,11 +118,32 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	}
 	calls := a.providers.Calls(i.Rule)
 	for _, step := range i.Plan(done) {
-		planned := planStep(step, calls, kept, i.Verb)
+		planned := planStep(step, calls, kept, i.Hold)
 		planned.Done = slices.Contains(done, step)
 		plan.Steps = append(plan.Steps, planned)
 	}
+	if verb == incident.Undo {
+		plan.Risks = append(plan.Risks, "it is live again, for whoever has it")
+		return plan, nil
+	}
 	return plan, a.planRisks(ctx, plan, i, cred, kept)
+}
+
+// whyNotPlanned says why a verb cannot be carried out now; empty when it can.
+func (a *App) whyNotPlanned(i store.Incident, verb incident.Verb, p Policy, done []incident.Step) string {
+	switch {
+	case i.State() == incident.Resolved:
+		return a.whyNotNow(i, p)
+	case verb == incident.Undo && !incident.Undoable(done):
+		return ErrNoUndo.Error()
+	case verb == incident.Undo, i.Verb == verb:
+		return ""
+	case i.Verb != "":
+		return fmt.Sprintf("another remediation is under way (%s)", i.Verb)
+	case !a.actionable(i, p):
+		return a.whyNotNow(i, p)
+	}
+	return ""
 }
 
 // planPlaces finds where the credential is kept, and turns a rotation that cannot be into
@@ -164,27 +184,49 @@ func (a *App) runbook(rule string) string {
 }
 
 // planStep says what a step does.
-func planStep(step incident.Step, calls provider.Calls, kept []place, verb incident.Verb) PlannedStep {
-	p := PlannedStep{Step: step, Places: []string{}, Effect: EffectNone}
+func planStep(step incident.Step, calls provider.Calls, kept []place, hold time.Duration) PlannedStep {
+	p := PlannedStep{Step: step, What: whatSteps[step], Places: []string{}, Effect: EffectNone}
 	switch step {
 	case incident.Issue:
-		p.What, p.Call, p.Effect, p.Undo = "a replacement is issued", calls.Issue, EffectReversible, "a replacement that is not stored is revoked when the rotation is given up for a revocation"
+		p.Call, p.Effect, p.Undo = calls.Issue, EffectReversible, "a replacement that nobody needs is revoked"
 	case incident.Put:
-		p.What, p.Effect, p.Undo = "the replacement is written as a new version, if nobody else has changed the secret", EffectReversible, "the versions before it stay until they are destroyed"
+		p.Effect, p.Undo = EffectReversible, "the versions before it stay until they are destroyed"
 		p.Places = placeTexts(kept, func(pl place) bool { return !pl.Leaked.Superseded })
-	case incident.VerifyNew:
-		p.What, p.Call = "the provider is asked whether the replacement works, and for whom", calls.Verify
-	case incident.RevokeOld:
-		p.What, p.Call, p.Effect = "the provider is told to kill the old one for good", calls.Revoke, EffectFinal
-	case incident.ProveDead:
-		p.What, p.Call = "the provider is asked until it refuses the old one", calls.Verify
+	case incident.VerifyNew, incident.ProveDead, incident.VerifyOld:
+		p.Call = calls.Verify
+	case incident.DisableOld:
+		p.Call, p.Effect, p.Undo = calls.Disable, EffectReversible, fmt.Sprintf("for %s: %s", hold, calls.Enable)
+	case incident.Hold:
+		p.What = fmt.Sprintf(p.What, hold)
+	case incident.EnableOld:
+		p.Call, p.Effect, p.Undo = calls.Enable, EffectReversible, "it is disabled again when it is revoked"
+	case incident.RevokeOld, incident.Discard:
+		p.Call, p.Effect = calls.Revoke, EffectFinal
 	case incident.Retire:
-		p.What, p.Effect = "the versions that hold the old one are destroyed", EffectFinal
+		p.Effect = EffectFinal
 		p.Places = placeTexts(kept, func(place) bool { return true })
-	case incident.Discard:
-		p.What, p.Call, p.Effect = "a replacement that was issued and never stored is revoked", calls.Revoke, EffectFinal
+	case incident.Restore:
+		p.Effect, p.Undo = EffectReversible, "the versions before it stay"
+		p.Places = placeTexts(kept, func(pl place) bool { return pl.Replacement != nil })
 	}
 	return p
+}
+
+// whatSteps say what the steps do.
+var whatSteps = map[incident.Step]string{
+	incident.Issue:      "a replacement is issued",
+	incident.Put:        "the replacement is written as a new version, if nobody else has changed the secret",
+	incident.VerifyNew:  "the provider is asked whether the replacement works, and for whom",
+	incident.Confirm:    "nothing happens until nobody uses the old one any more: its provider tells, or a person confirms it",
+	incident.DisableOld: "the provider is told to refuse the old one",
+	incident.RevokeOld:  "the provider is told to kill the old one for good",
+	incident.ProveDead:  "the provider is asked until it refuses the old one",
+	incident.Hold:       "nothing happens for %s, in which it can be undone",
+	incident.Retire:     "the versions that hold the old one are destroyed",
+	incident.Discard:    "a replacement that nobody needs is revoked",
+	incident.EnableOld:  "the provider is told to take the old one again",
+	incident.VerifyOld:  "the provider is asked until it takes the old one",
+	incident.Restore:    "the old one is put where its replacement is",
 }
 
 func placeTexts(kept []place, which func(place) bool) []string {

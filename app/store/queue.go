@@ -95,7 +95,7 @@ func (s *Store) reviveJobs(ctx context.Context) error {
 	return err
 }
 
-// ErrRunning means that a unique job is there already.
+// ErrRunning reports a unique job that runs right now.
 var ErrRunning = errors.New("one is still running")
 
 // Enqueue adds a job when the transaction commits. A unique job that is there
@@ -117,9 +117,6 @@ func (tx *Tx) EnqueueOnce(ctx context.Context, job river.JobArgs) error {
 	_, err := tx.insert(ctx, job)
 	return err
 }
-
-// ErrRunning reports a job that runs right now.
-var ErrRunning = errors.New("the job is running")
 
 // Restart adds a unique job that begins with its first step when the transaction
 // commits, in place of one like it that waits. One that runs is ErrRunning.
