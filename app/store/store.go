@@ -44,6 +44,9 @@ type Tx struct {
 	store *Store
 }
 
+// ErrLocked means that another process has the database open for serving.
+var ErrLocked = errors.New("another stanch has it open: stop that one first")
+
 // Open opens the database at a URL, "sqlite:PATH", and brings its tables up to
 // date. One process at a time may have a SQLite database open for serving.
 func Open(ctx context.Context, databaseURL string, keys Keys, log *slog.Logger) (*Store, error) {
