@@ -118,6 +118,7 @@ func (a *App) answer(f answerer) http.HandlerFunc {
 			refuse(w, why.status, why.message)
 		case errors.Is(err, store.ErrNotFound):
 			refuse(w, http.StatusNotFound, "there is no such incident: GET /api/v1/incidents (stanch incidents list) lists them")
+		case r.Context().Err() != nil: // nobody waits for the answer
 		case err != nil:
 			a.log.ErrorContext(ctx, "a call of the API failed", "path", r.URL.Path, "error", err)
 			refuse(w, http.StatusInternalServerError, "the call failed: Stanch’s log says why; it is safe to send it again")

@@ -105,7 +105,8 @@ type App struct {
 	pulls     keyedMutex // by pull request: one write to its comment at a time
 	now       func() time.Time
 	memories  memories
-	ordered   sync.Map // ids of the incidents that were ordered of this process
+	ordered   sync.Map    // ids of the incidents that were ordered of this process
+	ending    atomic.Bool // no further step is begun
 
 	login      atomic.Pointer[string] // the App's own, once GitHub has told
 	background sync.WaitGroup

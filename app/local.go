@@ -23,12 +23,18 @@ var localWorkers = map[string]int{queueRemediate: 4}
 
 // StartLocal makes the App carry out the remediations that are ordered of this process,
 // and nothing else that waits in the database: that is the server's, with the server's
-// environment. Call Stop to end it; what is not done then goes on when it is ordered
+// environment. Call StopLocal to end it; what is not done then goes on when it is ordered
 // again, or when a server starts.
 func (a *App) StartLocal(ctx context.Context) error {
 	ws := a.otherWorkers()
 	river.AddWorker(ws, orderedWorker{remediateWorker{app: a}})
 	return a.store.Work(ctx, ws, localWorkers, retryPolicy{})
+}
+
+// StopLocal lets the steps that are under way come to their end, and begins no others.
+func (a *App) StopLocal(ctx context.Context) error {
+	a.ending.Store(true)
+	return a.Stop(ctx)
 }
 
 // notOurs is how long a remediation that is not this process's is left alone.

@@ -110,7 +110,7 @@ func (l *localApp) stop() error {
 	l.running = false
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
-	return l.app.Stop(ctx)
+	return l.app.StopLocal(ctx)
 }
 
 func (l *localApp) close() error {
