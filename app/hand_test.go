@@ -38,23 +38,23 @@ func TestPlanIsWhatIsDone(t *testing.T) {
 		order incident.Order
 		mode  app.Mode // without a replacement
 		verb  incident.Verb
-		kept  bool
+		kept  string // in the store: the token, nothing, or what its owners have put there since
 		want  incident.Resolution
 	}{
-		"replace first":   {incident.ReplaceFirst, app.Ask, incident.Rotate, true, incident.ResolutionRotated},
-		"revoke first":    {incident.RevokeFirst, app.Ask, incident.Rotate, true, incident.ResolutionRotated},
-		"revoke":          {incident.ReplaceFirst, app.Ask, incident.Revoke, true, incident.ResolutionRevoked},
-		"kept nowhere":    {incident.ReplaceFirst, app.RevokeAnyway, incident.Rotate, false, incident.ResolutionRevoked},
-		"revoked nowhere": {incident.ReplaceFirst, app.Ask, incident.Revoke, false, incident.ResolutionRevoked},
+		"replace first":   {incident.ReplaceFirst, app.Ask, incident.Rotate, "token", incident.ResolutionRotated},
+		"revoke first":    {incident.RevokeFirst, app.Ask, incident.Rotate, "token", incident.ResolutionRotated},
+		"revoke":          {incident.ReplaceFirst, app.Ask, incident.Revoke, "token", incident.ResolutionRevoked},
+		"kept nowhere":    {incident.ReplaceFirst, app.RevokeAnyway, incident.Rotate, "", incident.ResolutionRevoked},
+		"adopted":         {incident.ReplaceFirst, app.Adopt, incident.Rotate, "", incident.ResolutionRotated},
+		"replaced":        {incident.ReplaceFirst, app.Ask, incident.Rotate, "owners", incident.ResolutionRevoked},
+		"revoked nowhere": {incident.ReplaceFirst, app.Ask, incident.Revoke, "", incident.ResolutionRevoked},
 	} {
 		t.Run(name, func(t *testing.T) {
-			policy := app.Policy{Remedy: app.Remedy{Remediation: app.Ask, Order: test.order, WithoutReplacement: test.mode}}
+			policy := app.Policy{Remedy: app.Remedy{Remediation: app.Ask, Order: test.order, WithoutReplacement: test.mode, Adopt: "file:adopted"}}
 			w := newWorld(t, worldOptions{tamper: withAPI, policy: policy})
 			token := w.token("hand")
-			if !test.kept {
-				_, err := w.secrets.Put(t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: "hand", Field: "token", Version: "1"}, map[string]checks.Secret{"token": checks.NewSecret("another")}, "test")
-				w.must(err)
-				w.must(w.secrets.Retire(t.Context(), secretstore.Location{Store: w.secrets.Name(), Path: "hand", Field: "token", Version: "1"}))
+			if test.kept != "token" {
+				w.replaceInStore("hand", test.kept)
 			}
 			before := w.auditLength()
 			var plan app.Plan
@@ -82,7 +82,7 @@ func TestPlanIsWhatIsDone(t *testing.T) {
 				if told := details[s.Step]["request"]; told != "" && told != s.Call {
 					t.Errorf("%s: planned %q, done %q", s.Step, s.Call, told)
 				}
-				if s.Step == incident.Put && (len(s.Places) != 1 || s.Places[0] != whole.Stored[0].Leaked) {
+				if s.Step == incident.Put && (len(s.Places) != 1 || strings.Replace(s.Places[0], "INCIDENT", whole.ID, 1) != whole.Stored[0].Leaked) {
 					t.Errorf("planned to put into %v, and put into %v", s.Places, whole.Stored)
 				}
 				if s.What == "" || s.Effect == app.EffectReversible && s.Undo == "" || s.Done {
@@ -92,11 +92,29 @@ func TestPlanIsWhatIsDone(t *testing.T) {
 			if !slices.Equal(planned, steps) {
 				t.Errorf("planned %v, done %v", planned, steps)
 			}
-			if test.want == incident.ResolutionRotated {
+			if test.want == incident.ResolutionRotated && test.kept == "token" {
 				w.mustRotate("hand", token)
 			}
 			w.findNone(w.issued...)
 		})
+	}
+}
+
+// replaceInStore puts a live token of the owners' where one is kept, or destroys that.
+func (w *world) replaceInStore(path, by string) {
+	w.t.Helper()
+	at := secretstore.Location{Store: w.secrets.Name(), Path: path, Field: "token", Version: "1"}
+	value := "another"
+	if by == "owners" {
+		var err error
+		value, err = w.github.IssueToken("bot", githubtest.ClassicToken)
+		w.must(err)
+		w.issued = append(w.issued, value)
+	}
+	_, err := w.secrets.Put(w.t.Context(), at, map[string]checks.Secret{"token": checks.NewSecret(value)}, "test")
+	w.must(err)
+	if by == "" {
+		w.must(w.secrets.Retire(w.t.Context(), at))
 	}
 }
 

@@ -43,7 +43,7 @@ type WholeIncident struct {
 	Sources  []string          `json:"sources"` // repository, import, by hand
 	Evidence provider.Evidence `json:"evidence"`
 	Reach    string            `json:"reach"` // what it can do
-	Timeline []Moment          `json:"timeline"`
+	Timeline []Reached         `json:"timeline"`
 	Steps    []StepTaken       `json:"steps"`
 	Places   []FoundAt         `json:"places"` // in repositories
 	Stored   []StoredAt        `json:"stored"` // in secret stores
@@ -55,8 +55,8 @@ type WholeIncident struct {
 	Next     string            `json:"next"`
 }
 
-// A Moment is a stage of the timeline. A stage that was not passed has no time.
-type Moment struct {
+// A Reached is a stage of the timeline. A stage that was not passed has no time.
+type Reached struct {
 	Stage   Stage      `json:"stage"`
 	At      *time.Time `json:"at"`
 	Seconds *float64   `json:"seconds"` // since the push was delivered
@@ -328,7 +328,7 @@ func passed(t time.Time) *time.Time {
 
 // timeline is when an incident passed its stages. A provider is asked as soon as
 // something is found, and an incident is opened as soon as it has answered.
-func timeline(i store.Incident) []Moment {
+func timeline(i store.Incident) []Reached {
 	found, verified := i.Opened, i.Opened
 	if at := evidence(i).At; !at.IsZero() {
 		found = at
@@ -339,12 +339,12 @@ func timeline(i store.Incident) []Moment {
 	if i.Validity == checks.Unknown {
 		verified = noTime
 	}
-	all := []Moment{}
+	all := []Reached{}
 	for _, m := range []struct {
 		stage Stage
 		at    time.Time
 	}{{Delivered, i.Received}, {Detected, found}, {Verified, verified}, {Contained, i.Contained}, {Rotated, i.Rotated}, {ProvedDead, i.Dead}} {
-		one := Moment{Stage: m.stage, At: passed(m.at)}
+		one := Reached{Stage: m.stage, At: passed(m.at)}
 		if one.At != nil {
 			seconds := max(0, m.at.Sub(i.Received).Seconds())
 			one.Seconds = &seconds

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -106,9 +107,9 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 		i.Verb = verb
 	} else if i.Verb == "" {
 		i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
-		i.WithoutReplacement, i.Hold = string(remedy.WithoutReplacement), remedy.HoldFor()
+		i.WithoutReplacement, i.Adopt, i.Hold = string(remedy.WithoutReplacement), remedy.Adopt, remedy.HoldFor()
 	}
-	kept, err := a.planPlaces(ctx, &i, plan)
+	kept, err := a.planPlaces(ctx, &i, cred, plan)
 	if err != nil || plan.Stops != "" {
 		return plan, err
 	}
@@ -148,32 +149,31 @@ func (a *App) whyNotPlanned(i store.Incident, verb incident.Verb, p Policy, done
 
 // planPlaces finds where the credential is kept, and turns a rotation that cannot be into
 // what is done instead, as a remediation does.
-func (a *App) planPlaces(ctx context.Context, i *store.Incident, plan *Plan) (kept []place, err error) {
+func (a *App) planPlaces(ctx context.Context, i *store.Incident, cred checks.Credential, plan *Plan) (kept []place, err error) {
 	if kept, err = places(*i); err != nil || len(kept) > 0 {
 		return kept, err
 	}
-	kept, current, err := a.find(ctx, i.Fingerprint)
-	if err != nil || i.Verb != incident.Rotate {
+	if i.Verb != incident.Rotate {
+		kept, _, err = a.find(ctx, i.Fingerprint)
 		return kept, err
 	}
-	var why string
-	switch can := a.providers.Can(i.Rule); {
-	case !can.Issue:
-		why = "No program can issue a replacement (" + can.Reason + ")."
-	case len(kept) == 0:
-		why = "No secret store that Stanch knows holds this credential."
-	case !current:
-		why = fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", kept[0].Leaked)
-	default:
-		return kept, nil
+	opened := *i
+	opened.ID = cmp.Or(i.ID, "INCIDENT") // which is a part of where a replacement is adopted
+	w, err := a.whereabouts(ctx, opened, cred)
+	person := new(personError)
+	switch {
+	case errors.As(err, &person):
+		plan.Stops = strings.TrimSpace(person.todo + " " + a.runbook(i.Rule))
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case w.revoke:
+		plan.Notes = append(plan.Notes, w.why)
+		i.Verb = incident.Revoke
+		kept, _, err = a.find(ctx, i.Fingerprint)
+		return kept, err
 	}
-	if i.WithoutReplacement != string(RevokeAnyway) {
-		plan.Stops = why + " It can be revoked without a replacement, or replaced by hand: " + a.runbook(i.Rule)
-		return kept, nil
-	}
-	plan.Notes = append(plan.Notes, why+" The policy says to revoke it all the same.")
-	i.Verb = incident.Revoke
-	return kept, nil
+	return w.kept, nil
 }
 
 func (a *App) runbook(rule string) string {
@@ -204,7 +204,7 @@ func planStep(step incident.Step, calls provider.Calls, kept []place, hold time.
 		p.Call, p.Effect = calls.Revoke, EffectFinal
 	case incident.Retire:
 		p.Effect = EffectFinal
-		p.Places = placeTexts(kept, func(place) bool { return true })
+		p.Places = placeTexts(kept, func(pl place) bool { return !pl.Adopted })
 	case incident.Restore:
 		p.Effect, p.Undo = EffectReversible, "the versions before it stay"
 		p.Places = placeTexts(kept, func(pl place) bool { return pl.Replacement != nil })
@@ -248,8 +248,10 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 	if i.Validity != checks.Active {
 		risk("its provider does not say that it works (%s): perhaps it is dead, or another host’s", i.Validity)
 	}
-	current := placeTexts(kept, func(p place) bool { return !p.Leaked.Superseded })
+	current := placeTexts(kept, func(p place) bool { return !p.Leaked.Superseded && !p.Adopted })
 	switch {
+	case len(kept) > 0 && kept[0].Adopted:
+		risk("no secret store that Stanch knows holds it: whoever uses it is to read its replacement from %s from then on", kept[0].Leaked)
 	case len(current) == 0:
 		risk("no secret store that Stanch knows holds it: whoever uses it is not told, and fails from then on")
 	case plan.Verb == incident.Revoke:

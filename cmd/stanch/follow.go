@@ -181,7 +181,7 @@ func (env *environment) outcome(done app.Ordered, format string) (int, error) {
 // proved reports whether the provider refuses the credential, and nobody has to do
 // anything more.
 func proved(i *app.WholeIncident) bool {
-	dead := slices.ContainsFunc(i.Timeline, func(m app.Moment) bool { return m.Stage == app.ProvedDead && m.At != nil })
+	dead := slices.ContainsFunc(i.Timeline, func(m app.Reached) bool { return m.Stage == app.ProvedDead && m.At != nil })
 	return dead && (i.Stuck == "" || i.Doing != "") || i.Validity == checks.Inactive
 }
 
