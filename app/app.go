@@ -85,8 +85,11 @@ type Config struct {
 	// Observe is told of every stage that is passed, on the goroutine that
 	// passed it. It may be nil.
 	Observe func(Event)
-	Logger  *slog.Logger
-	Now     func() time.Time // time.Now when nil
+	// Step is told how each step of a remediation goes, on the goroutine that takes it.
+	// It may be nil.
+	Step   func(Progress)
+	Logger *slog.Logger
+	Now    func() time.Time // time.Now when nil
 }
 
 // An App is the running GitHub App.

@@ -55,6 +55,7 @@ type settings struct {
 	BrokerURL   string `env:"STANCH_BROKER_URL" help:"endpoint of yours that issues credentials for providers without an interface for it"`
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
+	AtAWS
 	Reach
 }
 
@@ -304,7 +305,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
-	return cfg, nil
+	return cfg, s.awsKeys(&cfg)
 }
 
 // restrict says which credentials are asked about, and through what.
@@ -391,6 +392,9 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 			return err
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
+	}
+	if err := s.addAWSSecrets(cfg); err != nil {
+		return err
 	}
 	for _, own := range []string{s.VaultToken, s.BrokerToken} {
 		if own != "" {
