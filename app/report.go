@@ -354,6 +354,9 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
 		CanDismiss: a.dismissable(i), CanBypass: a.bypassable(i, j.Policy),
 	}
+	if i.Resolution == incident.ResolutionRevoked && i.Dead.IsZero() && i.Validity != checks.Inactive {
+		leak.Resolution = report.RevokedOnWord
+	}
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
 	}
