@@ -111,7 +111,7 @@ func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Ver
 func (a *App) startFor(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, by, reason string, p Policy) (waits string, err error) {
 	switch {
 	case i.Verb == verb && i.State() != incident.Resolved:
-		return "", nil // it is under way
+		return "", a.takeOver(ctx, tx, i.ID) // it is under way
 	case i.Verb != "" && i.State() != incident.Resolved:
 		return "", &refusal{http.StatusConflict, fmt.Sprintf("incident %s: another remediation is under way (%s): wait until it has ended or waits for a person", i.ID, i.Verb)}
 	case !a.actionable(*i, p):

@@ -54,11 +54,15 @@ func (env *environment) localAPI(ctx context.Context, p purpose) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &localApp{}
-	if l.database, err = store.SQLitePath(s.DatabaseURL); err != nil {
+	database, err := store.ParseURL(s.DatabaseURL)
+	if err != nil {
 		return nil, err
 	}
-	_, statErr := os.Stat(l.database)
+	l := &localApp{database: database.String()}
+	var statErr error
+	if database.File() != "" {
+		_, statErr = os.Stat(database.File())
+	}
 	missing := errors.Is(statErr, fs.ErrNotExist)
 	if missing && p == toRead {
 		return nil, fmt.Errorf("no database to read: %w: STANCH_DATABASE_URL names the server's, and --server the server itself", statErr)
