@@ -400,13 +400,25 @@ func (a *App) next(i store.Incident, can []string, asked []RequestMade) string {
 	case waiting >= 0:
 		return fmt.Sprintf("A second person must agree to what %s asked for: %s.", asked[waiting].Asker, asked[waiting].Verb)
 	case i.Stuck != "":
-		return strings.TrimSpace(i.Stuck + " " + approve)
+		return strings.TrimSpace(i.Stuck + " " + buttonsHere(i.ID, can))
 	case i.Validity == checks.Inactive:
 		return "Nothing: its provider refuses it."
 	case approve != "":
 		return "Decide: " + approve
 	}
 	return a.byHandOnly(i.Rule)
+}
+
+// buttonsHere says what the buttons, of which what waits for a person speaks, are on the
+// command line.
+func buttonsHere(id string, can []string) string {
+	var texts []string
+	for _, b := range [][2]string{{string(incident.Rotate), "Rotate now"}, {string(incident.Revoke), "Revoke now"}} {
+		if slices.Contains(can, b[0]) {
+			texts = append(texts, fmt.Sprintf("“%s” is “stanch incidents approve %s %s” here.", b[1], id, b[0]))
+		}
+	}
+	return strings.Join(texts, " ")
 }
 
 // byHandOnly says what a person does about what no program does anything about.
