@@ -43,7 +43,6 @@ func (w *awsWorld) allow(policy grants.Policy) {
 // What the policy says is enough for each action, and none of it can be left out.
 func TestAWSPolicy(t *testing.T) {
 	w := newAWSWorld(t)
-	p := w.providers(Config{})
 	w.admin("CreateRole", "RoleName", "deployer", "AssumeRolePolicyDocument", "{}")
 	policy := AWSPolicy("*", "")
 	for n := -1; n < len(policy.Lines); n++ {
@@ -57,6 +56,7 @@ func TestAWSPolicy(t *testing.T) {
 		}
 		t.Run(name, func(t *testing.T) {
 			w.t = t
+			p := w.providers(Config{}) // with a rate of its own
 			w.askRights(false)
 			user := fmt.Sprintf("leaky%d", n+1)
 			w.user(user)
