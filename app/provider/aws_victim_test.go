@@ -141,6 +141,7 @@ func TestAWSLeavesToPeople(t *testing.T) {
 		"root":              at(id, "arn:aws:iam::"+motoAccount+":root"),
 		"federated":         at("ASIA"+id[4:], "arn:aws:sts::"+motoAccount+":federated-user/bob"),
 		"another account":   at(id, "arn:aws:iam::999999999999:user/shop"),
+		"two accounts":      at(idOf(t, "210987654321"), "arn:aws:iam::"+motoAccount+":user/shop"),
 		"a trap":            at(idOf(t, awsCanaries[0]), "arn:aws:iam::"+awsCanaries[0]+":user/shop"),
 		"a role's":          at(id, "arn:aws:sts::"+motoAccount+":assumed-role/deployer/ci"),
 		"temporary, unseen": at("ASIA"+id[4:], ""),
