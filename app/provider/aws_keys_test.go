@@ -163,7 +163,14 @@ func TestAWSNotOn(t *testing.T) {
 	if can.Revoke || can.Issue || can.Reversible || !strings.Contains(can.Reason, "STANCH_AWS") {
 		t.Errorf("%+v", can)
 	}
-	can = newProviders(t, Config{AWS: ownaws.New(ownaws.Config{})}).Can("aws-access-key")
+	p = newProviders(t, Config{AWS: ownaws.New(ownaws.Config{})})
+	calls := p.Calls("aws-access-key")
+	for _, call := range []string{calls.Disable, calls.Enable, calls.Revoke, calls.Issue} {
+		if !strings.HasPrefix(call, "iam:") {
+			t.Errorf("calls %+v", calls)
+		}
+	}
+	can = p.Can("aws-access-key")
 	if !can.Verify || !can.Revoke || !can.Issue || !can.Reversible {
 		t.Errorf("%+v", can)
 	}
