@@ -340,6 +340,8 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
 		CanDismiss: a.dismissable(i), CanBypass: a.bypassable(i, j.Policy),
 	}
+	timeline := i.Timeline()
+	leak.Timeline = timeline.String()
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
 	}
@@ -352,7 +354,8 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 			return report.Leak{}, err
 		}
 		// Whole seconds, rounded up: no promise that was not kept.
-		leak.DeadAfter = max(i.Dead.Sub(i.Received)+time.Second-1, time.Second).Truncate(time.Second)
+		took, _ := timeline.Until(incident.StageProvedDead)
+		leak.DeadAfter = max(took+time.Second-1, time.Second).Truncate(time.Second)
 	}
 	return leak, nil
 }

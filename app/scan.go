@@ -35,6 +35,7 @@ var errScanTime = errors.New("the scan took too long")
 type scanArgs struct {
 	Delivery     string            `json:"delivery"`
 	Received     time.Time         `json:"received"`
+	Pushed       time.Time         `json:"pushed,omitzero"` // as GitHub says; zero when it was not just now, or is not known
 	Installation int64             `json:"installation"`
 	Repository   github.Repository `json:"repository"`
 	Head         string            `json:"head"`               // the commit that the check run stands on
@@ -152,14 +153,14 @@ type sighting struct {
 func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting) error {
 	shown, allowed := a.sift(&seen, s)
 	a.observeLeaks(Detected, s, shown, nil)
-	verdicts, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
+	verdicts, at, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
 	if err != nil {
 		return err
 	}
 	live, counts := overrule(allowed, verdicts)
 	shown = append(shown, live...)
 	a.observeLeaks(Verified, s, shown, verdicts)
-	if err := a.recordScan(ctx, s, check, outcome{sighting: seen, leaks: shown, verdicts: verdicts, allowed: counts}); err != nil {
+	if err := a.recordScan(ctx, s, check, outcome{seen, shown, verdicts, counts, at}); err != nil {
 		return err
 	}
 	return a.recordRest(ctx, seen.memory, s)
@@ -171,6 +172,7 @@ type outcome struct {
 	leaks    []judged
 	verdicts map[checks.Fingerprint]provider.Verdict
 	allowed  map[excuse]int // how many are not shown, by who allows them
+	moments
 }
 
 // A judged leak is one with what it does to the check unless it is live.
@@ -329,12 +331,13 @@ func unwrap(found git.Result, tag string) git.Result {
 // recordScan records in one transaction what was found, what is to be done about
 // it, and the jobs that do and report it.
 func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o outcome) error {
-	return a.store.InTx(ctx, func(tx *store.Tx) error {
+	var opened []store.Incident
+	err := a.store.InTx(ctx, func(tx *store.Tx) error {
 		row, err := mustBeNext(ctx, tx, s)
 		if err != nil {
 			return err
 		}
-		if err := a.recordLeaks(ctx, tx, s, o); err != nil {
+		if opened, err = a.recordLeaks(ctx, tx, s, o); err != nil {
 			return err
 		}
 		next := s.after(o, row.Coverage.Commits)
@@ -357,6 +360,10 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o o
 		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID, Installation: s.Installation, Background: s.Backfill})
 	})
+	if err == nil {
+		a.metrics.opened(opened)
+	}
+	return err
 }
 
 // recordEnd records that nothing of a range is left to scan.
@@ -382,18 +389,22 @@ func (a *App) recordEnd(ctx context.Context, tx *store.Tx, s scanArgs, check sto
 }
 
 // recordLeaks replaces what an earlier scan of the range found by what this one
-// did, and adds what a further part of it did. Incidents go on.
-func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outcome) error {
+// did, and adds what a further part of it did. Incidents go on; those that are new are
+// returned.
+func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outcome) (opened []store.Incident, err error) {
 	incidents := make([]store.Incident, len(o.leaks))
 	for n, leak := range o.leaks {
-		var err error
-		if incidents[n], err = a.openIncident(ctx, tx, s, leak.Leak, o.verdicts[leak.Fingerprint], o.judge.Policy); err != nil {
-			return err
+		fresh := false
+		if incidents[n], fresh, err = a.openIncident(ctx, tx, s, leak.Leak, o.verdicts[leak.Fingerprint], o.judge.Policy, o.moments); err != nil {
+			return nil, err
+		}
+		if fresh {
+			opened = append(opened, incidents[n])
 		}
 	}
 	if !s.begun() {
 		if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for n, leak := range o.leaks {
@@ -401,10 +412,10 @@ func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outco
 			Incident: incidents[n].ID, Delivery: s.Delivery, Location: leak.Location, InTip: leak.InTip,
 			Conclusion: string(leak.Conclusion), Why: leak.Why,
 		}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return opened, nil
 }
 
 // failScan makes the check run say that the range could not be scanned. With a
@@ -436,11 +447,4 @@ func (a *App) rescan(ctx context.Context, tx *store.Tx, s store.Scan) error {
 		return err
 	}
 	return tx.Enqueue(ctx, args)
-}
-
-func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict) {
-	for _, leak := range leaks {
-		a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
-			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})
-	}
 }

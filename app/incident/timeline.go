@@ -93,3 +93,19 @@ func span(d time.Duration) string {
 	}
 	return fmt.Sprintf("%d days %d h", d/day, d%day/time.Hour)
 }
+
+// A Spread tells how some times are spread.
+type Spread struct {
+	Count    int
+	P50, P95 time.Duration // so many per cent of the times are no longer
+}
+
+// SpreadOf sorts times and tells how they are spread.
+func SpreadOf(times []time.Duration) Spread {
+	if len(times) == 0 {
+		return Spread{}
+	}
+	slices.Sort(times)
+	within := func(percent int) time.Duration { return times[(len(times)*percent+99)/100-1] } // the nearest rank
+	return Spread{len(times), within(50), within(95)}
+}

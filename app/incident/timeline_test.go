@@ -66,3 +66,23 @@ func TestTimelineUntil(t *testing.T) {
 		t.Errorf("%s until a stage that was not passed", got)
 	}
 }
+
+func TestSpread(t *testing.T) {
+	var hundred []time.Duration
+	for n := range time.Duration(100) {
+		hundred = append(hundred, 100-n)
+	}
+	for name, test := range map[string]struct {
+		times []time.Duration
+		want  Spread
+	}{
+		"none":    {nil, Spread{}},
+		"one":     {[]time.Duration{7}, Spread{1, 7, 7}},
+		"three":   {[]time.Duration{9, 1, 5}, Spread{3, 5, 9}},
+		"hundred": {hundred, Spread{100, 50, 95}},
+	} {
+		if got := SpreadOf(test.times); got != test.want {
+			t.Errorf("%s: %v, want %v", name, got, test.want)
+		}
+	}
+}
