@@ -102,11 +102,9 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 		return err
 	}
 	// What a part of the range has found stays to be seen.
-	if err := a.showProgress(ctx, check.ID, job.Attempt < confessAfter && !s.begun()); err != nil {
-		// Nothing waits for that: somebody's key may be live.
-		a.log.WarnContext(ctx, "the check run could not be started", "delivery", s.Delivery, "error", err)
-	}
-	last, err := a.scan(ctx, s, check)
+	progress := a.showMeanwhile(ctx, check.ID, job.Attempt < confessAfter && !s.begun())
+	last, err := a.scan(ctx, s, check, progress)
+	progress()
 	slow := errPartTime{}
 	switch problem := couldNotScan(err, job.Attempt); {
 	case err == nil && !last:
@@ -132,13 +130,14 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 
 // scan scans the lines that the commits of a range add, or of a part of it, verifies
 // what it finds, and records all of it together with the jobs that report it and act
-// on it. It reports whether nothing of the range is left.
-func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) (last bool, err error) {
+// on it, once the check run has shown progress: that must not come after the report. It
+// reports whether nothing of the range is left.
+func (a *App) scan(ctx context.Context, s scanArgs, check store.Check, progress func()) (last bool, err error) {
 	seen, err := a.look(ctx, s)
 	if err != nil {
 		return false, err
 	}
-	return seen.part.last, a.conclude(ctx, s, check, seen)
+	return seen.part.last, a.conclude(ctx, s, check, seen, progress)
 }
 
 // A sighting is what a scan saw.
@@ -150,7 +149,7 @@ type sighting struct {
 }
 
 // conclude judges and verifies what a scan saw, and records it.
-func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting) error {
+func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting, progress func()) error {
 	shown, allowed := a.sift(&seen, s)
 	a.observeLeaks(Detected, s, shown, nil)
 	verdicts, at, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
@@ -160,6 +159,7 @@ func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen 
 	live, counts := overrule(allowed, verdicts)
 	shown = append(shown, live...)
 	a.observeLeaks(Verified, s, shown, verdicts)
+	progress()
 	if err := a.recordScan(ctx, s, check, outcome{seen, shown, verdicts, counts, at}); err != nil {
 		return err
 	}
@@ -173,51 +173,6 @@ type outcome struct {
 	verdicts map[checks.Fingerprint]provider.Verdict
 	allowed  map[excuse]int // how many are not shown, by who allows them
 	moments
-}
-
-// A judged leak is one with what it does to the check unless it is live.
-type judged struct {
-	git.Leak
-	Verdict
-}
-
-// sift judges the findings, and tells apart those that are allowed. Of either it
-// leaves no more than one scan records.
-func (a *App) sift(seen *sighting, s scanArgs) (shown, allowed []judged) {
-	for _, leak := range seen.Findings {
-		l := judged{leak, seen.judge.Of(&leak.Finding, a.now())}
-		if l.Allowed {
-			allowed = append(allowed, l)
-		} else {
-			shown = append(shown, l)
-		}
-	}
-	cut := func(all []judged, what string) []judged {
-		more := len(all) - maxFindings
-		if more <= 0 {
-			return all
-		}
-		seen.Coverage.Skipped = append(seen.Coverage.Skipped, checks.Skip{
-			Commit: s.Head, Reason: fmt.Sprintf("%d more %s than the %d that one scan records", more, what, maxFindings),
-		})
-		return all[:maxFindings]
-	}
-	return cut(shown, "findings"), cut(allowed, "allowed findings")
-}
-
-// overrule returns what is live of what is allowed: then nothing allows it. The rest is
-// counted, by who allows it.
-func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[excuse]int) {
-	counts = map[excuse]int{}
-	for _, l := range allowed {
-		if verdicts[l.Fingerprint].Validity != checks.Active {
-			counts[excuse{l.Why, l.Reason}]++
-			continue
-		}
-		l.Why = "it is live, which overrules " + l.Why
-		live = append(live, l)
-	}
-	return live, counts
 }
 
 // beginScan makes, or finds again, the rows of the check and the scan.
@@ -241,6 +196,19 @@ func (a *App) beginScan(ctx context.Context, s scanArgs) (check store.Check, sca
 		return err
 	})
 	return check, scan, err
+}
+
+// showMeanwhile shows progress while something else is done: GitHub takes its time, and
+// somebody's key may be live. What it returns waits until that is over.
+func (a *App) showMeanwhile(ctx context.Context, id string, reopen bool) (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := a.showProgress(ctx, id, reopen); err != nil {
+			a.log.WarnContext(ctx, "the check run could not be started", "check", id, "error", err)
+		}
+	}()
+	return func() { <-done }
 }
 
 // showProgress makes sure that the check run exists, and, if reopen, that it does
