@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,10 +38,18 @@ func TestTimeToDead(t *testing.T) {
 		count = manyLeaks
 	}
 	count = cmp.Or(*leaks, count)
-	for _, developers := range []int{1, 4} {
-		t.Run(fmt.Sprintf("developers=%d", developers), func(t *testing.T) {
+	for _, test := range []struct {
+		developers int
+		distance   time.Duration // of GitHub, there and back
+	}{{1, 0}, {4, 0}, {4, 100 * time.Millisecond}} {
+		developers := test.developers
+		t.Run(fmt.Sprintf("developers=%d,distance=%s", developers, test.distance), func(t *testing.T) {
 			r := newRace(t)
 			r.seeded()
+			r.github.Limit(func(*http.Request) *githubtest.LimitAnswer {
+				time.Sleep(test.distance)
+				return nil
+			})
 			var wg sync.WaitGroup
 			for n := range developers {
 				pushes := count / developers
