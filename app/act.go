@@ -143,11 +143,17 @@ func (r *remediation) take(ctx context.Context, job *river.Job[remediateArgs], s
 	case err != nil:
 		return err
 	}
+	r.app.progress(r.id, step, Begun)
 	result, err := r.do(ctx, i, step, attempt)
 	if err != nil {
 		return err
 	}
-	return r.finish(ctx, job, done, step, result)
+	r.app.progress(r.id, step, Acted)
+	if err := r.finish(ctx, job, done, step, result); err != nil {
+		return err
+	}
+	r.app.progress(r.id, step, Recorded)
+	return nil
 }
 
 // A result is what a step leaves behind.

@@ -100,7 +100,7 @@ func (r *remediation) restore(ctx context.Context, i store.Incident, attempt sto
 		return result{}, err
 	}
 	for _, p := range ps {
-		if p.Replacement == nil {
+		if p.Replacement == nil || p.Adopted {
 			continue
 		}
 		if err := r.restoreAt(ctx, p, replacement, attempt.Operation); err != nil {

@@ -47,6 +47,9 @@ type Remedy struct {
 	Remediation        Mode           `yaml:"remediation,omitempty"`
 	Order              incident.Order `yaml:"order,omitempty"`
 	WithoutReplacement Mode           `yaml:"without_replacement,omitempty"`
+	// Adopt is the store and the path in it that take the replacement of a credential that
+	// no store holds: "vault:secret/adopted".
+	Adopt string `yaml:"adopt,omitempty"`
 	// Hold is for how long what is disabled can be enabled again before it is deleted.
 	Hold *time.Duration `yaml:"hold,omitempty"`
 }
@@ -57,12 +60,14 @@ type Mode string
 // The modes. For remediation: Observe reports only; Ask shows buttons on the check
 // run and waits for a person; Automatic acts when the evidence is of the highest
 // grade, and asks otherwise. For without_replacement, which decides about live
-// credentials that no store holds or nobody can issue anew: Ask, or RevokeAnyway.
+// credentials that no store holds or nobody can issue anew: Ask, or RevokeAnyway, or
+// Adopt, which puts the replacement of what no store holds where the policy says.
 const (
 	Observe      Mode = "observe"
 	Ask          Mode = "ask"
 	Automatic    Mode = "automatic"
 	RevokeAnyway Mode = "revoke"
+	Adopt        Mode = "adopt"
 )
 
 // Publicity says whether checks are written for everybody, who learn nothing from
@@ -149,6 +154,9 @@ func (r Remedy) or(around Remedy) Remedy {
 	}
 	if r.WithoutReplacement == "" {
 		r.WithoutReplacement = around.WithoutReplacement
+	}
+	if r.Adopt == "" {
+		r.Adopt = around.Adopt
 	}
 	if r.Hold == nil {
 		r.Hold = around.Hold

@@ -87,7 +87,10 @@ const longestHold = 30 * 24 * time.Hour
 func (c *checker) remedy(within string, r Remedy) {
 	c.wrong(within+"remediation", among(r.Remediation, Observe, Ask, Automatic))
 	c.wrong(within+"order", among(r.Order, incident.ReplaceFirst, incident.RevokeFirst))
-	c.wrong(within+"without_replacement", among(r.WithoutReplacement, Ask, RevokeAnyway))
+	c.wrong(within+"without_replacement", among(r.WithoutReplacement, Ask, RevokeAnyway, Adopt))
+	if name, path, _ := strings.Cut(r.Adopt, ":"); r.Adopt != "" && (name == "" || path == "") {
+		c.wrong(within+"adopt", fmt.Sprintf("is %q: write the store and a path in it, such as vault:secret/adopted", r.Adopt))
+	}
 	if h := r.HoldFor(); h < 0 || h > longestHold {
 		c.wrong(within+"hold", fmt.Sprintf("is %s: it must be between 0s and %s", h, longestHold))
 	}

@@ -252,7 +252,7 @@ func (a *App) isOwn(i store.Incident) bool { return slices.Contains(a.cfg.Own, i
 func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string, p Policy) error {
 	remedy := p.For(i.Rule)
 	i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
-	i.WithoutReplacement, i.Stuck = string(remedy.WithoutReplacement), ""
+	i.WithoutReplacement, i.Adopt, i.Stuck = string(remedy.WithoutReplacement), remedy.Adopt, ""
 	i.Approver, i.Approved, i.Hold, i.Held, i.Confirmed = actor, a.now(), remedy.HoldFor(), noTime, noTime
 	done, err := tx.StepsDone(ctx, i.ID)
 	if err != nil {

@@ -32,6 +32,7 @@ type Incident struct {
 	// WithoutReplacement is what the policy that counted then says of a credential
 	// that no store holds.
 	WithoutReplacement string
+	Adopt              string          // the store and path that take the replacement then
 	Stored             json.RawMessage // where the credential is kept, as package app wrote it
 
 	AskAgain time.Time // when the provider is to be asked again; the zero Time means never
@@ -63,7 +64,7 @@ var ErrErased = errors.New("the credential is not kept any more")
 
 const incidentColumns = `id, fingerprint, rule, redacted, validity, grade, evidence, opened, received,
 	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored, ask_again,
-	reversible, hold, held, confirmed, approver, approved, pushed, detected, verified`
+	reversible, hold, held, confirmed, adopt, approver, approved, pushed, detected, verified`
 
 // OpenIncident returns the incident of a credential, made from i if there is
 // none; opened reports which.
@@ -92,10 +93,10 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
 	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
 		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ?, ask_again = ?,
-		reversible = ?, hold = ?, held = ?, confirmed = ?, approver = ?, approved = ?, pushed = ?, detected = ?, verified = ? where id = ?`,
+		reversible = ?, hold = ?, held = ?, confirmed = ?, adopt = ?, approver = ?, approved = ?, pushed = ?, detected = ?, verified = ? where id = ?`,
 		i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
 		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), micros(i.AskAgain),
-		i.Reversible, i.Hold.Microseconds(), micros(i.Held), micros(i.Confirmed), i.Approver, micros(i.Approved),
+		i.Reversible, i.Hold.Microseconds(), micros(i.Held), micros(i.Confirmed), i.Adopt, i.Approver, micros(i.Approved),
 		micros(i.Pushed), micros(i.Detected), micros(i.Verified), i.ID)
 	if err != nil || i.Resolved.IsZero() {
 		return err
@@ -211,7 +212,7 @@ func readIncident(row scanner) (Incident, error) {
 	var opened, received, contained, rotated, dead, resolved, askAgain, hold, held, confirmed, approved, pushed, detected, verified int64
 	err := row.Scan(&i.ID, &i.Fingerprint, &i.Rule, &i.Redacted, &i.Validity, &i.Grade, &evidence, &opened, &received,
 		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored, &askAgain,
-		&i.Reversible, &hold, &held, &confirmed, &i.Approver, &approved, &pushed, &detected, &verified)
+		&i.Reversible, &hold, &held, &confirmed, &i.Adopt, &i.Approver, &approved, &pushed, &detected, &verified)
 	if err != nil {
 		return Incident{}, notFound(err)
 	}

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,8 +9,9 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-func TestLeases(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
+func TestLeases(t *testing.T) { inStores(t, testLeases) }
+
+func testLeases(t *testing.T, s *Store) {
 	now := time.Unix(1000, 0).UTC()
 	incidentOf := func(name string) Incident {
 		t.Helper()
@@ -58,8 +58,9 @@ func TestLeases(t *testing.T) {
 	lease("user", second.ID, "")
 }
 
-func TestHalt(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
+func TestHalt(t *testing.T) { inStores(t, testHalt) }
+
+func testHalt(t *testing.T, s *Store) {
 	if h, err := s.Halted(t.Context()); h != nil || err != nil {
 		t.Errorf("halted at first: %v, %v", h, err)
 	}

@@ -79,7 +79,7 @@ func (q queries) LatestChecks(ctx context.Context, repository int64, limit int) 
 // them first.
 func (q queries) AuditOf(ctx context.Context, subject string, limit int) ([]audit.Entry, error) {
 	return collect(q, ctx, func(row scanner) (audit.Entry, error) { return readEntry(row) },
-		`select * from (`+selectAudit+` where subject = ? order by seq desc limit ?) order by seq`, subject, limit)
+		`select * from (`+selectAudit+` where subject = ? order by seq desc limit ?) newest order by seq`, subject, limit)
 }
 
 // Places returns where an incident's credential was found in a repository, each place
@@ -93,6 +93,6 @@ func (q queries) Places(ctx context.Context, incident string, repository int64) 
 		return o, err
 	}, `select o.incident, o.commit_sha, o.path, o.line, o.col, o.author, o.date, max(o.in_tip)
 		from occurrences o join scans s on s.delivery = o.delivery join checks c on c.id = s.check_id
-		where o.incident = ? and c.repository_id = ? group by o.commit_sha, o.path, o.line, o.col order by o.date desc, o.path, o.line`,
+		where o.incident = ? and c.repository_id = ? group by o.incident, o.commit_sha, o.path, o.line, o.col, o.author, o.date order by o.date desc, o.path, o.line`,
 		incident, repository)
 }

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// lock takes the lock file of a database, which the operating system lets go
-// when this process ends, however it ends.
-func lock(path string) (unlock func(), err error) {
+// Lock takes a lock file, which the operating system lets go when this process ends,
+// however it ends.
+func Lock(path string) (unlock func(), err error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, err

@@ -47,6 +47,9 @@ STANCH_URL/sign-in/callback.
 
 `
 
+// onStep is told how remediations go. It is for tests that kill the process meanwhile.
+var onStep func(app.Progress)
+
 func runServe(ctx context.Context, env *environment, args []string) int {
 	var usage strings.Builder
 	usage.WriteString(serveUsage)
@@ -80,6 +83,7 @@ func serve(ctx context.Context, env *environment) error {
 		return err
 	}
 	defer memory.Close()
+	cfg.Step = onStep
 	a, err := app.New(cfg, memory)
 	if err != nil {
 		return err

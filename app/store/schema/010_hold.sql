@@ -6,6 +6,9 @@ alter table incidents add column held integer not null default 0;
 -- When a person said that nobody uses the old credential any more.
 alter table incidents add column confirmed integer not null default 0;
 
+-- The store and the path within it that take the replacement of what no store holds.
+alter table incidents add column adopt text not null default '';
+
 -- On whose word the remediation runs: "policy", or an actor of the audit log.
 alter table incidents add column approver text not null default '';
 alter table incidents add column approved integer not null default 0;
