@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -12,9 +11,9 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-func TestTimesToDead(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestTimesToDead(t *testing.T) { inStores(t, testTimesToDead) }
+
+func testTimesToDead(t *testing.T, s *Store) {
 	at := func(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 	for n, i := range []Incident{
 		{Incident: incident.Incident{Rule: "token", Dead: at(1009)}, Pushed: at(1000), Received: at(1001)},
@@ -45,9 +44,9 @@ func TestTimesToDead(t *testing.T) {
 	}
 }
 
-func TestTimelineIsKept(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestTimelineIsKept(t *testing.T) { inStores(t, testTimelineIsKept) }
+
+func testTimelineIsKept(t *testing.T, s *Store) {
 	at := func(seconds int64) time.Time { return time.Unix(seconds, 0).UTC() }
 	var id string
 	inTx(t, s, func(tx *Tx) error {
