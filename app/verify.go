@@ -28,12 +28,13 @@ type moments struct{ detected, verified time.Time }
 
 // verify asks the providers once about each distinct credential. What was live before
 // since, when the occasion came about, may have been ended by then. Of the kinds that a
-// repository's own rules find nobody can be asked.
+// repository's own rules find nobody can be asked, nor of some others; who finds a value as
+// several kinds asks about one that somebody knows.
 func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[checks.Fingerprint]provider.Verdict, moments, error) {
 	at := moments{detected: a.now()}
 	distinct := map[checks.Fingerprint]checks.Credential{}
 	for _, l := range leaks {
-		if a.rules[l.Rule.ID] != nil {
+		if known, ok := distinct[l.Fingerprint]; a.rules[l.Rule.ID] != nil && (!ok || a.betterKind(known.Rule, l.Rule.ID)) {
 			distinct[l.Fingerprint] = l.Credential
 		}
 	}
@@ -83,6 +84,9 @@ func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak g
 	if err == nil && !opened {
 		verb = "update incident"
 		changed, err = a.learn(ctx, tx, &i, s, v)
+		if i.State() == incident.Open && i.Verb == "" && a.betterKind(i.Rule, leak.Rule.ID) {
+			i.Rule, i.Redacted, changed = leak.Rule.ID, leak.Redacted, true
+		}
 	}
 	if err != nil {
 		return i, false, err
@@ -94,8 +98,18 @@ func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak g
 			return i, false, err
 		}
 	}
+	if leak.Rule.ID != i.Rule { // its credential is of a kind about which nobody can be asked
+		return i, opened, tx.SaveIncident(ctx, i)
+	}
 	err = a.decide(ctx, tx, &i, leak.Credential, p)
 	return i, opened, err
+}
+
+// betterKind says that somebody can be asked about one kind of credential and not about
+// another one, as which the same value was found: something with a name that sounds like
+// a secret's.
+func (a *App) betterKind(known, found string) bool {
+	return known != found && !a.providers.Can(known).Verify && a.providers.Can(found).Verify
 }
 
 // verdictDetail is what the audit log keeps of a verdict about an incident.

@@ -91,10 +91,10 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 // SaveIncident writes back everything about an incident that can change. When
 // it is resolved, what was sealed for it is erased.
 func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
-	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
+	_, err := tx.q.ExecContext(ctx, `update incidents set rule = ?, redacted = ?, validity = ?, grade = ?, evidence = ?,
 		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ?, ask_again = ?,
 		reversible = ?, hold = ?, held = ?, confirmed = ?, adopt = ?, approver = ?, approved = ?, pushed = ?, detected = ?, verified = ? where id = ?`,
-		i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
+		i.Rule, i.Redacted, i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
 		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), micros(i.AskAgain),
 		i.Reversible, i.Hold.Microseconds(), micros(i.Held), micros(i.Confirmed), i.Adopt, i.Approver, micros(i.Approved),
 		micros(i.Pushed), micros(i.Detected), micros(i.Verified), i.ID)
