@@ -139,7 +139,7 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}
-	a.metrics = newMetrics(a.working, a.providers)
+	a.metrics = newMetrics(a.working, a.providers, a.rules)
 	return a, nil
 }
 
