@@ -70,6 +70,8 @@ type Config struct {
 	APIToken     checks.Secret
 	Providers    provider.Config
 	SecretStores []SecretStore
+	// Copies are secrets at GitHub that are written when their place in a secret store is.
+	Copies []Copy
 	// Own are the fingerprints of credentials that Stanch itself lives on, which
 	// it will not kill by itself.
 	Own []checks.Fingerprint
@@ -116,6 +118,9 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	}
 	for _, r := range cfg.Catalogue {
 		a.rules[r.ID] = r
+	}
+	if err := cfg.checkCopies(); err != nil {
+		return nil, err
 	}
 	var err error
 	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {

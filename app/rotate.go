@@ -49,6 +49,7 @@ type SecretStore interface {
 type place struct {
 	Leaked      secretstore.Location  `json:"leaked"`
 	Replacement *secretstore.Location `json:"replacement,omitempty"`
+	Copies      []written             `json:"copies,omitempty"` // of the replacement
 }
 
 func places(i store.Incident) ([]place, error) {
@@ -232,12 +233,19 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 		if err := r.putAt(ctx, &ps[n], replacement, attempt.Operation); err != nil {
 			return result{}, err
 		}
+		if err := r.copyFrom(ctx, &ps[n], replacement); err != nil {
+			return result{}, err
+		}
 	}
 	b, err := json.Marshal(ps)
 	if err != nil {
 		return result{}, err
 	}
-	return result{detail: map[string]string{"places": placesText(b), "operation": attempt.Operation}, stored: ps}, nil
+	detail := map[string]string{"places": placesText(b), "operation": attempt.Operation}
+	if copies := copiesText(ps); copies != "" {
+		detail["copies"] = copies
+	}
+	return result{detail: detail, stored: ps}, nil
 }
 
 func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Credential, operation string) error {

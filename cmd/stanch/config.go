@@ -53,6 +53,7 @@ type settings struct {
 	BrokerURL   string `env:"STANCH_BROKER_URL" help:"endpoint of yours that issues credentials for providers without an interface for it"`
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
+	GitHubOptions
 	Reach
 }
 
@@ -194,6 +195,9 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		return cfg, nil, err
 	}
 	if err := s.addSecretStores(&cfg); err != nil {
+		return cfg, nil, err
+	}
+	if cfg.Copies, err = s.copies(); err != nil {
 		return cfg, nil, err
 	}
 	memory, err := store.Open(ctx, s.DatabaseURL, keys, log)
