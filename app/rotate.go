@@ -272,7 +272,10 @@ func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Cr
 			strings.Join(leftOut, " and "), p.Leaked))
 	}
 	put, err := s.Put(ctx, at, values, operation)
-	if err != nil {
+	switch {
+	case errors.Is(err, secretstore.ErrImmutable):
+		return needPerson(fmt.Sprintf("The replacement cannot be stored in %s: %s. Then press Revoke now; the replacement that was issued is revoked too.", p.Leaked, secretstore.ErrImmutable))
+	case err != nil:
 		return fmt.Errorf("store the replacement in %s: %w", p.Leaked, err)
 	}
 	p.Leaked.Version = now.Version // the version to destroy once the proof is there

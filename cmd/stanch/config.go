@@ -54,6 +54,7 @@ type settings struct {
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
 	GitHubOptions
+	KubernetesOptions
 	Reach
 }
 
@@ -387,6 +388,9 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 			return err
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
+	}
+	if err := s.addKubernetes(cfg); err != nil {
+		return err
 	}
 	for _, own := range []string{s.VaultToken, s.BrokerToken} {
 		if own != "" {
