@@ -121,7 +121,7 @@ func (n SecretName) scope() scope {
 // WriteSecret gives a secret that exists another value, and returns when GitHub says
 // that it was written. The same value may be written again.
 func (a *App) WriteSecret(ctx context.Context, n SecretName, value checks.Secret) (time.Time, error) {
-	i, err := a.installationOf(ctx, n)
+	i, err := a.installationAt(ctx, n.Owner, n.Repo)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("write %s: %w", n, err)
 	}
@@ -147,15 +147,15 @@ func (a *App) WriteSecret(ctx context.Context, n SecretName, value checks.Secret
 	return updated, nil
 }
 
-// installationOf finds the installation that holds a secret.
-func (a *App) installationOf(ctx context.Context, n SecretName) (*Installation, error) {
+// installationAt finds the installation that has a repository, or that of an organisation.
+func (a *App) installationAt(ctx context.Context, owner, repo string) (*Installation, error) {
 	var found *gh.Installation
 	err := a.self.do(ctx, func(c *gh.Client) (err error) {
-		if n.Repo == "" {
-			found, _, err = c.Apps.FindOrganizationInstallation(ctx, n.Owner)
+		if repo == "" {
+			found, _, err = c.Apps.FindOrganizationInstallation(ctx, owner)
 			return err
 		}
-		found, _, err = c.Apps.FindRepositoryInstallation(ctx, n.Owner, n.Repo)
+		found, _, err = c.Apps.FindRepositoryInstallation(ctx, owner, repo)
 		return err
 	})
 	if err != nil {

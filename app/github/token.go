@@ -41,6 +41,9 @@ const (
 	writeDependabot  permission = "dependabot_secrets:write"
 	writeEnvironment permission = "environments:write"
 	writeOrgSecrets  permission = "organization_secrets:write"
+
+	readAdministration  permission = "administration:read"
+	writeAdministration permission = "administration:write"
 )
 
 // A scope is what a token is for: one permission in one repository, or in all of

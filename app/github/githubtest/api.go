@@ -96,6 +96,10 @@ func routes() []route {
 		{"DELETE /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", deleteComment},
 		{"POST /repos/{owner}/{repo}/issues/comments/{id}/reactions", byTokenOwner, "pull_requests:write", createReaction},
 
+		{"GET /repos/{owner}/{repo}/keys", byInstalled, "administration:read", listDeployKeys},
+		{"POST /repos/{owner}/{repo}/keys", byInstalled, "administration:write", addDeployKey},
+		{"DELETE /repos/{owner}/{repo}/keys/{id}", byInstalled, "administration:write", removeDeployKey},
+
 		{"GET /repos/{owner}/{repo}/actions/secrets/public-key", byInstalled, "secrets:read", showSecretKey},
 		{"GET /repos/{owner}/{repo}/actions/secrets/{name}", byInstalled, "secrets:read", showSecret},
 		{"PUT /repos/{owner}/{repo}/actions/secrets/{name}", byInstalled, "secrets:write", writeSecret},
