@@ -129,7 +129,7 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	if a.github, err = github.New(cfg.GitHub); err != nil {
 		return nil, err
 	}
-	cfg.Providers.Catalogue = cfg.Catalogue
+	cfg.Providers.Catalogue, cfg.Providers.DeployKeys = cfg.Catalogue, deployKeys{a.github}
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}

@@ -266,7 +266,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	cfg := provider.Config{
 		BaseURLs: map[string]string{}, SelfHosted: map[string]bool{},
 		VaultAddr: s.VaultAddr, VaultToken: checks.NewSecret(s.VaultToken), VaultNamespace: s.VaultNamespace, VaultIssueRole: s.VaultIssueRole,
-		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken),
+		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken), DeployKeyRepos: s.DeployKeys,
 		Logger: log,
 	}
 	api, err := github.APIURL(s.GitHubURL)

@@ -11,6 +11,8 @@ import (
 // GitHubOptions switch on what takes more permissions of the App than scanning.
 type GitHubOptions struct {
 	Copies []string `env:"STANCH_GITHUB_COPIES" help:"secrets at GitHub that are copies of places in secret stores, and written with them: acme/shop:actions:DEPLOY_TOKEN=vault:secret/ci/deploy#token,… (also acme/shop:dependabot:…, acme/shop:env/ENVIRONMENT:…, ORGANISATION:actions:…)"`
+
+	DeployKeys []string `env:"STANCH_GITHUB_DEPLOY_KEYS" help:"repositories among whose deploy keys leaked private keys are looked for and replaced: acme/shop,…"`
 }
 
 // copies reads the copies.
@@ -37,5 +39,9 @@ func (d *doctor) githubNeeds() []github.Need {
 	for _, c := range copies {
 		names = append(names, c.To)
 	}
-	return github.NeedsOf(github.SecretPolicy(names))
+	needs := github.NeedsOf(github.SecretPolicy(names))
+	if len(d.settings.DeployKeys) > 0 {
+		needs = append(needs, github.NeedsOf(github.DeployKeyPolicy())...)
+	}
+	return needs
 }

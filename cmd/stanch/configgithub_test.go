@@ -57,6 +57,10 @@ func TestDoctorNamesWhatCopiesNeed(t *testing.T) {
 	if _, r, text := diagnose(t, environment); len(r.say(aboutGitHub, lacks)) > 0 {
 		t.Errorf("with the permissions\n%s", text)
 	}
+	environment["STANCH_GITHUB_DEPLOY_KEYS"] = "acme/shop"
+	if _, r, text := diagnose(t, environment); len(r.say(aboutGitHub, `"administration" (write): Stanch cannot verify, issue and revoke deploy keys`)) != 1 {
+		t.Error(text)
+	}
 	environment["STANCH_GITHUB_COPIES"] = "acme/shop:actions:TOKEN=file:ci#token,acme/shop=file:ci"
 	if _, r, text := diagnose(t, environment); len(r.say(aboutGitHub, "STANCH_GITHUB_COPIES, entry 2")) != 1 {
 		t.Error(text)
