@@ -107,6 +107,14 @@ func shortened(identity map[string]string) map[string]string {
 	return kept
 }
 
+// The ports where servers listen by default.
+const (
+	portPostgres = "5432"
+	portMongoDB  = "27017"
+	portMySQL    = "3306"
+	portRedis    = "6379"
+)
+
 // noUser is why nobody logs in with a password alone.
 const noUser = "no user stands beside the password"
 
@@ -135,7 +143,7 @@ func (d *database) login(cred checks.Credential) (l login, why string) {
 	}
 	l.user, l.password, l.database = either("user"), part(checks.PartSecret), either("database", "dbname")
 	l.scheme, l.settings = part("scheme"), settings
-	if strings.HasSuffix(cred.Rule, "-url") || strings.HasSuffix(cred.Rule, "-jdbc") {
+	if isURL(cred.Rule) {
 		if err := unescape(&l.user, &l.password, &l.database); err != nil {
 			return login{}, "the connection string is not escaped as a URL"
 		}
@@ -149,6 +157,11 @@ func (d *database) login(cred checks.Credential) (l login, why string) {
 		return login{}, "a zero byte stands in the connection string"
 	}
 	return l, ""
+}
+
+// isURL reports whether the parts of a rule's credentials are escaped as in a URL.
+func isURL(rule string) bool {
+	return strings.HasSuffix(rule, "-url") || strings.HasSuffix(rule, "-jdbc")
 }
 
 func unescape(texts ...*string) (err error) {

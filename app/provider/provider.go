@@ -77,6 +77,11 @@ type Config struct {
 	// are of, the system's when nil.
 	VerifyRoots *x509.CertPool
 
+	// AdminURLs are logins at these servers by which Stanch may change other users'
+	// passwords: "postgres://USER:PASSWORD@HOST:PORT/DATABASE". A leaked
+	// password is rotated only at the host and port that one of them names exactly.
+	AdminURLs []checks.Secret
+
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
@@ -308,14 +313,21 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
+	admins, err := parseAdmins(cfg.AdminURLs, hosts)
+	if err != nil {
+		return nil, err
+	}
+	postgres := &postgres{administered{
+		&database{name: "PostgreSQL", port: portPostgres, try: tryPostgres, hosts: hosts, now: p.now}, admins[driverPostgres],
+	}}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverPostgres: postgres}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverPostgres: postgres}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
-		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
-		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
-		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
+		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
+		driverMySQL:      &database{name: "MySQL", port: portMySQL, try: tryMySQL, hosts: hosts, now: p.now},
+		driverRedis:      &database{name: "Redis", port: portRedis, alone: true, try: tryRedis, hosts: hosts, now: p.now},
 		driverAppRole:    appRole{p.vault},
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
@@ -323,7 +335,7 @@ func New(cfg Config) (*Providers, error) {
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
-		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
+		driverPostgres:   postgres,
 	}
 	return p, nil
 }

@@ -1,0 +1,68 @@
+package provider
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+func TestParseAdmins(t *testing.T) {
+	hosts, err := parseHosts([]string{"db.example.net", "insecure://10.0.0.0/8"}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := func(urls ...string) (all []checks.Secret) {
+		for _, u := range urls {
+			all = append(all, checks.NewSecret(u))
+		}
+		return all
+	}
+	password := "ofTh%40Admin"
+	good, err := parseAdmins(secrets("postgres://stanch:"+password+"@DB.example.net./orders", " postgresql://stanch:"+password+"@10.1.2.3:5432"), hosts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := good[driverPostgres]["db.example.net:5432"]
+	if l.user != "stanch" || l.password != "ofTh@Admin" || l.database != "orders" || l.insecure {
+		t.Errorf("%s at %s, %s", l.user, l.address(), l.database)
+	}
+	if !good[driverPostgres]["10.1.2.3:5432"].insecure {
+		t.Error("the host need not prove who it is, and its administrator wants it to")
+	}
+	for name, urls := range map[string][]string{
+		"no URL":            {"postgres://stanch:" + password + "@db.example.net:port"},
+		"no such protocol":  {"http://stanch:" + password + "@db.example.net"},
+		"no password":       {"postgres://stanch@db.example.net"},
+		"no user":           {"postgres://:" + password + "@db.example.net"},
+		"no host":           {"postgres://stanch:" + password + "@/orders"},
+		"settings":          {"postgres://stanch:" + password + "@db.example.net/orders?sslmode=disable"},
+		"twice":             {"postgres://stanch:" + password + "@db.example.net", "postgres://other:" + password + "@db.example.net:5432"},
+		"not to be asked":   {"postgres://stanch:" + password + "@db.example.net:5433"},
+		"of somebody else":  {"postgres://stanch:" + password + "@db.example.org"},
+		"empty in the list": {""},
+	} {
+		_, err := parseAdmins(secrets(urls...), hosts)
+		if err == nil || !strings.Contains(err.Error(), "of STANCH_ADMIN_URLS") || strings.Contains(err.Error(), password) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestReplacement(t *testing.T) {
+	for _, test := range []struct{ rule, part, was, want string }{
+		{"postgres-url", "user", "shop", "a%22b%3Ac"},
+		{"postgres-dsn", "settings", "host=db user=shop dbname=orders", `host=db user=a"b:c dbname=orders`},
+		{"postgres-jdbc", "settings", "ssl=true&amp;user=shop&", "ssl=true&amp;user=a%22b%3Ac&"},
+		{"postgres-jdbc", "settings", "superuser=x&user=shop&", "superuser=x&user=a%22b%3Ac&"},
+	} {
+		old := parts(test.rule, map[string]string{test.part: test.was, checks.PartSecret: "old"})
+		fresh := replacement(old, `a"b:c`, checks.NewSecret("new"))
+		if got := fresh.Parts[test.part].Expose(); got != test.want || fresh.Secret().Expose() != "new" || fresh.Rule != test.rule {
+			t.Errorf("%s: %s, want %s", test.rule, got, test.want)
+		}
+		if old.Parts[test.part].Expose() != test.was || old.Secret().Expose() != "old" {
+			t.Errorf("%s: the old credential was changed", test.rule)
+		}
+	}
+}
