@@ -22,6 +22,8 @@ type admins map[string]map[string]login
 var protocols = map[string]struct{ driver, port string }{
 	"postgres":   {driverPostgres, portPostgres},
 	"postgresql": {driverPostgres, portPostgres},
+	"redis":      {driverRedis, portRedis},
+	"rediss":     {driverRedis, portRedis},
 }
 
 // parseAdmins reads the operator's list; see Config.AdminURLs.
@@ -52,13 +54,16 @@ func parseAdmin(text string, hosts hosts) (driver string, l login, err error) {
 	password, _ := u.User.Password()
 	switch {
 	case !known:
-		return "", l, errors.New("it must begin with postgres://")
-	case u.Hostname() == "" || password == "" || u.User.Username() == "":
+		return "", l, errors.New("it must begin with postgres://, redis:// or rediss://")
+	case u.Hostname() == "" || password == "" || u.User.Username() == "" && protocol.driver != driverRedis:
 		return "", l, errors.New("write SCHEME://USER:PASSWORD@HOST:PORT/DATABASE")
 	case u.RawQuery != "" || u.Fragment != "":
 		return "", l, errors.New("it takes no settings after a question mark: TLS is used as STANCH_VERIFY_HOSTS says")
 	}
 	l = login{scheme: u.Scheme, user: u.User.Username(), password: password, database: strings.TrimPrefix(u.Path, "/")}
+	if protocol.driver == driverRedis {
+		l.user, l.database = cmp.Or(l.user, redisDefault), ""
+	}
 	var allowed bool
 	l.endpoint, allowed = hosts.find(net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), protocol.port)), protocol.port)
 	if !allowed {
@@ -93,6 +98,9 @@ func (d *administered) meet(t Target) (leaked, admin login, err error) {
 	if why != "" {
 		return leaked, admin, refusal(why)
 	}
+	if d.alone {
+		leaked.user = cmp.Or(leaked.user, redisDefault)
+	}
 	admin, known := d.admins[leaked.address()]
 	switch {
 	case !known:
@@ -102,6 +110,17 @@ func (d *administered) meet(t Target) (leaked, admin login, err error) {
 	}
 	return leaked, admin, nil
 }
+
+// holds names the user of a credential, and where.
+func (d *administered) holds(_ *rules.Rule, t Target) string {
+	l, why := d.login(t.Credential)
+	if why != "" {
+		return ""
+	}
+	return d.userAt(l)
+}
+
+func (d *administered) userAt(l login) string { return d.name + " at " + l.address() + ": " + l.user }
 
 // did is the receipt of something that was done to a user.
 func (d *administered) did(l login, user string, meaning rules.Meaning, answer string) Receipt {

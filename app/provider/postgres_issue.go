@@ -119,8 +119,9 @@ func (p *postgres) holds(_ *rules.Rule, t Target) string {
 	if why != "" {
 		return ""
 	}
-	family := otherSuffix.ReplaceAllString(l.user, "")
-	return "PostgreSQL at " + l.address() + ": " + family[:min(len(family), pgNameLength-len("_01234567"))]
+	l.user = otherSuffix.ReplaceAllString(l.user, "")
+	l.user = l.user[:min(len(l.user), pgNameLength-len("_01234567"))]
+	return p.userAt(l)
 }
 
 // issue has another role take over, or, in place, gives the same one another password.

@@ -425,3 +425,22 @@ func TestPostgresPolicy(t *testing.T) {
 		})
 	}
 }
+
+// Whoever acts as a role is of one family with it.
+func TestPostgresHolds(t *testing.T) {
+	p := newProviders(t, Config{VerifyHosts: []string{"db.example.net", "db2.example.net"}})
+	long := strings.Repeat("é", 31)
+	hold := func(user, host string) string {
+		cred := account("postgres-url", host)
+		cred.Parts["user"] = checks.NewSecret(url.User(user).String())
+		return p.Holds(Target{Credential: cred})
+	}
+	for _, name := range []string{"shop", long} {
+		if a, b := hold(name, "db.example.net"), hold(otherName(name, "op"), "db.example.net"); a != b || a == "" {
+			t.Errorf("%q and %q", a, b)
+		}
+	}
+	if a := hold("shop", "db.example.net"); a == hold("shop", "db2.example.net") || a == hold("clerk", "db.example.net") || hold("shop", "db3.example.net") != "" {
+		t.Errorf("%q holds others", a)
+	}
+}
