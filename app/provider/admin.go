@@ -22,6 +22,8 @@ type admins map[string]map[string]login
 var protocols = map[string]struct{ driver, port string }{
 	"postgres":   {driverPostgres, portPostgres},
 	"postgresql": {driverPostgres, portPostgres},
+	"mysql":      {driverMySQL, portMySQL},
+	"mariadb":    {driverMySQL, portMySQL},
 	"redis":      {driverRedis, portRedis},
 	"rediss":     {driverRedis, portRedis},
 }
@@ -54,7 +56,7 @@ func parseAdmin(text string, hosts hosts) (driver string, l login, err error) {
 	password, _ := u.User.Password()
 	switch {
 	case !known:
-		return "", l, errors.New("it must begin with postgres://, redis:// or rediss://")
+		return "", l, errors.New("it must begin with postgres://, mysql://, mariadb://, redis:// or rediss://")
 	case u.Hostname() == "" || password == "" || u.User.Username() == "" && protocol.driver != driverRedis:
 		return "", l, errors.New("write SCHEME://USER:PASSWORD@HOST:PORT/DATABASE")
 	case u.RawQuery != "" || u.Fragment != "":

@@ -78,7 +78,7 @@ type Config struct {
 	VerifyRoots *x509.CertPool
 
 	// AdminURLs are logins at these servers by which Stanch may change other users'
-	// passwords: "postgres://USER:PASSWORD@HOST:PORT/DATABASE", redis. A leaked
+	// passwords: "postgres://USER:PASSWORD@HOST:PORT/DATABASE", mysql, redis. A leaked
 	// password is rotated only at the host and port that one of them names exactly.
 	AdminURLs []checks.Secret
 
@@ -320,16 +320,19 @@ func New(cfg Config) (*Providers, error) {
 	postgres := &postgres{administered{
 		&database{name: "PostgreSQL", port: portPostgres, try: tryPostgres, hosts: hosts, now: p.now}, admins[driverPostgres],
 	}}
+	mysql := &mysqlServer{administered{
+		&database{name: "MySQL", port: portMySQL, try: tryMySQL, hosts: hosts, now: p.now}, admins[driverMySQL],
+	}}
 	redis := &redisServer{administered{
 		&database{name: "Redis", port: portRedis, alone: true, try: tryRedis, hosts: hosts, now: p.now}, admins[driverRedis],
 	}}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverPostgres: postgres, driverRedis: redis}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverPostgres: postgres, driverRedis: redis}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverPostgres: postgres, driverMySQL: mysql, driverRedis: redis}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverPostgres: postgres, driverMySQL: mysql, driverRedis: redis}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
-		driverMySQL:      &database{name: "MySQL", port: portMySQL, try: tryMySQL, hosts: hosts, now: p.now},
+		driverMySQL:      mysql,
 		driverRedis:      redis,
 		driverAppRole:    appRole{p.vault},
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
