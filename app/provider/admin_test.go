@@ -1,9 +1,11 @@
 package provider
 
 import (
+	"os"
 	"strings"
 	"testing"
 
+	"github.com/stanch-dev/stanch/app/grants"
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -63,6 +65,21 @@ func TestReplacement(t *testing.T) {
 		}
 		if old.Parts[test.part].Expose() != test.was || old.Secret().Expose() != "old" {
 			t.Errorf("%s: the old credential was changed", test.rule)
+		}
+	}
+}
+
+// What people read that Stanch must be granted is what the tests take away line by line.
+func TestDocumentedGrants(t *testing.T) {
+	text, err := os.ReadFile("../../docs/databases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, policy := range []grants.Policy{PostgresPolicy(), MySQLPolicy(), RedisPolicy()} {
+		for _, line := range policy.Lines {
+			if !strings.Contains(string(text), "\n    "+line.Grant) {
+				t.Errorf("docs/databases.md lacks %q", line.Grant)
+			}
 		}
 	}
 }

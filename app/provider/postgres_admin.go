@@ -212,13 +212,16 @@ func (c *pgAdmin) end(ctx context.Context, role pgRole) error {
 func pgName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 func pgText(text string) string { return `'` + strings.ReplaceAll(text, `'`, `''`) + `'` }
 
+// pgAnyRole stands in the policy for a role.
+const pgAnyRole = "name_of_the_role"
+
 // PostgresPolicy is what the administrator must be granted. A superuser needs none of
 // it, and is more than is needed.
 func PostgresPolicy() grants.Policy {
 	return grants.Policy{Name: "PostgreSQL", Syntax: "sql", Lines: []grants.Line{
 		{Grant: "ALTER ROLE stanch CREATEROLE;", For: "disable, enable, revoke, issue"},
 		{Grant: "GRANT pg_signal_backend TO stanch;", For: "disable, revoke: sessions end"},
-		{Grant: "GRANT name_of_a_role TO stanch WITH ADMIN OPTION; -- each role whose password may leak", For: "the same from version 16 on", Optional: true},
+		{Grant: "GRANT " + pgAnyRole + " TO stanch WITH ADMIN TRUE, INHERIT FALSE, SET FALSE;", For: "the same from version 16 on, for each role whose password may leak", Optional: true},
 	}}
 }
 

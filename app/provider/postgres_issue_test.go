@@ -103,10 +103,21 @@ func (w *pgWorld) cred(user, password string) checks.Credential {
 	})
 }
 
+// grant grants what is needed from version 16 on.
+func (w *pgWorld) grant(user string) {
+	w.t.Helper()
+	if version, err := w.ask("SHOW server_version_num"); err != nil || version < "160000" {
+		return
+	}
+	lines := PostgresPolicy().Lines
+	w.sql(strings.Replace(lines[len(lines)-1].Grant, pgAnyRole, pgName(user), 1))
+}
+
 // leak makes a role whose password has leaked.
 func (w *pgWorld) leak(user string) Target {
 	w.t.Helper()
 	w.sql("CREATE ROLE " + pgName(user) + " LOGIN PASSWORD '" + leakedPassword + "'")
+	w.grant(user)
 	return Target{Credential: w.cred(user, leakedPassword)}
 }
 
@@ -377,9 +388,7 @@ func TestPostgresRefusals(t *testing.T) {
 		}
 	})
 	t.Run("pg_hba.conf names who may come", func(t *testing.T) {
-		// outside is a group that is rejected, so that only who acts for it is
-		w.sql("CREATE ROLE listed LOGIN PASSWORD '" + leakedPassword + "'")
-		old := Target{Credential: w.cred("listed", leakedPassword)}
+		old := w.leak("listed")
 		r := w.request(old, "op")
 		r.Prepared.Seen[seenUser] = "outside" // pg_hba.conf rejects it
 		w.sql("DROP ROLE outside")

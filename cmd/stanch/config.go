@@ -53,6 +53,7 @@ type settings struct {
 	BrokerURL   string `env:"STANCH_BROKER_URL" help:"endpoint of yours that issues credentials for providers without an interface for it"`
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
+	AtDatabases
 	Reach
 }
 
@@ -296,6 +297,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
+	s.administrate(&cfg)
 	return cfg, nil
 }
 
@@ -384,6 +386,7 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
 	}
+	s.addOwn(cfg)
 	for _, own := range []string{s.VaultToken, s.BrokerToken} {
 		if own != "" {
 			cfg.Own = append(cfg.Own, checks.NewSecret(own).Fingerprint(key))
