@@ -1,9 +1,12 @@
 package provider
 
 import (
+	"errors"
+	"net"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stanch-dev/stanch/app/grants"
 	"github.com/stanch-dev/stanch/checks"
@@ -81,5 +84,45 @@ func TestDocumentedGrants(t *testing.T) {
 				t.Errorf("docs/databases.md lacks %q", line.Grant)
 			}
 		}
+	}
+}
+
+// What is no server says nothing, and hears nothing that it could tell.
+func TestAdminsAmongLiars(t *testing.T) {
+	for _, rule := range []string{"postgres", "mysql", "redis"} {
+		for name, say := range noise {
+			t.Run(rule+" "+name, func(t *testing.T) {
+				t.Parallel()
+				revokeAt(t, rule, raw(t, say))
+			})
+		}
+	}
+	ok := []byte{0, 0, 0, 2, 0, 0, 0}
+	for name, say := range map[string]func(net.Conn){
+		"accepts everybody":         handshake(ok, mysqlError(1064, "no")),
+		"answers with nothing":      handshake(ok, ok, ok, ok),
+		"forbids with the question": handshake(ok, mysqlError(myPrivilege, strings.Repeat("x", 4096))),
+	} {
+		t.Run("mysql "+name, func(t *testing.T) { t.Parallel(); revokeAt(t, "mysql", raw(t, say)) })
+	}
+}
+
+func revokeAt(t *testing.T, scheme, host string) {
+	t.Helper()
+	admin := scheme + "://stanch:" + changerPassword + "@" + host
+	p := newProviders(t, Config{VerifyHosts: []string{"insecure://" + host}, AdminURLs: []checks.Secret{checks.NewSecret(admin)}})
+	p.changeWithin = time.Second
+	began := time.Now()
+	target := Target{Credential: account(scheme+"-url", host)}
+	for _, do := range []change{p.Revoke, p.Disable, p.Enable} {
+		_, err := do(t.Context(), target)
+		if err == nil || errors.Is(err, ErrCannotRevoke) && strings.Contains(err.Error(), "no administrator") {
+			t.Errorf("%v", err)
+		} else if strings.Contains(err.Error(), changerPassword) || strings.Contains(err.Error(), target.Secret().Expose()) || len(err.Error()) > 1000 {
+			t.Errorf("tells too much: %v", err)
+		}
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		t.Errorf("took %s", took)
 	}
 }

@@ -43,8 +43,8 @@ func (s *mysqlServer) administrate(ctx context.Context, admin login) (*myAdmin, 
 		return nil, fmt.Errorf("log in to MySQL at %s as the administrator of STANCH_ADMIN_URLS: %s", admin.address(), mysqlRefusal(err).answer)
 	}
 	c := &myAdmin{conn, admin.address()}
-	rows, err := c.rows(ctx, "SELECT VERSION()")
-	if err == nil && !strings.Contains(rows[0][0], "MariaDB") {
+	rows, err := c.rows(ctx, 1, "SELECT VERSION()")
+	if err == nil && (len(rows) != 1 || !strings.Contains(rows[0][0], "MariaDB")) {
 		err = refusal("the server is no MariaDB: a person changes MySQL's own passwords, with RETAIN CURRENT PASSWORD and then DISCARD OLD PASSWORD")
 	}
 	if err != nil {
@@ -54,16 +54,25 @@ func (s *mysqlServer) administrate(ctx context.Context, admin login) (*myAdmin, 
 	return c, nil
 }
 
-// rows asks a question, or gives an order.
-func (c *myAdmin) rows(ctx context.Context, question string) ([][]string, error) {
+// do gives an order.
+func (c *myAdmin) do(ctx context.Context, order string) error {
+	_, err := c.rows(ctx, 0, order)
+	return err
+}
+
+// rows asks a question that is answered in so many columns.
+func (c *myAdmin) rows(ctx context.Context, columns int, question string) ([][]string, error) {
 	got, err := c.Conn.(driver.QueryerContext).QueryContext(ctx, question, nil)
 	if err != nil {
 		return nil, c.complaint(err)
 	}
 	defer got.Close()
+	values := make([]driver.Value, columns)
+	if len(got.Columns()) != columns {
+		return nil, fmt.Errorf("MariaDB at %s gives an answer that is none", c.at)
+	}
 	var all [][]string
-	values := make([]driver.Value, len(got.Columns()))
-	for len(values) > 0 {
+	for columns > 0 {
 		switch err := got.Next(values); {
 		case errors.Is(err, io.EOF):
 			return all, nil
@@ -130,7 +139,7 @@ func (a myAccount) has(hash string) bool {
 // accounts looks up all accounts of a name, and those of no name, which take in
 // whoever comes from their hosts.
 func (c *myAdmin) accounts(ctx context.Context, user string) (all []myAccount, err error) {
-	rows, err := c.rows(ctx, fmt.Sprintf("SELECT User, Host, Priv FROM mysql.global_priv WHERE (User = %s OR User = '') AND NOT JSON_EXISTS(Priv, '$.is_role')", myText(user)))
+	rows, err := c.rows(ctx, 3, fmt.Sprintf("SELECT User, Host, Priv FROM mysql.global_priv WHERE (User = %s OR User = '') AND NOT JSON_EXISTS(Priv, '$.is_role')", myText(user)))
 	if err != nil {
 		return nil, err
 	}
@@ -169,8 +178,7 @@ func (c *myAdmin) alter(ctx context.Context, a myAccount, methods []myMethod) er
 		}
 		texts = append(texts, text)
 	}
-	_, err := c.rows(ctx, "ALTER USER "+a.sql()+" IDENTIFIED VIA "+strings.Join(texts, " OR "))
-	return err
+	return c.do(ctx, "ALTER USER "+a.sql()+" IDENTIFIED VIA "+strings.Join(texts, " OR "))
 }
 
 // myName quotes a name, and myText a text, whatever the server's sql_mode.

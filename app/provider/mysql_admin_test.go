@@ -52,7 +52,7 @@ func (w *myWorld) session(user, password string) *myAdmin {
 func (w *myWorld) sql(statements ...string) {
 	w.t.Helper()
 	for _, s := range statements {
-		if _, err := w.boss.rows(context.Background(), s); err != nil {
+		if err := w.boss.do(context.Background(), s); err != nil {
 			w.t.Fatalf("%s: %v", s, err)
 		}
 	}
@@ -113,7 +113,7 @@ func (w *myWorld) issue(old Target) (Target, error) {
 }
 
 func (w *myWorld) alive(c *myAdmin) bool {
-	_, err := c.rows(w.t.Context(), "SELECT 1")
+	_, err := c.rows(w.t.Context(), 1, "SELECT 1")
 	return err == nil
 }
 
@@ -179,7 +179,7 @@ func TestMySQLRotation(t *testing.T) {
 			}
 		})
 	}
-	rows, err := w.boss.rows(t.Context(), "SHOW CREATE USER clerk")
+	rows, err := w.boss.rows(t.Context(), 1, "SHOW CREATE USER clerk")
 	if err != nil || !strings.Contains(rows[0][0], "REQUIRE SSL WITH MAX_USER_CONNECTIONS 9") {
 		t.Errorf("%v, %v", rows, err)
 	}

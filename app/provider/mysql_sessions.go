@@ -21,11 +21,11 @@ const (
 
 // end ends the sessions of the account until none is left.
 func (l *myLook) end(ctx context.Context) error {
-	if _, err := l.rows(ctx, myMayList); err != nil {
+	if _, err := l.rows(ctx, 1, myMayList); err != nil {
 		return indefinite(err)
 	}
 	for until := time.Now().Add(myPatience); ; {
-		rows, err := l.rows(ctx, mySession+myText(l.account.user))
+		rows, err := l.rows(ctx, 2, mySession+myText(l.account.user))
 		if err != nil {
 			return err
 		}
@@ -60,7 +60,7 @@ func (l *myLook) end(ctx context.Context) error {
 const myPatience = 5 * time.Second
 
 func (l *myLook) kill(ctx context.Context, id string) error {
-	_, err := l.rows(ctx, "KILL CONNECTION "+id)
+	err := l.do(ctx, "KILL CONNECTION "+id)
 	var said *mysql.MySQLError
 	switch {
 	case errors.As(err, &said) && said.Number == myNoThread:

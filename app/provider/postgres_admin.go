@@ -83,6 +83,9 @@ func (p *postgres) administrate(ctx context.Context, admin login) (*pgAdmin, err
 	if err != nil {
 		return nil, err
 	}
+	if admin.insecure {
+		config.RequireAuth = pgOwnPasswords // whoever is there, he shall not hear the password
+	}
 	config.RuntimeParams["standard_conforming_strings"] = "on" // as quoted wants it
 	conn, err := pgconn.ConnectConfig(ctx, config)
 	if err != nil {
@@ -91,8 +94,8 @@ func (p *postgres) administrate(ctx context.Context, admin login) (*pgAdmin, err
 	return &pgAdmin{conn, admin.address()}, nil
 }
 
-// rows asks a question with parameters.
-func (c *pgAdmin) rows(ctx context.Context, question string, args ...string) ([][]string, error) {
+// rows asks a question with parameters, which is answered in so many columns.
+func (c *pgAdmin) rows(ctx context.Context, columns int, question string, args ...string) ([][]string, error) {
 	values := make([][]byte, len(args))
 	for i, arg := range args {
 		values[i] = []byte(arg)
@@ -103,6 +106,9 @@ func (c *pgAdmin) rows(ctx context.Context, question string, args ...string) ([]
 	}
 	var all [][]string
 	for _, row := range got.Rows {
+		if len(row) != columns {
+			return nil, fmt.Errorf("PostgreSQL at %s gives an answer that is none", c.at)
+		}
 		texts := make([]string, len(row))
 		for i, value := range row {
 			texts[i] = string(value)
@@ -157,7 +163,7 @@ const pgRoleOf = `SELECT oid::text, rolconnlimit::text, coalesce(rolvaliduntil::
 
 // role looks a role up. No row is no error.
 func (c *pgAdmin) role(ctx context.Context, name string) (role pgRole, exists bool, err error) {
-	rows, err := c.rows(ctx, pgRoleOf, name)
+	rows, err := c.rows(ctx, 7, pgRoleOf, name)
 	if err != nil || len(rows) == 0 {
 		return role, false, err
 	}
@@ -188,17 +194,17 @@ const (
 // end ends the sessions that a role logged in for, and no others, until none is left.
 func (c *pgAdmin) end(ctx context.Context, role pgRole) error {
 	for until := time.Now().Add(pgPatience); ; {
-		rows, err := c.rows(ctx, pgEnd, role.oid)
+		rows, err := c.rows(ctx, 1, pgEnd, role.oid)
 		var r refusal
 		switch {
 		case errors.As(err, &r):
 			return errors.New("its sessions go on, because nobody may end them: GRANT pg_signal_backend TO the administrator. " + string(r))
 		case err != nil:
 			return err
-		case rows[0][0] == "0":
+		case len(rows) == 1 && rows[0][0] == "0":
 			return nil
 		case time.Now().After(until):
-			return fmt.Errorf("%s of its sessions at %s do not end", rows[0][0], c.at)
+			return fmt.Errorf("its sessions at %s do not end", c.at)
 		}
 		select {
 		case <-ctx.Done():

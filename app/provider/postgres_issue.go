@@ -36,13 +36,14 @@ const (
 	pgOthersOf = `SELECT DISTINCT c.rolname FROM pg_catalog.pg_auth_members m
 		JOIN pg_catalog.pg_roles c ON c.oid = m.member JOIN pg_catalog.pg_roles o ON o.oid = m.roleid
 		WHERE o.rolname = $1 AND NOT c.rolcanlogin AND pg_catalog.shobj_description(c.oid, 'pg_authid') = $2 || o.rolname ORDER BY 1`
+	pgDatabaseOf = `SELECT datname FROM pg_catalog.pg_database WHERE datname = $1`
 	pgSettingsOf = `SELECT coalesce(d.datname, ''), pg_catalog.unnest(s.setconfig) FROM pg_catalog.pg_db_role_setting s
 		LEFT JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase WHERE s.setrole = $1::oid`
 )
 
 // original is the role as which a role acts: itself, if it was not made here.
 func (c *pgAdmin) original(ctx context.Context, name string) (string, error) {
-	rows, err := c.rows(ctx, pgOriginalOf, name, pgMark)
+	rows, err := c.rows(ctx, 1, pgOriginalOf, name, pgMark)
 	if err != nil || len(rows) == 0 {
 		return name, err
 	}
@@ -86,7 +87,7 @@ func (p *postgres) choose(ctx context.Context, t Target, operation string) (map[
 			return seen, err
 		}
 	}
-	others, err := conn.rows(ctx, pgOthersOf, original, pgMark)
+	others, err := conn.rows(ctx, 1, pgOthersOf, original, pgMark)
 	for _, row := range others {
 		if row[0] != leaked.user {
 			seen[seenUser] = row[0]
@@ -154,8 +155,23 @@ func (p *postgres) replace(ctx context.Context, r Request) (checks.Credential, e
 	case r.InPlace:
 		return replacement(r.Old.Credential, "", secret), p.inPlace(ctx, conn, leaked, next, role)
 	}
+	if err := conn.named(ctx, leaked); err != nil {
+		return checks.Credential{}, err
+	}
 	next.user = r.Prepared.Seen[seenUser]
 	return replacement(r.Old.Credential, next.user, secret), p.takeOver(ctx, conn, role, next, r.Prepared.Seen[seenOriginal])
+}
+
+// named refuses a connection string that names no database where the server would take
+// the user's name for it: with another user it would be another database.
+func (c *pgAdmin) named(ctx context.Context, leaked login) error {
+	if leaked.database != "" {
+		return nil
+	}
+	if rows, err := c.rows(ctx, 1, pgDatabaseOf, leaked.user); err != nil || len(rows) == 0 {
+		return err
+	}
+	return refusal("no database stands beside the password, and the one called " + leaked.user + " is used by default, which no other user would use: ask for a password in place")
 }
 
 // inPlace gives a role another password. Whoever changed it before, but Stanch, which
@@ -243,14 +259,14 @@ func (c *pgAdmin) alike(ctx context.Context, leaked, role pgRole, next login, or
 			verb, name, pgText(scramVerifier(next.password)), leaked.limit, pgText(leaked.validUntil), kin),
 		"COMMENT ON ROLE " + name + " IS " + pgText(pgMark+original),
 	}
-	stale, err := c.rows(ctx, pgSettingsOf, cmp.Or(role.oid, "0"))
+	stale, err := c.rows(ctx, 2, pgSettingsOf, cmp.Or(role.oid, "0"))
 	if err != nil {
 		return nil, err
 	}
 	for _, s := range stale {
 		statements = append(statements, "ALTER ROLE "+name+inDatabase(s[0])+" RESET ALL")
 	}
-	settings, err := c.rows(ctx, pgSettingsOf, of.oid)
+	settings, err := c.rows(ctx, 2, pgSettingsOf, of.oid)
 	for _, s := range settings {
 		statements = append(statements, setting(name, s[0], s[1])...)
 	}

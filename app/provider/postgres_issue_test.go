@@ -379,6 +379,20 @@ func TestPostgresRefusals(t *testing.T) {
 		}
 	}
 	w.validity(boss.Credential, checks.Active)
+	t.Run("no database beside it", func(t *testing.T) {
+		old := w.leak("homely")
+		delete(old.Parts, "database")
+		if got := w.issue(w.request(old, "op")).Parts["user"].Expose(); got != otherName("homely", "op") {
+			t.Errorf("%s takes over", got)
+		}
+		w.sql("CREATE DATABASE homely")
+		r := w.request(old, "op-2")
+		if _, err := w.p.Issue(t.Context(), r); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "in place") {
+			t.Errorf("the other user's database would be another one: %v", err)
+		}
+		r.InPlace = true
+		w.validity(w.issue(r).Credential, checks.Active)
+	})
 	t.Run("no server like it", func(t *testing.T) {
 		name, _ := splitPort(w.host)
 		elsewhere := newProviders(t, Config{VerifyHosts: []string{w.host, name, "127.0.0.1"}, VerifyRoots: w.tls.roots,

@@ -39,7 +39,7 @@ func (p *postgres) shut(ctx context.Context, t Target, forGood bool) (Receipt, e
 			return Receipt{}, err
 		}
 	}
-	if kept, err := p.stillLeaked(ctx, conn, leaked); err != nil || !kept {
+	if still, err := p.stillLeaked(ctx, conn, leaked, found == opens); err != nil || !still {
 		return p.did(leaked, leaked.user, rules.MeansAlreadyDead, "its password was changed meanwhile"), err
 	}
 	if err := conn.end(ctx, role); err != nil {
@@ -53,12 +53,14 @@ func (p *postgres) shut(ctx context.Context, t Target, forGood bool) (Receipt, e
 }
 
 // stillLeaked looks again, now that the role is kept out: if its password was changed at
-// that very moment, it is let in again.
-func (p *postgres) stillLeaked(ctx context.Context, conn *pgAdmin, leaked login) (bool, error) {
+// that very moment, it is let in again by whom it was kept out.
+func (p *postgres) stillLeaked(ctx context.Context, conn *pgAdmin, leaked login, byUs bool) (bool, error) {
 	found, said, err := p.knock(ctx, leaked)
 	switch {
 	case err != nil:
 		return true, err
+	case found == isWrong && !byUs:
+		return false, nil
 	case found == isWrong:
 		return false, conn.do(ctx, "ALTER ROLE "+pgName(leaked.user)+" LOGIN")
 	case found != isShut:
