@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -79,6 +80,30 @@ func parseAdmin(text string, hosts hosts) (driver string, l login, err error) {
 type administered struct {
 	*database
 	admins map[string]login // by the address
+}
+
+// A rotator does all that is done about a kind of credential.
+type rotator interface {
+	verifier
+	revoker
+	issuer
+}
+
+// newAdministered returns all databases whose passwords can be changed, by the driver.
+func newAdministered(cfg Config, hosts hosts, now func() time.Time) (map[string]rotator, error) {
+	admins, err := parseAdmins(cfg.AdminURLs, hosts)
+	if err != nil {
+		return nil, err
+	}
+	of := func(driver string, d database) administered {
+		d.hosts, d.now = hosts, now
+		return administered{&d, admins[driver]}
+	}
+	return map[string]rotator{
+		driverPostgres: &postgres{of(driverPostgres, database{name: "PostgreSQL", port: portPostgres, try: tryPostgres})},
+		driverMySQL:    &mysqlServer{of(driverMySQL, database{name: "MySQL", port: portMySQL, try: tryMySQL})},
+		driverRedis:    &redisServer{of(driverRedis, database{name: "Redis", port: portRedis, alone: true, try: tryRedis})},
+	}, nil
 }
 
 func (d *administered) whyNoRevoke(rule *rules.Rule) string {

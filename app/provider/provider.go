@@ -313,27 +313,16 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	admins, err := parseAdmins(cfg.AdminURLs, hosts)
+	administered, err := newAdministered(cfg, hosts, p.now)
 	if err != nil {
 		return nil, err
 	}
-	postgres := &postgres{administered{
-		&database{name: "PostgreSQL", port: portPostgres, try: tryPostgres, hosts: hosts, now: p.now}, admins[driverPostgres],
-	}}
-	mysql := &mysqlServer{administered{
-		&database{name: "MySQL", port: portMySQL, try: tryMySQL, hosts: hosts, now: p.now}, admins[driverMySQL],
-	}}
-	redis := &redisServer{administered{
-		&database{name: "Redis", port: portRedis, alone: true, try: tryRedis, hosts: hosts, now: p.now}, admins[driverRedis],
-	}}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverPostgres: postgres, driverMySQL: mysql, driverRedis: redis}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverPostgres: postgres, driverMySQL: mysql, driverRedis: redis}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
-		driverMySQL:      mysql,
-		driverRedis:      redis,
 		driverAppRole:    appRole{p.vault},
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
@@ -341,7 +330,9 @@ func New(cfg Config) (*Providers, error) {
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
-		driverPostgres:   postgres,
+	}
+	for name, d := range administered {
+		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
 	}
 	return p, nil
 }
