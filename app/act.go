@@ -70,6 +70,9 @@ func (w remediateWorker) Work(ctx context.Context, job *river.Job[remediateArgs]
 	if err := r.unseal(ctx, i); err != nil {
 		return r.settle(ctx, job, "begin", err)
 	}
+	if err := r.lease(ctx, i); err != nil {
+		return r.settle(ctx, job, "begin", err)
+	}
 	river.ResumableStep(ctx, stepLocate, nil, func(ctx context.Context) error {
 		return r.settle(ctx, job, stepLocate, r.locate(ctx))
 	})
@@ -133,14 +136,23 @@ func (r *remediation) take(ctx context.Context, job *river.Job[remediateArgs], s
 		return err
 	}
 	attempt, err := r.attempt(ctx, i, step)
-	if err != nil {
+	switch {
+	case errors.Is(err, errHalted):
+		return r.wait(ctx)
+	case err != nil:
 		return err
 	}
+	r.app.progress(r.id, step, Begun)
 	result, err := r.do(ctx, i, step, attempt)
 	if err != nil {
 		return err
 	}
-	return r.finish(ctx, job, done, step, result)
+	r.app.progress(r.id, step, Acted)
+	if err := r.finish(ctx, job, done, step, result); err != nil {
+		return err
+	}
+	r.app.progress(r.id, step, Recorded)
+	return nil
 }
 
 // A result is what a step leaves behind.
@@ -158,8 +170,20 @@ func (r *remediation) do(ctx context.Context, i store.Incident, step incident.St
 		return r.put(ctx, i, attempt)
 	case incident.VerifyNew:
 		return r.verifyNew(ctx, i, attempt)
+	case incident.Confirm:
+		return r.confirm(ctx, i)
+	case incident.DisableOld:
+		return r.disableOld(ctx, i)
 	case incident.RevokeOld:
 		return r.revokeOld(ctx, i)
+	case incident.Hold:
+		return r.hold(ctx, i)
+	case incident.EnableOld:
+		return r.enableOld(ctx, i)
+	case incident.VerifyOld:
+		return r.verifyOld(ctx, attempt)
+	case incident.Restore:
+		return r.restore(ctx, i, attempt)
 	case incident.ProveDead:
 		return r.proveDead(ctx, attempt)
 	case incident.Retire:
@@ -173,6 +197,9 @@ func (r *remediation) do(ctx context.Context, i store.Incident, step incident.St
 func (r *remediation) attempt(ctx context.Context, i store.Incident, step incident.Step) (action store.Action, err error) {
 	now := r.app.now()
 	err = r.app.store.InTx(ctx, func(tx *store.Tx) error {
+		if err := r.mayAct(ctx, tx, step); err != nil {
+			return err
+		}
 		if action, err = tx.Attempt(ctx, r.id, step, now); err != nil {
 			return err
 		}
@@ -207,6 +234,9 @@ func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs],
 			}
 		}
 		if err := tx.FinishAction(ctx, r.id, step, res.detail, a.now()); err != nil {
+			return err
+		}
+		if err := a.undone(ctx, tx, &after, append(slices.Clone(done), step)); err != nil {
 			return err
 		}
 		if err := tx.SaveIncident(ctx, after); err != nil {
@@ -244,10 +274,12 @@ func (a *App) observeProgress(ctx context.Context, before, after store.Incident)
 // settle decides what a step's error means for the job: wait for a person, wait
 // for a rate limit, or try again. The last attempt always waits for a person.
 func (r *remediation) settle(ctx context.Context, job *river.Job[remediateArgs], step incident.Step, err error) error {
-	person := new(personError)
+	person, wait := new(personError), new(river.JobSnoozeError)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &wait):
+		return err
 	case errors.As(err, &person):
 		return r.giveUp(ctx, step, person)
 	case job.Attempt >= job.MaxAttempts:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 )
@@ -34,6 +35,29 @@ type Event struct {
 	Line       int
 	Validity   checks.Validity // for Verified
 	Detail     string          // Rotated: the place in the store; Checked: the conclusion
+}
+
+// A Moment is a point of a step of a remediation.
+type Moment string
+
+// The moments, in their order. A crash between two of them is the next start's to settle.
+const (
+	Begun    Moment = "begun"    // the attempt is recorded, and nothing is done yet
+	Acted    Moment = "acted"    // it is done, and not recorded
+	Recorded Moment = "recorded" // it is recorded that it is done
+)
+
+// A Progress says how far a remediation has come.
+type Progress struct {
+	Incident string
+	Step     incident.Step
+	Moment   Moment
+}
+
+func (a *App) progress(id string, step incident.Step, m Moment) {
+	if a.cfg.Step != nil {
+		a.cfg.Step(Progress{id, step, m})
+	}
 }
 
 func (a *App) observe(e Event) {

@@ -246,8 +246,11 @@ func (a *App) beginScan(ctx context.Context, s scanArgs) (check store.Check, sca
 // is asked for by its external id first, so that a crash does not make a second
 // one; and two deliveries of one commit do so one after the other.
 func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
-	unlock := a.checks.lock(id)
-	defer unlock()
+	release, err := a.store.Hold(ctx, holdCheck(id))
+	if err != nil {
+		return err
+	}
+	defer release()
 	check, err := a.store.Check(ctx, id)
 	if err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -153,7 +154,7 @@ func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s 
 		return false, nil
 	case v.Validity == checks.Active:
 		return v.Evidence.At.After(i.Resolved), nil // else it was asked before it was dead
-	case i.Resolution != incident.ResolutionFalsePositive, s.Repository.ID == 0: // of no repository
+	case !i.Dismissed(), s.Repository.ID == 0: // of no repository
 		return false, nil
 	}
 	known, err := tx.RepositoriesOf(ctx, i.ID)
@@ -194,10 +195,32 @@ func (a *App) decide(ctx context.Context, tx *store.Tx, i *store.Incident, cred 
 	}
 	// What was begun, or waits for a person, is not begun again without one.
 	if remedy.Remediation == Automatic && i.Validity == checks.Active && i.Grade == string(provider.GradeA) && i.Stuck == "" && len(tried) == 0 {
-		return a.approve(ctx, tx, i, incident.Rotate, "policy", p)
+		return a.approveAutomatically(ctx, tx, i, p)
 	}
 	return tx.SaveIncident(ctx, *i)
 }
+
+// approveAutomatically starts a remediation without a person, unless there were too
+// many of them in the last hour.
+func (a *App) approveAutomatically(ctx context.Context, tx *store.Tx, i *store.Incident, p Policy) error {
+	begun, err := tx.AutomaticSince(ctx, a.now().Add(-time.Hour))
+	if err != nil {
+		return err
+	}
+	if begun < p.PerHour() {
+		return a.approve(ctx, tx, i, incident.Rotate, byPolicy, p)
+	}
+	i.Stuck = fmt.Sprintf("%d remediations began by themselves within an hour, which is as many as the policy allows (automatic_per_hour). Look whether they were right, then press Rotate now.", begun)
+	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "leave remediation", Subject: i.ID, Detail: map[string]string{
+		"begun": fmt.Sprint(begun), "automatic_per_hour": fmt.Sprint(p.PerHour()),
+	}}); err != nil {
+		return err
+	}
+	return tx.SaveIncident(ctx, *i)
+}
+
+// byPolicy is the actor of what nobody ordered.
+const byPolicy = "policy"
 
 const todoOwn = "This is Stanch's own credential, which it will not kill: give Stanch another one, restart it, and press Rotate now."
 
@@ -208,7 +231,9 @@ func (a *App) isOwn(i store.Incident) bool { return slices.Contains(a.cfg.Own, i
 // one that was abandoned, it is over.
 func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string, p Policy) error {
 	remedy := p.For(i.Rule)
-	i.Verb, i.Order, i.WithoutReplacement, i.Stuck = verb, remedy.Order, string(remedy.WithoutReplacement), ""
+	i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
+	i.WithoutReplacement, i.Adopt, i.Stuck = string(remedy.WithoutReplacement), remedy.Adopt, ""
+	i.Approver, i.Approved, i.Hold, i.Held, i.Confirmed = actor, a.now(), remedy.HoldFor(), noTime, noTime
 	done, err := tx.StepsDone(ctx, i.ID)
 	if err != nil {
 		return err

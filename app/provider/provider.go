@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/stanch-dev/stanch/app/ownaws"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -85,6 +86,9 @@ type Config struct {
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
+	// AWS is Stanch's own identity there, with which access keys are disabled, replaced
+	// and deleted; nil without one.
+	AWS *ownaws.Caller
 
 	// JWTIssuers are the issuers whose signatures of JSON Web Tokens are verified, each
 	// with the URL of its key set: "https://id.example.net=https://id.example.net/keys".
@@ -317,14 +321,15 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
+	accessKeys := newAccessKeys(cfg, p.now, p.log)
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
 		driverAppRole:    appRole{p.vault},
-		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
+		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
 		driverKey:        &keys{places: places, now: p.now},
 		driverGCP:        &google{web: p.web, now: p.now},

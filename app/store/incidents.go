@@ -20,19 +20,19 @@ type Incident struct {
 	Evidence json.RawMessage // what the provider said
 	Received time.Time       // when the delivery that brought it came in
 
-	Verb  incident.Verb  // the remediation that was approved; empty while none is
-	Order incident.Order // and its order
+	incident.Remedy           // that was approved; its Verb is empty while none is
+	Approver        string    // on whose word: "policy", or an actor of the audit log
+	Approved        time.Time // and when
+	// Hold is for how long a Reversible remedy can be taken back.
+	Hold      time.Duration
+	Confirmed time.Time // when a person said that nobody uses the credential any more
 	// WithoutReplacement is what the policy that counted then says of a credential
 	// that no store holds.
 	WithoutReplacement string
+	Adopt              string          // the store and path that take the replacement then
 	Stored             json.RawMessage // where the credential is kept, as package app wrote it
 
 	AskAgain time.Time // when the provider is to be asked again; the zero Time means never
-}
-
-// Plan is the incident's remediation, step by step, given what is done already.
-func (i *Incident) Plan(done []incident.Step) []incident.Step {
-	return incident.Plan(i.Verb, i.Order, done)
 }
 
 // An Occurrence is one place at which an incident's credential was found.
@@ -51,7 +51,8 @@ type Occurrence struct {
 var ErrErased = errors.New("the credential is not kept any more")
 
 const incidentColumns = `id, fingerprint, rule, redacted, validity, grade, evidence, opened, received,
-	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored, ask_again`
+	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored, ask_again,
+	reversible, hold, held, confirmed, adopt, approver, approved`
 
 // OpenIncident returns the incident of a credential, made from i if there is
 // none; opened reports which.
@@ -78,9 +79,11 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 // it is resolved, what was sealed for it is erased.
 func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
 	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
-		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ?, ask_again = ? where id = ?`,
+		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ?, ask_again = ?,
+		reversible = ?, hold = ?, held = ?, confirmed = ?, adopt = ?, approver = ?, approved = ? where id = ?`,
 		i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
-		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), micros(i.AskAgain), i.ID)
+		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), micros(i.AskAgain),
+		i.Reversible, i.Hold.Microseconds(), micros(i.Held), micros(i.Confirmed), i.Adopt, i.Approver, micros(i.Approved), i.ID)
 	if err != nil || i.Resolved.IsZero() {
 		return err
 	}
@@ -192,9 +195,10 @@ func (tx *Tx) DropOccurrences(ctx context.Context, delivery string) error {
 func readIncident(row scanner) (Incident, error) {
 	var i Incident
 	var evidence, stored string
-	var opened, received, contained, rotated, dead, resolved, askAgain int64
+	var opened, received, contained, rotated, dead, resolved, askAgain, hold, held, confirmed, approved int64
 	err := row.Scan(&i.ID, &i.Fingerprint, &i.Rule, &i.Redacted, &i.Validity, &i.Grade, &evidence, &opened, &received,
-		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored, &askAgain)
+		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored, &askAgain,
+		&i.Reversible, &hold, &held, &confirmed, &i.Adopt, &i.Approver, &approved)
 	if err != nil {
 		return Incident{}, notFound(err)
 	}
@@ -202,6 +206,8 @@ func readIncident(row scanner) (Incident, error) {
 	i.Opened, i.Received = fromMicros(opened), fromMicros(received)
 	i.Contained, i.Rotated = fromMicros(contained), fromMicros(rotated)
 	i.Dead, i.Resolved, i.AskAgain = fromMicros(dead), fromMicros(resolved), fromMicros(askAgain)
+	i.Hold, i.Held, i.Approved = time.Duration(hold)*time.Microsecond, fromMicros(held), fromMicros(approved)
+	i.Confirmed = fromMicros(confirmed)
 	return i, nil
 }
 

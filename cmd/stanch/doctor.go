@@ -113,6 +113,7 @@ func (d *doctor) examine(ctx context.Context, names []string) {
 	d.github(ctx)
 	d.vault(ctx)
 	d.storeFile()
+	d.aws(ctx)
 	d.broker()
 	d.pages()
 	d.verification(ctx, names)
