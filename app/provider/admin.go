@@ -149,6 +149,13 @@ func (d *administered) holds(_ *rules.Rule, t Target) string {
 
 func (d *administered) userAt(l login) string { return d.name + " at " + l.address() + ": " + l.user }
 
+// The marks of a password that was taken away where others may stay: hashes that nobody
+// knows a password to, in place of its own. By them one sees that it was Stanch, and
+// whether sessions may be left that began with it, as a crash may leave them.
+func marks(hashOf func(string) string, leaked string) (sessions, quiet string) {
+	return hashOf("taken away by Stanch: " + leaked), hashOf("taken away by Stanch, sessions ended: " + leaked)
+}
+
 // did is the receipt of something that was done to a user.
 func (d *administered) did(l login, user string, meaning rules.Meaning, answer string) Receipt {
 	return Receipt{Meaning: meaning, Evidence: Evidence{

@@ -35,6 +35,15 @@ func TestParseAdmins(t *testing.T) {
 	if !good[driverPostgres]["10.1.2.3:5432"].insecure {
 		t.Error("the host need not prove who it is, and its administrator wants it to")
 	}
+	p := newProviders(t, Config{VerifyHosts: []string{"db.example.net"}, AdminURLs: secrets("postgres://a:"+password+"@db.example.net", "mysql://a:"+password+"@db.example.net", "redis://:"+password+"@db.example.net")})
+	for _, rule := range []string{"postgres-url", "mysql-dsn", "redis-url"} {
+		calls := p.Calls(rule)
+		for _, call := range []string{calls.Verify, calls.Disable, calls.Enable, calls.Revoke, calls.Issue} {
+			if call == "" || strings.HasPrefix(call, "the driver") {
+				t.Errorf("%s: %+v", rule, calls)
+			}
+		}
+	}
 	for name, urls := range map[string][]string{
 		"no URL":            {"postgres://stanch:" + password + "@db.example.net:port"},
 		"no such protocol":  {"http://stanch:" + password + "@db.example.net"},

@@ -57,6 +57,8 @@ func (d *database) ready(*rules.Rule) string {
 	return ""
 }
 
+func (d *database) logIn() string { return "log in to " + d.name }
+
 // host is the account: servers may let one user in without a password, and not
 // another.
 func (d *database) host(_ *rules.Rule, cred checks.Credential) string {
@@ -65,7 +67,7 @@ func (d *database) host(_ *rules.Rule, cred checks.Credential) string {
 }
 
 func (d *database) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential) (Verdict, error) {
-	evidence := Evidence{Request: "log in to " + d.name, At: d.now()}
+	evidence := Evidence{Request: d.logIn(), At: d.now()}
 	l, why := d.login(cred)
 	if why != "" {
 		evidence.Answer = why

@@ -16,6 +16,15 @@ import (
 // accounts of the same name that come from elsewhere are left alone.
 type mysqlServer struct{ administered }
 
+func (s *mysqlServer) tell(*rules.Rule) Calls {
+	without := "ALTER USER … IDENTIFIED VIA all but the leaked password, and KILL for the account's sessions"
+	return Calls{
+		Verify: s.logIn(), Disable: without, Revoke: without,
+		Enable: "ALTER USER … IDENTIFIED VIA the leaked password as well",
+		Issue:  "ALTER USER … IDENTIFIED VIA another password as well",
+	}
+}
+
 func (s *mysqlServer) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
 	receipt, err := s.takeAway(ctx, t, true)
 	return receipt, sentence(rule, "revoke", ErrCannotRevoke, err)
@@ -26,14 +35,15 @@ func (s *mysqlServer) disable(ctx context.Context, rule *rules.Rule, t Target) (
 	return receipt, sentence(rule, "disable", ErrCannotDisable, err)
 }
 
-// A myLook is what was found of a leaked password: the one account that it is of, unless
-// the account has it no more, and its hashes.
+// A myLook is what was found of a leaked password: the one account that it is of, and the
+// hash that stands for it there, its own or a mark, or none.
 type myLook struct {
 	*myAdmin
-	leaked     login
-	account    myAccount
-	alike      []myAccount // the other accounts of the name, or of none
-	hash, tomb string
+	leaked                login
+	account               myAccount
+	alike                 []myAccount // the other accounts of the name, or of none
+	hash, sessions, quiet string
+	state                 string
 }
 
 // look finds the account, also by another hash if one is named.
@@ -47,10 +57,10 @@ func (s *mysqlServer) look(ctx context.Context, t Target, also ...string) (*myLo
 		return nil, err
 	}
 	l := &myLook{myAdmin: conn, leaked: leaked, hash: myHash(leaked.password)}
-	l.tomb = myTomb(l.hash)
+	l.sessions, l.quiet = marks(myHash, l.hash)
 	all, err := conn.accounts(ctx, leaked.user)
 	if err == nil {
-		err = l.choose(all, t.Identity["user"], append(also, l.hash, l.tomb))
+		err = l.choose(all, t.Identity["user"], append(also, l.hash, l.sessions, l.quiet))
 	}
 	if err != nil {
 		conn.Close()
@@ -74,6 +84,11 @@ func (l *myLook) choose(all []myAccount, named string, hashes []string) error {
 	case len(fit) == 1:
 		l.account = fit[0]
 	}
+	for _, state := range []string{l.quiet, l.sessions, l.hash} { // the last one counts
+		if l.account.has(state) {
+			l.state = state
+		}
+	}
 	for _, a := range all {
 		if a.user != l.account.user || a.host != l.account.host {
 			l.alike = append(l.alike, a)
@@ -91,20 +106,24 @@ func (s *mysqlServer) takeAway(ctx context.Context, t Target, forGood bool) (Rec
 		return Receipt{}, err
 	}
 	defer l.Close()
-	a := l.account
-	switch {
-	case a.has(l.hash):
-		if err := l.alter(ctx, a, exchanged(a.methods, l.hash, l.tomb)); err != nil {
+	switch l.state {
+	case "":
+		return s.did(l.leaked, l.leaked.user, rules.MeansAlreadyDead, "no account of this name has this password"), nil
+	case l.hash:
+		if err := l.exchange(ctx, l.sessions); err != nil {
 			return Receipt{}, err
 		}
-	case !a.has(l.tomb):
-		return s.did(l.leaked, l.leaked.user, rules.MeansAlreadyDead, "no account of this name has this password"), nil
 	}
-	if err := l.end(ctx); err != nil {
-		return Receipt{}, fmt.Errorf("the password is taken away from the account %s, and its sessions go on: %w", a, err)
+	if l.state == l.sessions {
+		if err := l.end(ctx); err != nil {
+			return Receipt{}, fmt.Errorf("the password is taken away from the account %s, and its sessions go on: %w", l.account, err)
+		}
+		if err := l.exchange(ctx, l.quiet); err != nil {
+			return Receipt{}, err
+		}
 	}
-	if rest := exchanged(exchanged(a.methods, l.hash, ""), l.tomb, ""); forGood && len(rest) > 0 {
-		if err := l.alter(ctx, a, rest); err != nil {
+	if forGood && len(l.account.methods) > 1 { // an account has one method at least
+		if err := l.exchange(ctx, ""); err != nil {
 			return Receipt{}, err
 		}
 	}
@@ -112,7 +131,7 @@ func (s *mysqlServer) takeAway(ctx context.Context, t Target, forGood bool) (Rec
 	if others := l.sharing(); len(others) > 0 {
 		answer += "; it is still that of " + strings.Join(others, ", ")
 	}
-	return s.did(l.leaked, a.String(), rules.MeansRevoked, answer), nil
+	return s.did(l.leaked, l.account.String(), rules.MeansRevoked, answer), nil
 }
 
 // sharing names the accounts that have the leaked password as well.
@@ -125,17 +144,21 @@ func (l *myLook) sharing() (names []string) {
 	return names
 }
 
-// exchanged is a list of methods with another password in the place of one, or with none
-// there.
-func exchanged(methods []myMethod, was, is string) []myMethod {
-	list := slices.Clone(methods)
-	if i := slices.Index(list, myMethod{myPassword, was}); i >= 0 {
-		if is == "" {
-			return slices.Delete(list, i, i+1)
-		}
-		list[i].Text = is
+// exchange puts another hash in the place of the one that stands for the leaked password,
+// or takes it away.
+func (l *myLook) exchange(ctx context.Context, next string) error {
+	list := slices.Clone(l.account.methods)
+	switch i := slices.Index(list, myMethod{myPassword, l.state}); {
+	case next == "":
+		list = slices.Delete(list, i, i+1)
+	default:
+		list[i].Text = next
 	}
-	return list
+	err := l.alter(ctx, l.account, list)
+	if err == nil {
+		l.account.methods, l.state = list, next
+	}
+	return err
 }
 
 // enable gives an account back what was taken away.
@@ -150,14 +173,13 @@ func (s *mysqlServer) giveBack(ctx context.Context, t Target) (Receipt, error) {
 		return Receipt{}, err
 	}
 	defer l.Close()
-	a := l.account
-	switch {
-	case a.has(l.tomb):
-		err = l.alter(ctx, a, exchanged(a.methods, l.tomb, l.hash))
-	case !a.has(l.hash):
+	switch l.state {
+	case "":
 		err = refusal("the password was not taken away by Stanch, or for good")
+	case l.sessions, l.quiet:
+		err = l.exchange(ctx, l.hash)
 	}
-	return s.did(l.leaked, a.String(), rules.MeansAccepted, "the password counts again"), err
+	return s.did(l.leaked, l.account.String(), rules.MeansAccepted, "the password counts again"), err
 }
 
 func (s *mysqlServer) prepare(_ context.Context, rule *rules.Rule, _ Target, _ string) (Prepared, error) {
@@ -178,16 +200,15 @@ func (s *mysqlServer) add(ctx context.Context, r Request) error {
 		return err
 	}
 	defer l.Close()
-	methods := l.account.methods
 	switch {
 	case r.Prepared.Draft.Secret().Len() == 0:
 		return refusal("nothing was prepared")
 	case l.account.has(next): // as an earlier request left it
 		return nil
-	case len(methods) == 0:
+	case l.state == "":
 		return refusal("somebody has taken the leaked password away from the account already")
-	case len(methods) == 1 && l.account.has(l.tomb):
-		methods = nil
+	case l.state != l.hash && len(l.account.methods) == 1:
+		return l.exchange(ctx, next)
 	}
-	return l.alter(ctx, l.account, append(slices.Clone(methods), myMethod{myPassword, next}))
+	return l.alter(ctx, l.account, append(slices.Clone(l.account.methods), myMethod{myPassword, next}))
 }

@@ -192,10 +192,6 @@ func myHash(password string) string {
 	return fmt.Sprintf("*%X", sha1.Sum(once[:]))
 }
 
-// myTomb stands where a password was that Stanch took away: a hash that nobody knows a
-// password to. By it one sees that it was Stanch, and that sessions may be left.
-func myTomb(hash string) string { return myHash("taken away by Stanch: " + hash) }
-
 // MySQLPolicy is what the administrator must be granted.
 func MySQLPolicy() grants.Policy {
 	return grants.Policy{Name: "MariaDB", Syntax: "sql", Lines: []grants.Line{

@@ -162,7 +162,12 @@ func TestMySQLRotation(t *testing.T) {
 			w.does(w.p.Enable, old, rules.MeansAccepted)
 			w.does(w.p.Enable, old, rules.MeansAccepted)
 			w.validity(old, checks.Active)
+			w.does(w.p.Disable, old, rules.MeansRevoked)
+			consumer := w.session(name, fresh.Secret().Expose())
 			w.does(w.p.Revoke, old, rules.MeansRevoked)
+			if !w.alive(consumer) {
+				t.Error("at the end of the hold a session of the new password ended")
+			}
 			w.does(w.p.Revoke, old, rules.MeansAlreadyDead)
 			if _, err := w.p.Enable(t.Context(), old); !errors.Is(err, ErrCannotDisable) {
 				t.Errorf("enabled after it was revoked: %v", err)
@@ -249,9 +254,18 @@ func TestMySQLRevokedFirst(t *testing.T) {
 	w := newMyWorld(t)
 	old := w.leak("clerk", "%")
 	w.sql("ALTER USER clerk IDENTIFIED VIA mysql_native_password USING PASSWORD('" + leakedPassword + "') OR unix_socket")
-	for range 2 {
-		w.does(w.p.Revoke, old, rules.MeansRevoked)
-		w.sql("ALTER USER clerk IDENTIFIED VIA mysql_native_password USING '" + myTomb(myHash(leakedPassword)) + "'") // as a crash leaves it
+	w.does(w.p.Revoke, old, rules.MeansRevoked)
+	if got := w.methods("clerk", "%"); len(got) != 1 || got[0] != "unix_socket " {
+		t.Errorf("methods %v", got)
+	}
+	w.sql("ALTER USER clerk IDENTIFIED BY '" + leakedPassword + "'")
+	thief := w.session("clerk", leakedPassword)
+	sessions, _ := marks(myHash, myHash(leakedPassword))
+	w.sql("ALTER USER clerk IDENTIFIED VIA mysql_native_password USING '" + sessions + "'") // as a crash leaves it
+	w.does(w.p.Revoke, old, rules.MeansRevoked)
+	w.does(w.p.Revoke, old, rules.MeansRevoked)
+	if w.alive(thief) {
+		t.Error("a session goes on that a crash had left")
 	}
 	w.validity(old, checks.Inactive)
 	fresh, err := w.issue(old)

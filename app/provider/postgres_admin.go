@@ -231,6 +231,16 @@ func PostgresPolicy() grants.Policy {
 	}}
 }
 
+func (p *postgres) tell(*rules.Rule) Calls {
+	return Calls{
+		Verify:  p.logIn(),
+		Disable: "ALTER ROLE … NOLOGIN, and pg_terminate_backend for its sessions",
+		Enable:  "ALTER ROLE … LOGIN",
+		Revoke:  "ALTER ROLE … NOLOGIN, pg_terminate_backend for its sessions, and ALTER ROLE … PASSWORD NULL",
+		Issue:   "CREATE or ALTER ROLE …, which acts as the old one, with a password; in place ALTER ROLE … PASSWORD",
+	}
+}
+
 func (p *postgres) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
 	receipt, err := p.shut(ctx, t, true)
 	return receipt, sentence(rule, "revoke", ErrCannotRevoke, err)

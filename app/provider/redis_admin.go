@@ -121,19 +121,19 @@ func (r *redis) value(depth int) (any, error) {
 	}
 }
 
-// user looks a user's password hashes up. Known says that there is such a user.
-func (c *redisAdmin) user(name string) (hashes []string, known bool, err error) {
+// user looks a user's password hashes up. A user who is not there has none.
+func (c *redisAdmin) user(name string) (hashes []string, err error) {
 	value, err := c.ask("ACL", "GETUSER", name)
-	list, _ := value.([]any)
-	if err != nil || list == nil {
-		return nil, false, definite(err)
+	if err != nil {
+		return nil, definite(err)
 	}
+	list, _ := value.([]any)
 	for i := 0; i+1 < len(list); i += 2 {
 		texts, _ := list[i+1].([]any)
 		switch list[i] {
 		case "flags":
 			if slices.Contains(texts, any("nopass")) {
-				return nil, true, refusal("it is let in with any password: ACL SETUSER with a password of its own comes first")
+				return nil, refusal("it is let in with any password: ACL SETUSER with a password of its own comes first")
 			}
 		case "passwords":
 			for _, text := range texts {
@@ -142,7 +142,7 @@ func (c *redisAdmin) user(name string) (hashes []string, known bool, err error) 
 			}
 		}
 	}
-	return hashes, true, nil
+	return hashes, nil
 }
 
 // definite makes a refusal of what the administrator may not do, which changed nothing.
@@ -179,10 +179,6 @@ func (c *redisAdmin) save(user string) (saved bool, err error) {
 
 func redisHash(password string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(password))) }
 
-// redisTomb stands where a password was that Stanch took away: a hash that nobody knows
-// a password to. By it one sees that it was Stanch, and that sessions may be left.
-func redisTomb(hash string) string { return redisHash("taken away by Stanch: " + hash) }
-
 // RedisPolicy is what the administrator must be granted.
 func RedisPolicy() grants.Policy {
 	return grants.Policy{Name: "Redis", Syntax: "redis", Lines: []grants.Line{
@@ -192,6 +188,15 @@ func RedisPolicy() grants.Policy {
 		{Grant: "ACL SETUSER stanch +acl|save", For: "keep the change in the file of users, or see that there is none"},
 		{Grant: "ACL SETUSER stanch +config|rewrite", For: "keep the change in redis.conf, where users are there", Optional: true},
 	}}
+}
+
+func (s *redisServer) tell(*rules.Rule) Calls {
+	without := "ACL SETUSER … without the leaked password, CLIENT KILL USER …, and ACL SAVE or CONFIG REWRITE"
+	return Calls{
+		Verify: s.logIn(), Disable: without, Revoke: without,
+		Enable: "ACL SETUSER … with the leaked password, and ACL SAVE or CONFIG REWRITE",
+		Issue:  "ACL SETUSER … with another password as well, and ACL SAVE or CONFIG REWRITE",
+	}
 }
 
 func (s *redisServer) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
@@ -207,56 +212,83 @@ func (s *redisServer) disable(ctx context.Context, rule *rules.Rule, t Target) (
 // takeAway takes the leaked password from its user and ends the user's sessions, also
 // those that began with another of his passwords: the server does not tell them apart.
 func (s *redisServer) takeAway(ctx context.Context, t Target, forGood bool) (Receipt, error) {
-	leaked, c, hashes, err := s.look(ctx, t)
+	l, err := s.look(ctx, t)
 	if err != nil {
 		return Receipt{}, err
 	}
-	defer c.close()
-	hash := redisHash(leaked.password)
-	tomb := redisTomb(hash)
-	switch {
-	case slices.Contains(hashes, hash):
-		if err := c.set(leaked.user, "!"+hash, "#"+tomb); err != nil {
-			return Receipt{}, err
-		}
-	case !slices.Contains(hashes, tomb):
-		return s.did(leaked, leaked.user, rules.MeansAlreadyDead, "the user has no such password"), nil
-	}
-	ended, err := c.ask("CLIENT", "KILL", "USER", leaked.user)
-	if err != nil {
-		return Receipt{}, fmt.Errorf("the password is taken away, and the user's sessions go on: %w", err)
-	}
-	if forGood && len(hashes) > 1 { // else it tells issue who has left the user without a password
-		if err := c.set(leaked.user, "!"+tomb); err != nil {
+	defer l.close()
+	switch l.state {
+	case "":
+		return s.did(l.leaked, l.leaked.user, rules.MeansAlreadyDead, "the user has no such password"), nil
+	case l.hash:
+		if err := l.exchange(l.sessions); err != nil {
 			return Receipt{}, err
 		}
 	}
-	return s.saved(c, leaked, rules.MeansRevoked, fmt.Sprintf("password taken away, %v sessions ended", ended))
+	if l.state == l.sessions {
+		if _, err := l.ask("CLIENT", "KILL", "USER", l.leaked.user); err != nil {
+			return Receipt{}, fmt.Errorf("the password is taken away, and the user's sessions go on: %w", err)
+		}
+		if err := l.exchange(l.quiet); err != nil {
+			return Receipt{}, err
+		}
+	}
+	if forGood && len(l.hashes) > 1 { // else it tells issue who has left the user without a password
+		if err := l.set(l.leaked.user, "!"+l.quiet); err != nil {
+			return Receipt{}, err
+		}
+	}
+	return s.saved(l, rules.MeansRevoked, "the password is taken away, and the user's sessions ended")
 }
 
-// look finds the user of a credential and the hashes of his passwords.
-func (s *redisServer) look(ctx context.Context, t Target) (login, *redisAdmin, []string, error) {
+// A redisLook is what was found of a leaked password: the hashes of its user, and the one
+// among them that stands for it, its own or a mark, or none.
+type redisLook struct {
+	*redisAdmin
+	leaked                login
+	hashes                []string
+	hash, sessions, quiet string
+	state                 string
+}
+
+func (s *redisServer) look(ctx context.Context, t Target) (*redisLook, error) {
 	leaked, admin, err := s.meet(t)
 	if err != nil {
-		return leaked, nil, nil, err
+		return nil, err
 	}
 	c, err := s.administrate(ctx, admin)
 	if err != nil {
-		return leaked, nil, nil, err
+		return nil, err
 	}
-	hashes, _, err := c.user(leaked.user)
-	if err != nil {
+	l := &redisLook{redisAdmin: c, leaked: leaked, hash: redisHash(leaked.password)}
+	l.sessions, l.quiet = marks(redisHash, l.hash)
+	if l.hashes, err = c.user(leaked.user); err != nil {
 		c.close()
+		return nil, err
 	}
-	return leaked, c, hashes, err
+	for _, state := range []string{l.quiet, l.sessions, l.hash} { // the last one counts
+		if slices.Contains(l.hashes, state) {
+			l.state = state
+		}
+	}
+	return l, nil
 }
 
-func (s *redisServer) saved(c *redisAdmin, l login, meaning rules.Meaning, answer string) (Receipt, error) {
-	saved, err := c.save(l.user)
+// exchange puts another hash in the place of the one that stands for the leaked password.
+func (l *redisLook) exchange(next string) error {
+	err := l.set(l.leaked.user, "!"+l.state, "#"+next)
+	if err == nil {
+		l.state = next
+	}
+	return err
+}
+
+func (s *redisServer) saved(l *redisLook, meaning rules.Meaning, answer string) (Receipt, error) {
+	saved, err := l.save(l.leaked.user)
 	if err == nil && !saved {
 		answer += "; " + notSaved
 	}
-	return s.did(l, l.user, meaning, answer), err
+	return s.did(l.leaked, l.leaked.user, meaning, answer), err
 }
 
 // enable gives a user back what was taken away.
@@ -266,21 +298,20 @@ func (s *redisServer) enable(ctx context.Context, rule *rules.Rule, t Target) (R
 }
 
 func (s *redisServer) giveBack(ctx context.Context, t Target) (Receipt, error) {
-	leaked, c, hashes, err := s.look(ctx, t)
+	l, err := s.look(ctx, t)
 	if err != nil {
 		return Receipt{}, err
 	}
-	defer c.close()
-	hash := redisHash(leaked.password)
-	switch tomb := redisTomb(hash); {
-	case slices.Contains(hashes, tomb):
-		if err := c.set(leaked.user, "!"+tomb, "#"+hash); err != nil {
+	defer l.close()
+	switch l.state {
+	case "":
+		return Receipt{}, refusal("the password was not taken away by Stanch, or for good")
+	case l.sessions, l.quiet:
+		if err := l.exchange(l.hash); err != nil {
 			return Receipt{}, err
 		}
-	case !slices.Contains(hashes, hash):
-		return Receipt{}, refusal("the password was not taken away by Stanch, or for good")
 	}
-	return s.saved(c, leaked, rules.MeansAccepted, "the password counts again")
+	return s.saved(l, rules.MeansAccepted, "the password counts again")
 }
 
 func (s *redisServer) prepare(_ context.Context, rule *rules.Rule, _ Target, _ string) (Prepared, error) {
@@ -295,36 +326,30 @@ func (s *redisServer) issue(ctx context.Context, rule *rules.Rule, r Request) (c
 }
 
 func (s *redisServer) add(ctx context.Context, r Request) (checks.Credential, error) {
-	leaked, c, hashes, err := s.look(ctx, r.Old)
+	l, err := s.look(ctx, r.Old)
 	if err != nil {
 		return checks.Credential{}, err
 	}
-	defer c.close()
-	secret := r.Prepared.Draft.Secret()
-	hash, next := redisHash(leaked.password), redisHash(secret.Expose())
-	tomb := redisTomb(hash)
-	was := hash
-	if slices.Contains(hashes, tomb) {
-		was = tomb
-	}
+	defer l.close()
+	user, secret := l.leaked.user, r.Prepared.Draft.Secret()
+	next := redisHash(secret.Expose())
 	switch {
 	case secret.Len() == 0:
 		return checks.Credential{}, refusal("nothing was prepared")
-	case slices.Contains(hashes, next): // as an earlier request left it
-	case !slices.Contains(hashes, was):
+	case slices.Contains(l.hashes, next): // as an earlier request left it
+	case l.state == "":
 		return checks.Credential{}, refusal("somebody has taken the leaked password away from the user already")
-	default:
-		changes := []string{"!" + was, "#" + was, "#" + next} // nothing, if it is not there any more
-		if was == tomb && len(hashes) == 1 {
-			changes = []string{"!" + tomb, "#" + next}
-		}
-		if err := c.set(leaked.user, changes...); err != nil {
-			return checks.Credential{}, err
-		}
+	case l.state != l.hash && len(l.hashes) == 1:
+		err = l.exchange(next)
+	default: // nothing, if the leaked one is not there any more
+		err = l.set(user, "!"+l.state, "#"+l.state, "#"+next)
 	}
-	saved, err := c.save(leaked.user)
+	if err != nil {
+		return checks.Credential{}, err
+	}
+	saved, err := l.save(user)
 	if err == nil && !saved {
-		if err = c.set(leaked.user, "!"+next); err == nil {
+		if err = l.set(user, "!"+next); err == nil {
 			err = refusal(notSaved + "; the new password was taken back")
 		}
 	}

@@ -182,7 +182,12 @@ func TestRedisRotation(t *testing.T) {
 				w.does(w.p.Enable, old, rules.MeansAccepted)
 				w.does(w.p.Enable, old, rules.MeansAccepted)
 				w.validity(old, checks.Active)
+				w.does(w.p.Disable, old, rules.MeansRevoked)
+				consumer := w.session(name, fresh.Secret().Expose())
 				w.does(w.p.Revoke, old, rules.MeansRevoked)
+				if !alive(consumer) {
+					t.Error("at the end of the hold a session of the new password ended")
+				}
 				w.does(w.p.Revoke, old, rules.MeansAlreadyDead)
 				if _, err := w.p.Enable(t.Context(), old); !errors.Is(err, ErrCannotDisable) {
 					t.Errorf("enabled after it was revoked: %v", err)
@@ -201,7 +206,14 @@ func TestRedisRevokedFirst(t *testing.T) {
 	w := newRedisWorld(t, "file")
 	old := w.leak("shop")
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
-	w.does(w.p.Revoke, old, rules.MeansRevoked) // the sessions might have been left by a crash
+	sessions, quiet := marks(redisHash, redisHash(leakedPassword))
+	w.do("ACL SETUSER shop !" + quiet + " >" + leakedPassword)
+	thief := w.session("shop", leakedPassword)
+	w.do("ACL SETUSER shop <" + leakedPassword + " #" + sessions) // as a crash leaves it
+	w.does(w.p.Revoke, old, rules.MeansRevoked)
+	if alive(thief) {
+		t.Error("a session goes on that a crash had left")
+	}
 	w.validity(old, checks.Inactive)
 	fresh, err := w.issue(old)
 	if err != nil {
@@ -209,7 +221,7 @@ func TestRedisRevokedFirst(t *testing.T) {
 	}
 	w.validity(fresh, checks.Active)
 	w.does(w.p.Revoke, old, rules.MeansAlreadyDead)
-	hashes, _, err := w.boss.user("shop")
+	hashes, err := w.boss.user("shop")
 	if err != nil || fmt.Sprint(hashes) != fmt.Sprint([]string{redisHash(fresh.Secret().Expose())}) {
 		t.Errorf("passwords %v, %v", hashes, err)
 	}
@@ -232,7 +244,7 @@ func TestRedisRefusals(t *testing.T) {
 	if _, err := w.issue(old); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "no file") {
 		t.Errorf("what the next restart would undo was issued: %v", err)
 	}
-	if hashes, _, _ := w.boss.user("shop"); len(hashes) != 1 {
+	if hashes, _ := w.boss.user("shop"); len(hashes) != 1 {
 		t.Errorf("%d passwords are left", len(hashes))
 	}
 	if got := w.does(w.p.Revoke, old, rules.MeansRevoked); !strings.Contains(got.Evidence.Answer, "after a restart") {
