@@ -52,11 +52,12 @@ func (c *pgAdmin) original(ctx context.Context, name string) (string, error) {
 
 // prepare makes the password and chooses who takes over: the original if it is out of
 // use, or another one of its roles that is, or a new one. Never one that may log in:
-// somebody may.
+// somebody may. What is refused here issue refuses again, and it is asked next.
 func (p *postgres) prepare(ctx context.Context, rule *rules.Rule, t Target, operation string) (Prepared, error) {
 	seen, err := p.choose(ctx, t, operation)
-	if err != nil {
-		return Prepared{}, sentence(rule, "issue", ErrCannotIssue, err)
+	var r refusal
+	if err != nil && !errors.As(err, &r) {
+		return Prepared{}, sentence(rule, "prepare", ErrCannotIssue, err)
 	}
 	return Prepared{Draft: draft(rule), Seen: seen}, nil
 }
@@ -148,7 +149,7 @@ func (p *postgres) replace(ctx context.Context, r Request) (checks.Credential, e
 	switch {
 	case err != nil:
 		return checks.Credential{}, err
-	case secret.Len() == 0 || r.Prepared.Seen[seenUser] == "":
+	case secret.Len() == 0 || r.Prepared.Seen[seenUser] == "" && !r.InPlace:
 		return checks.Credential{}, refusal("nothing was prepared")
 	case role.outdated:
 		return checks.Credential{}, refusal("its password was valid until " + role.validUntil + ": give the role another VALID UNTIL first")

@@ -97,12 +97,15 @@ func (w *pgWorld) turns(first, second Target) {
 	if got, _ := pgSays(w.open(other, fourth.Secret().Expose()), "SHOW work_mem; SELECT current_user; SELECT current_setting('search_path') LIKE 'public%'"); got != "3MB,clerk,f" {
 		t.Errorf("settings %q", got)
 	}
-	// Both are in use: nobody is shut out, a third one is made, which acts as the first.
+	// Those who are in use are not shut out: another one is made, which acts as the first.
 	fifth := w.issue(w.request(fourth, "op-4"))
-	if got := fifth.Parts["user"].Expose(); got != otherName("clerk", "op-4") {
-		t.Errorf("with both in use %s takes over", got)
+	sixth := w.issue(w.request(fourth, "op-5"))
+	for operation, fresh := range map[string]Target{"op-4": fifth, "op-5": sixth} {
+		if got := fresh.Parts["user"].Expose(); got != otherName("clerk", operation) {
+			t.Errorf("while others are in use %s takes over", got)
+		}
 	}
-	for _, living := range []Target{third, fourth, fifth} {
+	for _, living := range []Target{third, fourth, fifth, sixth} {
 		w.validity(living.Credential, checks.Active)
 	}
 }
@@ -230,6 +233,9 @@ func TestPostgresRefusals(t *testing.T) {
 		if _, err := w.p.Issue(t.Context(), r); !errors.Is(err, ErrCannotIssue) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	if _, err := w.p.Issue(t.Context(), w.request(own, "op")); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "Stanch") {
+		t.Errorf("Stanch's own: %v", err)
 	}
 	w.validity(boss.Credential, checks.Active)
 	t.Run("no database beside it", func(t *testing.T) {
