@@ -31,8 +31,13 @@ func newMyWorld(t *testing.T) *myWorld {
 	for _, line := range MySQLPolicy().Lines {
 		w.sql(line.Grant)
 	}
-	w.p = newProviders(t, Config{VerifyHosts: []string{w.host}, VerifyRoots: tls.roots, AdminURLs: []checks.Secret{checks.NewSecret("mysql://stanch:" + changerPassword + "@" + w.host)}})
+	w.p = w.providers()
 	return w
+}
+
+func (w *myWorld) providers() *Providers {
+	admin := checks.NewSecret("mysql://stanch:" + changerPassword + "@" + w.host)
+	return newProviders(w.t, Config{VerifyHosts: []string{w.host}, VerifyRoots: w.tls.roots, AdminURLs: []checks.Secret{admin}})
 }
 
 // session is nil when the server does not let the user in.

@@ -58,8 +58,13 @@ func newRedisWorld(t *testing.T, kept string) *redisWorld {
 	for _, line := range RedisPolicy().Lines {
 		w.do(line.Grant)
 	}
-	w.p = newProviders(t, Config{VerifyHosts: []string{"insecure://" + w.host}, AdminURLs: []checks.Secret{checks.NewSecret("redis://stanch:" + changerPassword + "@" + w.host)}})
+	w.p = w.providers()
 	return w
+}
+
+func (w *redisWorld) providers() *Providers {
+	admin := checks.NewSecret("redis://stanch:" + changerPassword + "@" + w.host)
+	return newProviders(w.t, Config{VerifyHosts: []string{"insecure://" + w.host}, AdminURLs: []checks.Secret{admin}})
 }
 
 func (w *redisWorld) write(file, text string) {
