@@ -79,6 +79,11 @@ type Config struct {
 	// are of, the system's when nil.
 	VerifyRoots *x509.CertPool
 
+	// AdminURLs are logins at these servers by which Stanch may change other users'
+	// passwords: "postgres://USER:PASSWORD@HOST:PORT/DATABASE", mysql, redis. A leaked
+	// password is rotated only at the host and port that one of them names exactly.
+	AdminURLs []checks.Secret
+
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
@@ -319,6 +324,10 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	administered, err := newAdministered(cfg, hosts, p.now)
+	if err != nil {
+		return nil, err
+	}
 	accessKeys := newAccessKeys(cfg, p.now, p.log)
 	deploys, err := newDeployKeys(cfg, p.now)
 	if err != nil {
@@ -330,9 +339,7 @@ func New(cfg Config) (*Providers, error) {
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
-		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
-		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
-		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
+		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
 		driverAppRole:    appRole{p.vault},
 		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
@@ -340,7 +347,9 @@ func New(cfg Config) (*Providers, error) {
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
-		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
+	}
+	for name, d := range administered {
+		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
 	}
 	return p, nil
 }

@@ -58,6 +58,7 @@ type settings struct {
 	AtAWS
 	GitHubOptions
 	KubernetesOptions
+	AtDatabases
 	Reach
 }
 
@@ -317,6 +318,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
+	s.administrate(&cfg)
 	return cfg, s.awsKeys(&cfg)
 }
 
@@ -405,6 +407,7 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
 	}
+	s.addOwn(cfg)
 	if err := s.addAWSSecrets(cfg); err != nil {
 		return err
 	}
