@@ -1,0 +1,36 @@
+package provider
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stanch-dev/stanch/app/grants"
+)
+
+// hcl is a line of a policy of Vault or OpenBao.
+func hcl(action, path string, capabilities ...string) grants.Line {
+	return grants.Line{For: action, Grant: fmt.Sprintf(`path "%s" { capabilities = ["%s"] }`, path, strings.Join(capabilities, `", "`))}
+}
+
+// VaultTokensPolicy is what it takes to verify, revoke and replace leaked tokens of
+// Vault, with the token role that says which policies Stanch may hand out. It stands in
+// stanch.hcl and stanch-issue.hcl of deploy/vault.
+func VaultTokensPolicy(role string) grants.Policy {
+	return grants.Policy{Name: "Vault tokens", Syntax: "hcl", Lines: []grants.Line{
+		hcl("verify", "auth/token/lookup", "update"),
+		hcl("prove dead", "auth/token/lookup-self", "read"),
+		hcl("revoke", "auth/token/revoke", "update"),
+		hcl("issue", "auth/token/create/"+role, "update"),
+	}}
+}
+
+// VaultAccessorsPolicy is what it takes, besides, to find out what came of a request
+// for a token whose answer was lost, and which tokens a secret id of AppRole made. It
+// stands in stanch-tokens.hcl.
+func VaultAccessorsPolicy() grants.Policy {
+	return grants.Policy{Name: "Vault tokens by accessor", Syntax: "hcl", Lines: []grants.Line{
+		hcl("settle", "auth/token/accessors", "list", "sudo"),
+		hcl("settle", "auth/token/lookup-accessor", "update"),
+		hcl("settle", "auth/token/revoke-accessor", "update"),
+	}}
+}
