@@ -103,6 +103,8 @@ type Config struct {
 	// deploy/vault/stanch-issue.hcl. Without one they are created as orphans,
 	// for which Vault wants sudo.
 	VaultIssueRole string
+	// VaultAppRoleMounts are where AppRole is mounted there, "approle" when empty.
+	VaultAppRoleMounts []string
 
 	// BrokerURL is the operator's endpoint that issues credentials for providers
 	// without an interface for it; BrokerToken is what Stanch says to it.
@@ -308,15 +310,16 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
+	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAppRole: roles}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAppRole: roles}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
 		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
 		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
-		driverAppRole:    appRole{p.vault},
+		driverAppRole:    roles,
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
 		driverKey:        &keys{places: places, now: p.now},

@@ -288,7 +288,7 @@ func (v *vault) revokeFor(ctx context.Context, rule *rules.Rule, t Target, denie
 		}
 		return receipt, err
 	case lacked(revokeTree, got) != "":
-		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, lacked(revokeTree, got))
+		return Receipt{}, unfit("revoke", rule, lacked(revokeTree, got), evidence)
 	}
 	return Receipt{}, &AnswerError{Rule: rule.ID, Evidence: evidence}
 }

@@ -68,6 +68,11 @@ func (v *vault) asked(ctx context.Context, what string, body map[string]any) (da
 	return nil, evidence, evidence.Request + " answered: " + evidence.Answer
 }
 
+// unfit is an AnswerError that says what is to be mended.
+func unfit(verb string, rule *rules.Rule, why string, evidence Evidence) error {
+	return fmt.Errorf("%s %s: %s: %w", verb, rule.ID, why, &AnswerError{Rule: rule.ID, Evidence: evidence})
+}
+
 // listed returns the names that a listing tells; a folder that holds nothing has none.
 func (v *vault) listed(ctx context.Context, what string) (names []string, evidence Evidence, why string) {
 	evidence, got := v.call(ctx, what, v.own, nil)
@@ -138,13 +143,13 @@ func (v *vault) revokeByAccessor(ctx context.Context, rule *rules.Rule, accessor
 	evidence := Evidence{Request: "POST " + v.addr + "/v1/auth/token/lookup-accessor", At: v.now(), Answer: saysNoAccessor}
 	switch {
 	case why != "":
-		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, why)
+		return Receipt{}, unfit("revoke", rule, why, evidence)
 	case !token.json:
 		return Receipt{Meaning: rules.MeansAlreadyDead, Evidence: evidence}, nil
 	}
 	_, evidence, why = v.asked(ctx, revokeAccessor, map[string]any{"accessor": accessor})
 	if why != "" {
-		return Receipt{}, fmt.Errorf("revoke %s: %s: %w", rule.ID, why, &AnswerError{Rule: rule.ID, Evidence: evidence})
+		return Receipt{}, unfit("revoke", rule, why, evidence)
 	}
 	evidence.Identity = tokenIdentity(token.value.(map[string]any))
 	return Receipt{Meaning: rules.MeansRevoked, Evidence: evidence}, nil

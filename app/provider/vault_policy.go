@@ -34,3 +34,16 @@ func VaultAccessorsPolicy() grants.Policy {
 		hcl("settle", "auth/token/revoke-accessor", "update"),
 	}}
 }
+
+// VaultAppRolePolicy is what it takes to verify, destroy and replace leaked secret ids
+// of AppRole at a mount. It stands in stanch.hcl and stanch-approle.hcl; which tokens
+// they made is found with VaultAccessorsPolicy.
+func VaultAppRolePolicy(mount string) grants.Policy {
+	role := "auth/" + mount + "/role"
+	return grants.Policy{Name: "Vault AppRole at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("verify", role, "list"),
+		hcl("verify", role+"/+/secret-id/lookup", "update"),
+		hcl("revoke", role+"/+/secret-id/destroy", "update"),
+		hcl("issue", role+"/+/custom-secret-id", "update"),
+	}}
+}

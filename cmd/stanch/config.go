@@ -70,8 +70,9 @@ type Reach struct {
 	TLSServers      []string          `env:"STANCH_VERIFY_TLS" help:"TLS servers that may use leaked keys: www.example.com,mail.example.com:465,…"`
 	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS" help:"GitHub users whose published SSH keys leaked keys are compared with"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM, besides the system's"`
-	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
-	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
+	VaultEngines
+	AWSAccounts []string `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
+	JWTIssuers  []string `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
 
 	Verify        string   `env:"STANCH_VERIFY, default=on" help:"off: no provider is asked about any credential, and none is revoked without a person"`
 	VerifyRules   []string `env:"STANCH_VERIFY_RULES" help:"ids of the rules whose credentials are asked about; default: all"`
@@ -264,6 +265,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken),
 		Logger: log,
 	}
+	s.VaultEngines.tell(&cfg)
 	api, err := github.APIURL(s.GitHubURL)
 	if err != nil {
 		return cfg, fmt.Errorf("STANCH_GITHUB_URL: %w", err)
