@@ -90,7 +90,7 @@ func (a appRole) find(ctx context.Context, cred checks.Credential) Verdict {
 // ask asks one role. A secret id that it does not know gets an empty answer; one that
 // has expired is kept until Vault tidies up.
 func (a appRole) ask(ctx context.Context, mount, role string, secret checks.Secret) Verdict {
-	what := at(lookupSecretID, mount, role)
+	what := ofRole(lookupSecretID, mount, role)
 	evidence, got := a.vault.call(ctx, what, a.vault.own, map[string]any{"secret_id": secret.Expose()})
 	verdict := Verdict{Validity: checks.Unknown, Grade: GradeC, Evidence: evidence}
 	data, _ := got.object["data"].(map[string]any)
@@ -112,7 +112,7 @@ func (a appRole) ask(ctx context.Context, mount, role string, secret checks.Secr
 	return verdict
 }
 
-func at(what, mount, role string) string { return fmt.Sprintf(what, mount, url.PathEscape(role)) }
+func ofRole(what, mount, role string) string { return fmt.Sprintf(what, mount, url.PathEscape(role)) }
 
 // tooManyAddresses stands for a limit that no replacement can be given.
 const tooManyAddresses = "more addresses than Stanch remembers"
@@ -152,7 +152,7 @@ func (a appRole) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receip
 	case len(found) == 0:
 		found = t.Identity
 	default:
-		_, evidence, why := a.vault.asked(ctx, at(destroySecretID, found["mount"], found["role"]), map[string]any{"secret_id": t.Secret().Expose()})
+		_, evidence, why := a.vault.asked(ctx, ofRole(destroySecretID, found["mount"], found["role"]), map[string]any{"secret_id": t.Secret().Expose()})
 		if why != "" {
 			return Receipt{}, unfit("revoke", rule, why, evidence)
 		}
@@ -233,7 +233,7 @@ func (a appRole) issue(ctx context.Context, rule *rules.Rule, r Request) (checks
 	case old["cidr_list"] == tooManyAddresses || old["token_bound_cidrs"] == tooManyAddresses:
 		return checks.Credential{}, fmt.Errorf("issue %s: %w: the old one is bound to %s", rule.ID, ErrCannotIssue, tooManyAddresses)
 	}
-	what := at(customSecretID, mount, role)
+	what := ofRole(customSecretID, mount, role)
 	evidence, got := a.vault.call(ctx, what, a.vault.own, limitsOf(r))
 	// Of one that is registered already Vault says 500.
 	known := a.ask(ctx, mount, role, r.Prepared.Draft.Secret())

@@ -105,6 +105,9 @@ type Config struct {
 	VaultIssueRole string
 	// VaultAppRoleMounts are where AppRole is mounted there, "approle" when empty.
 	VaultAppRoleMounts []string
+	// VaultDatabaseMounts are where the database engine is mounted there, which then is
+	// asked whether it keeps a leaked password.
+	VaultDatabaseMounts []string
 
 	// BrokerURL is the operator's endpoint that issues credentials for providers
 	// without an interface for it; BrokerToken is what Stanch says to it.
@@ -224,6 +227,7 @@ type Providers struct {
 	issuers    map[string]issuer
 	web        *web
 	vault      *vault
+	engine     *engine
 	off        bool
 	only       map[string]bool // the kinds that are asked about; nil for all
 	control    control
@@ -310,15 +314,16 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
 	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
 	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAppRole: roles}
 	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAppRole: roles}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
-		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
-		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
-		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
+		driverMongoDB:    p.engine.serve(driverMongoDB, &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now}),
+		driverMySQL:      p.engine.serve(driverMySQL, &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now}),
+		driverRedis:      p.engine.serve(driverRedis, &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now}),
 		driverAppRole:    roles,
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
@@ -326,7 +331,7 @@ func New(cfg Config) (*Providers, error) {
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
-		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
+		driverPostgres:   p.engine.serve(driverPostgres, &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now}),
 	}
 	return p, nil
 }

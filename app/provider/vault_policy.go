@@ -47,3 +47,22 @@ func VaultAppRolePolicy(mount string) grants.Policy {
 		hcl("issue", role+"/+/custom-secret-id", "update"),
 	}}
 }
+
+// VaultDatabasePolicy is what it takes to find out whether the database engine at a
+// mount keeps a leaked password, and to change it there. It stands in
+// stanch-database.hcl.
+func VaultDatabasePolicy(mount string) grants.Policy {
+	return grants.Policy{Name: "Vault database engine at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("rotate", mount+"/static-roles", "list"),
+		hcl("rotate", mount+"/static-roles/+", "read"),
+		hcl("rotate", mount+"/static-creds/+", "read"),
+		hcl("rotate", mount+"/rotate-role/+", "update"),
+		hcl("end lease", mount+"/roles", "list"),
+		hcl("end lease", "sys/leases/lookup/"+mount+"/creds/+", "list", "sudo"),
+		hcl("end lease", "sys/leases/lookup", "update"),
+		hcl("end lease", "sys/leases/revoke", "update"),
+		hcl("rotate root", mount+"/config", "list"),
+		hcl("rotate root", mount+"/config/+", "read"),
+		hcl("rotate root", mount+"/rotate-root/+", "update"),
+	}}
+}

@@ -367,8 +367,8 @@ func (s settings) checkBroker() error {
 func (s settings) addSecretStores(cfg *app.Config) error {
 	key := cfg.Keys.Fingerprint
 	reachable := s.VaultAddr != "" && s.VaultToken != ""
-	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "") {
-		return errors.New("STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set: set VAULT_ADDR and VAULT_TOKEN too")
+	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "" || s.VaultEngines.any()) {
+		return errors.New("STANCH_VAULT_MOUNTS, STANCH_VAULT_ISSUE_ROLE or another STANCH_VAULT setting is set: set VAULT_ADDR and VAULT_TOKEN too")
 	}
 	if reachable {
 		v, err := secretstore.NewVault(secretstore.VaultConfig{
