@@ -367,12 +367,16 @@ func (s settings) checkBroker() error {
 func (s settings) addSecretStores(cfg *app.Config) error {
 	key := cfg.Keys.Fingerprint
 	reachable := s.VaultAddr != "" && s.VaultToken != ""
-	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "" || s.VaultEngines.any()) {
-		return errors.New("STANCH_VAULT_MOUNTS, STANCH_VAULT_ISSUE_ROLE or another STANCH_VAULT setting is set: set VAULT_ADDR and VAULT_TOKEN too")
+	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "") {
+		return errors.New("STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set: set VAULT_ADDR and VAULT_TOKEN too")
+	}
+	if err := s.VaultEngines.check(reachable); err != nil {
+		return err
 	}
 	if reachable {
 		v, err := secretstore.NewVault(secretstore.VaultConfig{
 			Addr: s.VaultAddr, Token: checks.NewSecret(s.VaultToken), Namespace: s.VaultNamespace, Mounts: s.VaultMounts, Key: key, Logger: cfg.Logger,
+			AuditLog: s.VaultAuditLog, AuditDevice: s.VaultAuditDevice,
 		})
 		if err != nil {
 			return err
