@@ -108,6 +108,8 @@ type Config struct {
 	// VaultDatabaseMounts are where the database engine is mounted there, which then is
 	// asked whether it keeps a leaked password.
 	VaultDatabaseMounts []string
+	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
+	VaultPKIMounts []string
 
 	// BrokerURL is the operator's endpoint that issues credentials for providers
 	// without an interface for it; BrokerToken is what Stanch says to it.
@@ -314,9 +316,10 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	leakedKeys := &keys{places: append(places, newPKI(p.vault, cfg.VaultPKIMounts, p.now)...), now: p.now}
 	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
 	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAppRole: roles}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAppRole: roles, driverKey: leakedKeys}
 	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAppRole: roles}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
@@ -327,7 +330,7 @@ func New(cfg Config) (*Providers, error) {
 		driverAppRole:    roles,
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
-		driverKey:        &keys{places: places, now: p.now},
+		driverKey:        leakedKeys,
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},

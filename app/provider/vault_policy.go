@@ -66,3 +66,13 @@ func VaultDatabasePolicy(mount string) grants.Policy {
 		hcl("rotate root", mount+"/rotate-root/+", "update"),
 	}}
 }
+
+// VaultPKIPolicy is what it takes to find the certificates that a PKI engine made for a
+// leaked key, and to revoke them. Anybody may read certificates. It stands in
+// stanch-pki.hcl.
+func VaultPKIPolicy(mount string) grants.Policy {
+	return grants.Policy{Name: "Vault PKI at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("find", mount+"/certs", "list"),
+		hcl("revoke", mount+"/revoke-with-key", "update"),
+	}}
+}
