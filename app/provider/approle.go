@@ -218,8 +218,7 @@ func (a appRole) prepare(ctx context.Context, _ *rules.Rule, t Target, _ string)
 	if len(seen) == 0 {
 		seen = t.Identity // of before it was destroyed
 	}
-	draft := checks.Credential{Rule: t.Rule, Parts: map[string]checks.Secret{checks.PartSecret: checks.NewSecret(uuid.NewString())}}
-	return Prepared{Draft: draft, Seen: seen}, nil
+	return Prepared{Draft: withSecret(t.Credential, checks.NewSecret(uuid.NewString())), Seen: seen}, nil
 }
 
 // issue has the role take the secret id that was prepared, with the limits of the old

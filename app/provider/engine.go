@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
 	"slices"
@@ -301,7 +302,15 @@ func (e *engine) issue(ctx context.Context, rule *rules.Rule, r Request) (checks
 	if strings.HasSuffix(rule.ID, "-url") || strings.HasSuffix(rule.ID, "-jdbc") {
 		now = escapeInURL(now)
 	}
-	return checks.Credential{Rule: rule.ID, Parts: map[string]checks.Secret{checks.PartSecret: checks.NewSecret(now)}}, nil
+	return withSecret(r.Old.Credential, checks.NewSecret(now)), nil
+}
+
+// withSecret is a credential with another secret. Where and as whom one logs in with it
+// is as before.
+func withSecret(old checks.Credential, secret checks.Secret) checks.Credential {
+	fresh := checks.Credential{Rule: old.Rule, Parts: maps.Clone(old.Parts)}
+	fresh.Parts[checks.PartSecret] = secret
+	return fresh
 }
 
 // escapeInURL is the other way of unescape: such a part is as it stands in a URL.

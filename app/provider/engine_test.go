@@ -116,7 +116,7 @@ func TestEngineStaticRole(t *testing.T) {
 			t.Errorf("asked again: %v; want the same password, and not another one", err)
 		}
 		ask(t, p, leaked.Credential, checks.Inactive, GradeB)
-		ask(t, p, e.url("app", fresh.Secret().Expose()), checks.Active, GradeA)
+		ask(t, p, fresh, checks.Active, GradeA)
 		wantRevoked(t, p, leaked, rules.MeansAlreadyDead, "password refused")
 		if e.password("app") != fresh.Secret().Expose() || e.password("other") != other {
 			t.Error("the replacement, or another role's password, was rotated")
