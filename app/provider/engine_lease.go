@@ -24,6 +24,8 @@ func (e *engine) endLease(ctx context.Context, rule *rules.Rule, t Target, k kep
 	switch {
 	case err != nil:
 		return Receipt{}, err
+	case !works && verdict.SelfHosted && t.Identity[keptBy] == "": // nobody has seen it work here
+		return Receipt{}, unfit("revoke", rule, "the server may refuse the password from here alone", verdict.Evidence)
 	case !works:
 		return Receipt{Meaning: rules.MeansAlreadyDead, Evidence: verdict.Evidence}, nil
 	}
