@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -85,11 +86,16 @@ func (e *engine) keeps(ctx context.Context, rule *rules.Rule, t Target) (kept, e
 	return k, nil
 }
 
+// signWithin bounds how long a verdict waits for Vault.
+const signWithin = 3 * time.Second
+
 // sign adds to whose a live password is what keeps it, if Vault can tell.
 func (e *engine) sign(ctx context.Context, l login, port string, a *attempt) {
 	if len(e.mounts) == 0 || e.vault.whyNoIssue(nil) != "" {
 		return
 	}
+	ctx, cancel := context.WithTimeout(ctx, signWithin)
+	defer cancel()
 	if k, why := e.find(ctx, l, port, ""); why == "" && k.path != "" && a.identity != nil {
 		a.identity[keptBy] = k.path
 	}

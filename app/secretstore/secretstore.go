@@ -34,11 +34,12 @@ type Location struct {
 	// Superseded means that the version is not the current one: it still holds
 	// the value, but whoever reads the secret gets another.
 	Superseded bool `json:"superseded,omitempty"`
-	// Owner is whom the store names as responsible for the secret, if it does.
+	// Owner is whom the store names as responsible for the secret, if it does: for
+	// those who operate Stanch, not for everybody who may read a check.
 	Owner string `json:"owner,omitempty"`
 }
 
-// String says where it is, for people.
+// String says where it is, for everybody.
 func (l Location) String() string {
 	text := l.Store + ": " + l.Path
 	if l.Field != "" {
@@ -49,9 +50,6 @@ func (l Location) String() string {
 	}
 	if l.Superseded {
 		text += " (superseded)"
-	}
-	if l.Owner != "" {
-		text += ", of " + l.Owner
 	}
 	return text
 }

@@ -181,7 +181,7 @@ func TestVaultTellsTheOwner(t *testing.T) {
 			own := b.Token(map[string]any{"policies": []string{"owner"}, "no_default_policy": true})
 			v := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(own), Mounts: []string{"secret"}, Key: testKey})
 			found, err := v.Locate(t.Context(), fingerprint(value))
-			if err != nil || len(found) != 1 || found[0].Owner != want || !strings.HasSuffix(found[0].String(), "version 1, of "+want) {
+			if err != nil || len(found) != 1 || found[0].Owner != want || strings.Contains(found[0].String(), want) {
 				t.Errorf("%v, %v; want it of %q", found, err, want)
 			}
 		}

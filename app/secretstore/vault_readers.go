@@ -90,28 +90,11 @@ func (v *Vault) Readers(ctx context.Context, loc Location) ([]Reader, error) {
 		return nil, fmt.Errorf("readers of %s: %w", loc, err)
 	}
 	defer log.Close()
-	found := map[Reader]*Reader{}
+	found := auditReaders{}
 	err = eachLine(ctx, log, func(line []byte) {
-		var e auditEntry
-		if !bytes.Contains(line, []byte(`"response"`)) || json.Unmarshal(line, &e) != nil {
-			return
-		}
-		isRead := e.Type == "response" && e.Error == "" && e.Request.Operation == "read" && e.Request.Path == read
-		if !isRead || e.Response.Data.Data == nil || slices.Contains(own, e.Auth.Accessor) {
-			return
-		}
-		leaked := hash != "" && e.Response.Data.Data[loc.Field] == hash
-		who := Reader{Name: e.Auth.DisplayName, Role: cmp.Or(e.Auth.Metadata["role_name"], e.Auth.Metadata["role"]),
-			Entity: e.Auth.EntityID, Address: e.Request.RemoteAddress, Leaked: leaked}
-		if found[who] == nil && len(found) < maxReaders {
-			known := who
-			found[who] = &known
-		}
-		if known := found[who]; known != nil {
-			known.Times++
-			if e.Time.After(known.Last) {
-				known.Last = e.Time
-			}
+		e, ok := parseRead(line, read)
+		if ok && !slices.Contains(own, e.Auth.Accessor) {
+			found.add(e, hash != "" && e.Response.Data.Data[loc.Field] == hash)
 		}
 	})
 	if err != nil {
@@ -120,7 +103,40 @@ func (v *Vault) Readers(ctx context.Context, loc Location) ([]Reader, error) {
 	return sortReaders(found), nil
 }
 
-func sortReaders(found map[Reader]*Reader) []Reader {
+// parseRead parses the line of a read of a path that Vault answered.
+func parseRead(line []byte, path string) (e auditEntry, ok bool) {
+	if !bytes.Contains(line, []byte(`"response"`)) || json.Unmarshal(line, &e) != nil {
+		return e, false
+	}
+	answered := e.Type == "response" && e.Error == "" && e.Response.Data.Data != nil
+	return e, answered && e.Request.Operation == "read" && e.Request.Path == path
+}
+
+// auditReaders are those found so far, by all that tells one from another.
+type auditReaders map[Reader]*Reader
+
+func (r auditReaders) add(e auditEntry, leaked bool) {
+	who := Reader{
+		Name: e.Auth.DisplayName, Role: cmp.Or(e.Auth.Metadata["role_name"], e.Auth.Metadata["role"]),
+		Entity: e.Auth.EntityID, Address: e.Request.RemoteAddress, Leaked: leaked,
+	}
+	known := r[who]
+	switch {
+	case known != nil:
+	case len(r) == maxReaders:
+		return
+	default:
+		first := who
+		known = &first
+		r[who] = known
+	}
+	known.Times++
+	if e.Time.After(known.Last) {
+		known.Last = e.Time
+	}
+}
+
+func sortReaders(found auditReaders) []Reader {
 	var all []Reader
 	for _, r := range found {
 		all = append(all, *r)
