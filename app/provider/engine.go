@@ -59,10 +59,7 @@ func newEngine(v *vault, mounts []string) *engine {
 }
 
 // serve has the engine asked about the passwords that a driver verifies.
-func (e *engine) serve(driver string, d *database) *database {
-	e.logins[driver], d.engine = d, e
-	return d
-}
+func (e *engine) serve(driver string, d *database) { e.logins[driver], d.engine = d, e }
 
 // covers says whether credentials of a kind may be the engine's.
 func (e *engine) covers(rule *rules.Rule) bool {
@@ -87,7 +84,7 @@ func (e *engine) keeps(ctx context.Context, rule *rules.Rule, t Target) (kept, e
 }
 
 // signWithin bounds how long a verdict waits for Vault.
-const signWithin = 3 * time.Second
+const signWithin = 5 * time.Second
 
 // sign adds to whose a live password is what keeps it, if Vault can tell.
 func (e *engine) sign(ctx context.Context, l login, port string, a *attempt) {

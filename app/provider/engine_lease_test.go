@@ -10,16 +10,15 @@ import (
 	"github.com/stanch-dev/stanch/rules"
 )
 
-func TestEngineLease(t *testing.T) {
-	e := startEngine(t)
+func testLease(t *testing.T, e engineTest) {
 	p := e.providers(VaultDatabasePolicy("database"))
 	t.Run("the only one", func(t *testing.T) {
-		e.b.Must("POST", "database/roles/writer", e.b.Must("GET", "database/roles/reader", nil))
-		leaked, other := aimAt(t, p, e.made("reader")), e.made("writer")
+		role := e.role()
+		leaked, other := aimAt(t, p, e.made(role)), e.made(e.role())
 		if leaked.Identity[keptBy] != "database/creds" {
 			t.Errorf("identity %v", leaked.Identity)
 		}
-		if _, err := p.Issue(t.Context(), prepared(t, p, leaked, "op")); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "reading database/creds/reader") {
+		if _, err := p.Issue(t.Context(), prepared(t, p, leaked, "op")); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "reading database/creds/"+role) {
 			t.Errorf("issue: %v", err)
 		}
 		wantRevoked(t, p, leaked, rules.MeansRevoked, "")
@@ -28,19 +27,17 @@ func TestEngineLease(t *testing.T) {
 		ask(t, p, other, checks.Active, GradeA)
 	})
 	t.Run("one of two that were made together", func(t *testing.T) {
-		leaked, twin := aimAt(t, p, e.made("reader")), e.made("reader")
+		role := e.role()
+		leaked, twin := aimAt(t, p, e.made(role)), e.made(role)
 		_, err := p.Revoke(t.Context(), leaked)
-		if !errors.Is(err, ErrCannotRevoke) || strings.Count(err.Error(), "database/creds/reader/") != 2 {
+		if !errors.Is(err, ErrCannotRevoke) || strings.Count(err.Error(), "database/creds/"+role+"/") != 2 {
 			t.Errorf("%v; want that a person chooses among both leases", err)
 		}
 		ask(t, p, leaked.Credential, checks.Active, GradeA)
 		ask(t, p, twin, checks.Active, GradeA)
 	})
 	t.Run("the lease is gone and the user is not", func(t *testing.T) {
-		e.b.Must("POST", "database/roles/forgotten", e.b.Must("GET", "database/roles/reader", nil))
-		e.b.Must("POST", "database/roles/forgotten", map[string]any{"db_name": "orders", "revocation_statements": []string{"SELECT 1"},
-			"creation_statements": []string{`CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}'`}})
-		leaked := aimAt(t, p, e.made("forgotten"))
+		leaked := aimAt(t, p, e.made(e.role("SELECT 1")))
 		wantRevoked(t, p, leaked, rules.MeansRevoked, "")
 		if _, err := p.Revoke(t.Context(), leaked); !errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "drop it in the database") {
 			t.Errorf("%v; want that a person drops the user", err)
@@ -49,13 +46,13 @@ func TestEngineLease(t *testing.T) {
 }
 
 // Which lease is whose is told by the time in the user's name.
-func TestEngineLeaseTimes(t *testing.T) {
-	e := startEngine(t)
+func testLeaseTimes(t *testing.T, e engineTest) {
 	p := e.providers(VaultDatabasePolicy("database"))
-	older := e.made("reader")
+	role := e.role()
+	older := e.made(role)
 	name := older.Parts["user"].Expose()
 	at := name[strings.LastIndex(name, "-")+1:]
-	k := kept{path: "database/creds", roles: []string{"database/creds/reader"}}
+	k := kept{path: "database/creds", roles: []string{"database/creds/" + role}}
 	for user, want := range map[string]int{
 		name:                         1,
 		strings.TrimSuffix(name, at): 1, // without a time all are candidates
@@ -80,8 +77,7 @@ func TestEngineLeaseTimes(t *testing.T) {
 	}
 }
 
-func TestDatabasePolicy(t *testing.T) {
-	e := startEngine(t)
+func testDatabasePolicy(t *testing.T, e engineTest) {
 	revoke := func(cred checks.Credential) func(*testing.T, *Providers) error {
 		return func(t *testing.T, p *Providers) error {
 			_, err := p.Revoke(t.Context(), Target{Credential: cred})
@@ -95,9 +91,7 @@ func TestDatabasePolicy(t *testing.T) {
 			return revoke(e.url(user, e.password(user)))(t, p)
 		},
 		"end lease": func(t *testing.T, p *Providers) error {
-			role := random(t)
-			e.b.Must("POST", "database/roles/"+role, e.b.Must("GET", "database/roles/reader", nil))
-			return revoke(e.made(role))(t, p)
+			return revoke(e.made(e.role()))(t, p)
 		},
 		"rotate root": func(t *testing.T, p *Providers) error {
 			user := "root" + random(t)

@@ -31,9 +31,18 @@ func startEngine(t *testing.T) engineTest {
 	e.sql("CREATE ROLE vaultroot SUPERUSER LOGIN PASSWORD '" + vaultrootPassword + "'")
 	e.b.Must("POST", "sys/mounts/database", map[string]any{"type": "database"})
 	e.connect("orders", "localhost", "vaultroot", vaultrootPassword)
-	e.b.Must("POST", "database/roles/reader", map[string]any{"db_name": "orders", "default_ttl": "1h",
-		"creation_statements": []string{`CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}'`}})
 	return e
+}
+
+// role makes a role that nobody else uses, with statements that end its users.
+func (e engineTest) role(revocation ...string) (name string) {
+	e.t.Helper()
+	name = random(e.t)
+	e.b.Must("POST", "database/roles/"+name, map[string]any{
+		"db_name": "orders", "default_ttl": "1h", "revocation_statements": revocation,
+		"creation_statements": []string{`CREATE ROLE "{{name}}" LOGIN PASSWORD '{{password}}'`},
+	})
+	return name
 }
 
 const vaultrootPassword = "ofVault0Root"
@@ -95,8 +104,18 @@ func (e engineTest) config() Config {
 	return Config{VaultDatabaseMounts: []string{"database/"}, VerifyHosts: []string{"localhost:" + e.port}, VerifyRoots: e.tls.roots}
 }
 
-func TestEngineStaticRole(t *testing.T) {
+// TestEngine has one server, because starting it takes longest.
+func TestEngine(t *testing.T) {
 	e := startEngine(t)
+	for name, test := range map[string]func(*testing.T, engineTest){
+		"static role": testStaticRole, "lease": testLease, "lease times": testLeaseTimes, "policy": testDatabasePolicy,
+	} {
+		t.Run(name, func(t *testing.T) { e.t = t; test(t, e) })
+	}
+	t.Run("root", func(t *testing.T) { e.t = t; testRoot(t, e) }) // after which nobody knows its password
+}
+
+func testStaticRole(t *testing.T, e engineTest) {
 	p := e.providers(VaultDatabasePolicy("database"))
 	t.Run("replaced", func(t *testing.T) {
 		path := e.keep("app")
@@ -143,7 +162,7 @@ func TestEngineStaticRole(t *testing.T) {
 		ask(t, p, e.url("hand", e.password("hand")), checks.Active, GradeA)
 	})
 	t.Run("the user of the same name at another server", func(t *testing.T) {
-		second := startEngine(t)
+		second := engineTest{t: t, port: startPostgres(t, newAuthority(t))}
 		second.sql("CREATE ROLE twin LOGIN PASSWORD 'ofTheOther1'")
 		e.keep("twin")
 		was := e.password("twin")
@@ -192,8 +211,7 @@ func TestEngineStaticRole(t *testing.T) {
 	})
 }
 
-func TestEngineRoot(t *testing.T) {
-	e := startEngine(t)
+func testRoot(t *testing.T, e engineTest) {
 	p := e.providers(VaultDatabasePolicy("database"))
 	leaked := aimAt(t, p, e.url("vaultroot", vaultrootPassword))
 	if leaked.Identity[keptBy] != "database/config/orders" {
@@ -206,7 +224,7 @@ func TestEngineRoot(t *testing.T) {
 		wantRevoked(t, p, leaked, rules.MeansRevoked, "nobody but Vault knows")
 		ask(t, p, leaked.Credential, checks.Inactive, GradeB)
 	}
-	ask(t, p, e.made("reader"), checks.Active, GradeA) // Vault knows it
+	ask(t, p, e.made(e.role()), checks.Active, GradeA) // Vault knows it
 	e.connect("aliased", "127.0.0.1", "postgres", adminPassword)
 	admin := aimAt(t, p, e.url("postgres", adminPassword))
 	if _, err := p.Revoke(t.Context(), admin); !errors.Is(err, ErrCannotRevoke) {

@@ -316,26 +316,22 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	leakedKeys := &keys{places: append(places, newPKI(p.vault, cfg.VaultPKIMounts, p.now)...), now: p.now}
-	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
-	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAppRole: roles, driverKey: leakedKeys}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAppRole: roles}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
-		driverMongoDB:    p.engine.serve(driverMongoDB, &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now}),
-		driverMySQL:      p.engine.serve(driverMySQL, &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now}),
-		driverRedis:      p.engine.serve(driverRedis, &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now}),
-		driverAppRole:    roles,
+		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
+		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
+		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
-		driverKey:        leakedKeys,
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
-		driverPostgres:   p.engine.serve(driverPostgres, &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now}),
+		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
+	p.addVault(cfg, places)
 	return p, nil
 }
 

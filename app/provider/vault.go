@@ -73,6 +73,21 @@ func newVault(cfg Config, now func() time.Time) (*vault, error) {
 	return v, nil
 }
 
+// addVault adds what speaks to Vault about more than its tokens, and has its database
+// engines asked first about the passwords of databases.
+func (p *Providers) addVault(cfg Config, places []place) {
+	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
+	p.verifiers[driverAppRole], p.revokers[driverAppRole], p.issuers[driverAppRole] = roles, roles, roles
+	leaked := &keys{places: append(places, newPKI(p.vault, cfg.VaultPKIMounts, p.now)...), now: p.now}
+	p.verifiers[driverKey], p.revokers[driverKey] = leaked, leaked
+	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
+	for driver, v := range p.verifiers {
+		if d, ok := v.(*database); ok {
+			p.engine.serve(driver, d)
+		}
+	}
+}
+
 func (v *vault) host(*rules.Rule, checks.Credential) string { return v.addr }
 
 func (v *vault) ready(*rules.Rule) string {
