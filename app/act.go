@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
@@ -265,15 +266,15 @@ func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs],
 // observeProgress tells observers which stages the step has brought.
 func (a *App) observeProgress(ctx context.Context, before, after store.Incident) error {
 	var err error
-	if before.Contained.IsZero() && !after.Contained.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, Contained, ""))
+	tell := func(stage Stage, was, is time.Time, detail string) {
+		if was.IsZero() && !is.IsZero() {
+			a.metrics.passed(after, stage)
+			err = errors.Join(err, a.observeIncident(ctx, after, stage, detail))
+		}
 	}
-	if before.Rotated.IsZero() && !after.Rotated.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, Rotated, placesText(after.Stored)))
-	}
-	if before.Dead.IsZero() && !after.Dead.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, ProvedDead, ""))
-	}
+	tell(Contained, before.Contained, after.Contained, "")
+	tell(Rotated, before.Rotated, after.Rotated, placesText(after.Stored))
+	tell(ProvedDead, before.Dead, after.Dead, "")
 	return err
 }
 

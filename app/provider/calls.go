@@ -74,9 +74,3 @@ func (v *vault) tell(*rules.Rule) Calls {
 }
 
 func (b *broker) tell(*rules.Rule) Calls { return Calls{Issue: "POST " + b.url} }
-
-func (a *amazon) tell(*rules.Rule) Calls { return Calls{Verify: "sts:GetCallerIdentity"} }
-
-func (k *accessKeys) tell(*rules.Rule) Calls {
-	return Calls{Disable: "iam:UpdateAccessKey Inactive", Enable: "iam:UpdateAccessKey Active", Revoke: "iam:DeleteAccessKey", Issue: "iam:CreateAccessKey"}
-}

@@ -40,6 +40,7 @@ const (
 	driverManual = "manual"
 
 	driverAppRole    = "approle"
+	driverDeployKey  = "deploykey"
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverGCP        = "gcp"
@@ -95,6 +96,12 @@ type Config struct {
 	SSHAccounts []string
 	TLSServers  []string
 	GitHubUsers []string
+
+	// DeployKeyRepos are the repositories at GitHub, OWNER/REPOSITORY, among whose deploy
+	// keys leaked private keys are looked for, and replaced. DeployKeys is who asks there;
+	// without it nobody does.
+	DeployKeyRepos []string
+	DeployKeys     DeployKeys
 
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
@@ -313,8 +320,13 @@ func New(cfg Config) (*Providers, error) {
 		return nil, err
 	}
 	accessKeys := newAccessKeys(cfg, p.now, p.log)
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys}
+	deploys, err := newDeployKeys(cfg, p.now)
+	if err != nil {
+		return nil, err
+	}
+	places = append(places, deploys.places()...)
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
