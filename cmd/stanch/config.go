@@ -43,10 +43,11 @@ type settings struct {
 	PrivateKey     string   `env:"STANCH_GITHUB_PRIVATE_KEY, required" help:"private key of the GitHub App, PEM"`
 	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
 
-	URL          string `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
-	ClientID     string `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
-	ClientSecret string `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
-	APIToken     string `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without it there is no API"`
+	URL          string            `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
+	ClientID     string            `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
+	ClientSecret string            `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
+	APIToken     string            `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without any token there is no API"`
+	APITokens    map[string]string `env:"STANCH_API_TOKENS" help:"tokens of callers who have one of their own: ada:TOKEN,bob:TOKEN; where two people must agree nobody can pretend to be one of them"`
 
 	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced; default: all that the token can see"`
 	VaultIssueRole string   `env:"STANCH_VAULT_ISSUE_ROLE" help:"token role with which replacements of leaked Vault tokens are made"`
@@ -201,7 +202,7 @@ func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 	if cfg.Dashboard, err = s.dashboard(); err != nil {
 		return cfg, err
 	}
-	if cfg.APIToken, err = s.apiToken(); err != nil {
+	if cfg.APIToken, cfg.APITokens, err = s.apiTokens(); err != nil {
 		return cfg, err
 	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
@@ -239,16 +240,6 @@ func (s settings) dashboard() (*app.Dashboard, error) {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// leastAPIToken is how long a token must be that nobody can guess.
-const leastAPIToken = 32
-
-func (s settings) apiToken() (checks.Secret, error) {
-	if s.APIToken != "" && len(s.APIToken) < leastAPIToken {
-		return checks.Secret{}, fmt.Errorf("STANCH_API_TOKEN has fewer than %d characters: make one that nobody can guess, for instance with “openssl rand -hex 32”", leastAPIToken)
-	}
-	return checks.NewSecret(s.APIToken), nil
 }
 
 // keyFile is where the master key is kept beside a database.
