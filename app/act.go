@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
@@ -31,13 +32,19 @@ var errNothingToDo = errors.New("nothing is left to do")
 // remediateArgs is the job of carrying out an incident's approved remediation.
 type remediateArgs struct {
 	Incident string `json:"incident" river:"unique"`
+	// Local says that it was ordered of a process without a server.
+	Local bool `json:"local,omitempty"`
 }
 
 func (remediateArgs) Kind() string { return "remediate" }
 
 // InsertOpts lets one remediation run per credential at a time.
-func (remediateArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueRemediate, MaxAttempts: remediateAttempts, UniqueOpts: oneAtATime}
+func (r remediateArgs) InsertOpts() river.InsertOpts {
+	queue := queueRemediate
+	if r.Local {
+		queue = queueLocal
+	}
+	return river.InsertOpts{Queue: queue, MaxAttempts: remediateAttempts, UniqueOpts: oneAtATime}
 }
 
 // oneAtATime lets a job with the same unique arguments wait or run once.
@@ -259,15 +266,15 @@ func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs],
 // observeProgress tells observers which stages the step has brought.
 func (a *App) observeProgress(ctx context.Context, before, after store.Incident) error {
 	var err error
-	if before.Contained.IsZero() && !after.Contained.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, Contained, ""))
+	tell := func(stage Stage, was, is time.Time, detail string) {
+		if was.IsZero() && !is.IsZero() {
+			a.metrics.passed(after, stage)
+			err = errors.Join(err, a.observeIncident(ctx, after, stage, detail))
+		}
 	}
-	if before.Rotated.IsZero() && !after.Rotated.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, Rotated, placesText(after.Stored)))
-	}
-	if before.Dead.IsZero() && !after.Dead.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, ProvedDead, ""))
-	}
+	tell(Contained, before.Contained, after.Contained, "")
+	tell(Rotated, before.Rotated, after.Rotated, placesText(after.Stored))
+	tell(ProvedDead, before.Dead, after.Dead, "")
 	return err
 }
 

@@ -38,6 +38,7 @@ const (
 	queueScan      = "scan"
 	queueScanNext  = "scan_next" // of installations that have a scan waiting or running
 	queueRemediate = "remediate"
+	queueLocal     = "local" // those that were ordered of a process without a server
 	queueReport    = "report"
 	queueSweep     = "sweep"    // what is done from time to time, and what comes of it
 	queueBackfill  = "backfill" // whole histories: nobody waits for them
@@ -51,7 +52,7 @@ const priorityBackground = 4
 // others wait for answers. One installation has queueScanNext's scans at once, and
 // one more.
 var workers = map[string]int{
-	queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, queueRecheck: 4, river.QueueDefault: 4,
+	queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueLocal: 4, queueReport: 8, queueSweep: 2, queueBackfill: 1, queueRecheck: 4, river.QueueDefault: 4,
 }
 
 // maxRetryWait is the longest pause between two attempts of a job.
@@ -73,6 +74,8 @@ type Config struct {
 	APIToken     checks.Secret
 	Providers    provider.Config
 	SecretStores []SecretStore
+	// Copies are secrets at GitHub that are written when their place in a secret store is.
+	Copies []Copy
 	// Own are the fingerprints of credentials that Stanch itself lives on, which
 	// it will not kill by itself.
 	Own []checks.Fingerprint
@@ -125,6 +128,9 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	for _, r := range cfg.Catalogue {
 		a.rules[r.ID] = r
 	}
+	if err := cfg.checkCopies(); err != nil {
+		return nil, err
+	}
 	var err error
 	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {
 		return nil, err
@@ -134,11 +140,11 @@ func New(cfg Config, s *store.Store) (*App, error) {
 			return nil, err
 		}
 	}
-	cfg.Providers.Catalogue = cfg.Catalogue
+	cfg.Providers.Catalogue, cfg.Providers.DeployKeys = cfg.Catalogue, deployKeys{a.github}
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}
-	a.metrics = newMetrics(a.working, a.providers)
+	a.metrics = newMetrics(a.working, a.providers, a.rules)
 	return a, nil
 }
 

@@ -62,7 +62,7 @@ func (a *App) remediate(r *http.Request) (any, error) {
 	}
 	var id string
 	if err := a.store.InTx(ctx, func(tx *store.Tx) error {
-		i, err := a.openIncident(ctx, tx, scanArgs{Received: asked}, git.Leak{Finding: found}, v, byPeople)
+		i, _, err := a.openIncident(ctx, tx, scanArgs{Received: asked}, git.Leak{Finding: found}, v, byPeople, moments{asked, v.Evidence.At})
 		if err != nil {
 			return err
 		}

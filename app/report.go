@@ -357,6 +357,8 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 	if i.Resolution == incident.ResolutionRevoked && i.Dead.IsZero() && i.Validity != checks.Inactive {
 		leak.Resolution = report.RevokedOnWord
 	}
+	timeline := i.Timeline()
+	leak.Timeline = timeline.String()
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
 	}
@@ -369,7 +371,8 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 			return report.Leak{}, err
 		}
 		// Whole seconds, rounded up: no promise that was not kept.
-		leak.DeadAfter = max(i.Dead.Sub(i.Received)+time.Second-1, time.Second).Truncate(time.Second)
+		took, _ := timeline.Until(incident.StageProvedDead)
+		leak.DeadAfter = max(took+time.Second-1, time.Second).Truncate(time.Second)
 	}
 	return leak, nil
 }

@@ -23,13 +23,18 @@ import (
 // time. maxFindings bounds how many it asks for.
 const verifyAtOnce = 8
 
+// moments are when leaks were found, and when their providers had been asked.
+type moments struct{ detected, verified time.Time }
+
 // verify asks the providers once about each distinct credential. What was live before
 // since, when the occasion came about, may have been ended by then. Of the kinds that a
-// repository's own rules find nobody can be asked.
-func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[checks.Fingerprint]provider.Verdict, error) {
+// repository's own rules find nobody can be asked, nor of some others; who finds a value as
+// several kinds asks about one that somebody knows.
+func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[checks.Fingerprint]provider.Verdict, moments, error) {
+	at := moments{detected: a.now()}
 	distinct := map[checks.Fingerprint]checks.Credential{}
 	for _, l := range leaks {
-		if a.rules[l.Rule.ID] != nil {
+		if known, ok := distinct[l.Fingerprint]; a.rules[l.Rule.ID] != nil && (!ok || a.betterKind(known.Rule, l.Rule.ID)) {
 			distinct[l.Fingerprint] = l.Credential
 		}
 	}
@@ -47,46 +52,64 @@ func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, at, err
 	}
+	at.verified = a.now()
 	// Verify answers "unknown" when it is interrupted. That must not be recorded
 	// as what the provider said.
-	return verdicts, ctx.Err()
+	return verdicts, at, ctx.Err()
 }
 
 // openIncident finds or makes the incident of a leak, brings it up to date with
-// the verdict, and decides what is to be done.
-func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak git.Leak, v provider.Verdict, p Policy) (store.Incident, error) {
-	v, err := a.doubt(ctx, tx, leak.Fingerprint, v)
-	if err != nil {
-		return store.Incident{}, err
+// the verdict, and decides what is to be done. It reports whether there was none.
+func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak git.Leak, v provider.Verdict, p Policy, at moments) (i store.Incident, opened bool, err error) {
+	if v, err = a.doubt(ctx, tx, leak.Fingerprint, v); err != nil {
+		return i, false, err
 	}
 	evidence, err := json.Marshal(v.Evidence)
 	if err != nil {
-		return store.Incident{}, err
+		return i, false, err
 	}
-	i, changed, err := tx.OpenIncident(ctx, store.Incident{
+	if v.Validity == checks.Unknown {
+		at.verified = noTime // nobody could tell
+	}
+	i, opened, err = tx.OpenIncident(ctx, store.Incident{
 		Incident: incident.Incident{
 			Fingerprint: leak.Fingerprint, Rule: leak.Rule.ID, Redacted: leak.Redacted, Validity: v.Validity, Opened: a.now(),
 		},
-		Grade: string(v.Grade), Evidence: evidence, Received: s.Received,
+		Grade: string(v.Grade), Evidence: evidence,
+		Pushed: s.Pushed, Received: s.Received, Detected: at.detected, Verified: at.verified,
 	})
-	verb := "open incident"
-	if err == nil && !changed {
+	verb, changed := "open incident", opened
+	if err == nil && !opened {
 		verb = "update incident"
 		changed, err = a.learn(ctx, tx, &i, s, v)
+		if i.State() == incident.Open && i.Verb == "" && a.betterKind(i.Rule, leak.Rule.ID) {
+			i.Rule, i.Redacted, changed = leak.Rule.ID, leak.Redacted, true
+		}
 	}
 	if err != nil {
-		return store.Incident{}, err
+		return i, false, err
 	}
 	if changed {
 		detail := verdictDetail(i, v)
 		detail["repository"], detail["commit"] = s.Repository.FullName(), leak.Commit
 		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: verb, Subject: i.ID, Detail: detail}); err != nil {
-			return store.Incident{}, err
+			return i, false, err
 		}
 	}
-	return i, a.decide(ctx, tx, &i, leak.Credential, p)
+	if leak.Rule.ID != i.Rule { // its credential is of a kind about which nobody can be asked
+		return i, opened, tx.SaveIncident(ctx, i)
+	}
+	err = a.decide(ctx, tx, &i, leak.Credential, p)
+	return i, opened, err
+}
+
+// betterKind says that somebody can be asked about one kind of credential and not about
+// another one, as which the same value was found: something with a name that sounds like
+// a secret's.
+func (a *App) betterKind(known, found string) bool {
+	return known != found && !a.providers.Can(known).Verify && a.providers.Can(found).Verify
 }
 
 // verdictDetail is what the audit log keeps of a verdict about an incident.
@@ -127,7 +150,8 @@ func (a *App) learn(ctx context.Context, tx *store.Tx, i *store.Incident, s scan
 		return false, err
 	case again:
 		i.Reopen()
-		i.Verb, i.Stored, i.Received = "", nil, s.Received
+		i.Verb, i.Stored = "", nil
+		i.Pushed, i.Received, i.Detected, i.Verified = s.Pushed, s.Received, a.now(), noTime
 		if err := errors.Join(tx.DropActions(ctx, i.ID), tx.EraseSealed(ctx, i.ID)); err != nil {
 			return false, err
 		}
@@ -135,13 +159,23 @@ func (a *App) learn(ctx context.Context, tx *store.Tx, i *store.Incident, s scan
 		return false, nil
 	case v.Validity == checks.Inactive && i.Validity != checks.Inactive:
 		i.FoundDead(v.Evidence.At)
+		i.Verified = firstOf(i.Verified, a.now())
 		return true, a.enqueueReports(ctx, tx, i.ID)
 	case v.Validity == i.Validity && string(v.Grade) == i.Grade:
 		return false, nil
 	}
+	i.Verified = firstOf(i.Verified, a.now())
 	i.Validity, i.Grade = v.Validity, string(v.Grade)
 	i.Evidence, err = json.Marshal(v.Evidence)
 	return true, err
+}
+
+// firstOf is when something came about for the first time: before, or else now.
+func firstOf(before, now time.Time) time.Time {
+	if before.IsZero() {
+		return now
+	}
+	return before
 }
 
 // begunAnew reports whether an incident that has ended is open again: the
@@ -249,5 +283,5 @@ func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb
 		Detail: map[string]string{"order": string(i.Order)}}); err != nil || over {
 		return err
 	}
-	return tx.Enqueue(ctx, remediateArgs{Incident: i.ID})
+	return tx.Enqueue(ctx, a.job(i.ID))
 }

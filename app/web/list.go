@@ -184,7 +184,7 @@ func (s *server) row(i store.Incident, places []store.Repository, levels map[int
 	slices.Sort(shown.Repositories)
 	shown.State, shown.Tone = standing(i)
 	if !i.Dead.IsZero() {
-		shown.DeadAfter = i.Dead.Sub(i.Received)
+		shown.DeadAfter, _ = i.Timeline().Until(incident.StageProvedDead)
 	}
 	if !shown.Hidden {
 		shown.Kind, shown.Redacted = s.kind(i.Rule), i.Redacted

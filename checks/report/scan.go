@@ -51,6 +51,7 @@ type Leak struct {
 	State      LeakState
 	Resolution string        // one of GitHub's resolutions, or "rotated"
 	DeadAfter  time.Duration // from the push to the proof of death
+	Timeline   string        // how far it has come, and when, in one line
 	Stored     string        // where its replacement is: "vault: kv/ci/deploy, field token, version 4"
 	Proof      string        // how the provider refused it, with the time
 	Reach      string        // what it can do, in its provider's words
