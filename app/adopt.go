@@ -12,12 +12,12 @@ import (
 
 // adopt names where the replacement of a credential that no store holds goes: the
 // store and path of the policy, below that the rule and the incident.
-func (r *remediation) adopt(i store.Incident) ([]place, error) {
+func (a *App) adopt(i store.Incident) ([]place, error) {
 	name, path, _ := strings.Cut(i.Adopt, ":")
 	if path == "" {
 		return nil, needPerson("No secret store that Stanch knows holds this credential, and the policy does not say which one takes its replacement: set adopt, then press Rotate now.")
 	}
-	if _, err := r.app.secretStore(name); err != nil {
+	if _, err := a.secretStore(name); err != nil {
 		return nil, err
 	}
 	at := secretstore.Location{Store: name, Path: strings.TrimSuffix(path, "/") + "/" + i.Rule + "/" + i.ID, Field: checks.PartSecret}

@@ -66,6 +66,9 @@ type Config struct {
 	Policy         Policy
 	GitHub         github.Config
 	WebhookSecrets []string
+	// WithoutGitHub is for an App that carries out orders on this machine alone: Local
+	// and StartLocal are all that it has.
+	WithoutGitHub bool
 	// APIToken is what callers of the API say; there is none when it is empty.
 	APIToken     checks.Secret
 	Providers    provider.Config
@@ -104,6 +107,8 @@ type App struct {
 	log       *slog.Logger
 	now       func() time.Time
 	memories  memories
+	ordered   sync.Map    // ids of the incidents that were ordered of this process
+	ending    atomic.Bool // no further step is begun
 
 	login      atomic.Pointer[string] // the App's own, once GitHub has told
 	background sync.WaitGroup
@@ -124,8 +129,10 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {
 		return nil, err
 	}
-	if a.github, err = github.New(cfg.GitHub); err != nil {
-		return nil, err
+	if !cfg.WithoutGitHub {
+		if a.github, err = github.New(cfg.GitHub); err != nil {
+			return nil, err
+		}
 	}
 	cfg.Providers.Catalogue = cfg.Catalogue
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
@@ -140,9 +147,20 @@ func (a *App) Start(ctx context.Context) error {
 	if err := a.takeScratch(); err != nil {
 		return fmt.Errorf("take scratch directory %s: %w", a.cfg.Scratch, err)
 	}
+	ws := a.otherWorkers()
+	river.AddWorker(ws, remediateWorker{app: a})
+	background, cancel := context.WithCancel(ctx)
+	a.cancel = cancel
+	a.background.Go(func() { a.warmUp(background) })
+	a.background.Go(func() { a.learnLogin(background) })
+	a.background.Go(func() { a.recontrol(background) })
+	return a.store.Work(ctx, ws, workers, retryPolicy{}, a.cfg.Sweep.jobs()...)
+}
+
+// otherWorkers are the workers of all jobs but remediations.
+func (a *App) otherWorkers() *river.Workers {
 	ws := river.NewWorkers()
 	river.AddWorker(ws, scanWorker{app: a})
-	river.AddWorker(ws, remediateWorker{app: a})
 	river.AddWorker(ws, reportWorker{app: a})
 	river.AddWorker(ws, approveWorker{app: a})
 	river.AddWorker(ws, rerunWorker{app: a})
@@ -160,12 +178,7 @@ func (a *App) Start(ctx context.Context) error {
 	river.AddWorker(ws, sweepRepositoryWorker{app: a})
 	river.AddWorker(ws, sweepVerdictsWorker{app: a})
 	river.AddWorker(ws, recheckWorker{app: a})
-	background, cancel := context.WithCancel(ctx)
-	a.cancel = cancel
-	a.background.Go(func() { a.warmUp(background) })
-	a.background.Go(func() { a.learnLogin(background) })
-	a.background.Go(func() { a.recontrol(background) })
-	return a.store.Work(ctx, ws, workers, retryPolicy{}, a.cfg.Sweep.jobs()...)
+	return ws
 }
 
 // warmUp has the secret stores build their indexes, so that the first leak does
@@ -236,6 +249,7 @@ func (a *App) Handler() (http.Handler, error) {
 	mux.Handle("POST /webhook", hook)
 	if a.cfg.APIToken.Len() > 0 {
 		mux.Handle("POST /api/v1/import", a.authenticated(newImporter(a)))
+		mux.Handle("/api/v1/", a.authenticated(a.incidentsAPI()))
 	}
 	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -26,6 +26,9 @@ var asks = []incident.Step{incident.VerifyNew, incident.Confirm, incident.ProveD
 // mayAct reports whether a step may run now, in the transaction that records its
 // attempt: nothing is begun after Halt has returned.
 func (r *remediation) mayAct(ctx context.Context, tx *store.Tx, step incident.Step) error {
+	if r.app.ending.Load() {
+		return errHalted
+	}
 	if slices.Contains(asks, step) {
 		return nil
 	}

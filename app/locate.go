@@ -77,37 +77,61 @@ func (r *remediation) locate(ctx context.Context) error {
 	if err != nil || i.Verb != incident.Rotate || len(i.Stored) > 0 {
 		return err
 	}
-	if can := r.app.providers.Can(i.Rule); !can.Issue {
-		return r.withoutReplacement(ctx, i, "No program can issue a replacement ("+can.Reason+").")
+	w, err := r.app.whereabouts(ctx, i, r.leaked)
+	if err != nil {
+		return err
 	}
-	found, current, err := r.app.find(ctx, i.Fingerprint)
+	return r.change(ctx, func(tx *store.Tx, i *store.Incident) (err error) {
+		if w.revoke {
+			i.Verb = incident.Revoke
+		} else {
+			i.Stored, err = json.Marshal(w.kept)
+		}
+		if w.replaced == "" || err != nil {
+			return err
+		}
+		return tx.Audit(ctx, audit.Entry{At: r.app.now(), Actor: "stanch", Verb: "find replacement", Subject: i.ID, Detail: map[string]string{"place": w.replaced}})
+	})
+}
+
+// A whereabouts says where a credential is kept that is to be rotated, or why it is only
+// revoked.
+type whereabouts struct {
+	kept     []place
+	revoke   bool
+	why      string // it is only revoked
+	replaced string // the place at which its owners have replaced it already
+}
+
+// whereabouts looks where a credential is kept that is to be rotated. It changes nothing.
+// What waits for a person is an error.
+func (a *App) whereabouts(ctx context.Context, i store.Incident, leaked checks.Credential) (whereabouts, error) {
+	if can := a.providers.Can(i.Rule); !can.Issue {
+		return withoutReplacement(i, "No program can issue a replacement ("+can.Reason+").")
+	}
+	found, current, err := a.find(ctx, i.Fingerprint)
 	switch {
 	case err != nil:
-		return err
+		return whereabouts{}, err
 	case len(found) == 0 && i.WithoutReplacement == string(Adopt):
-		found, err = r.adopt(i)
-		if err != nil {
-			return err
-		}
+		found, err = a.adopt(i)
+		return whereabouts{kept: found}, err
 	case len(found) == 0:
-		return r.withoutReplacement(ctx, i, "No secret store that Stanch knows holds this credential.")
+		return withoutReplacement(i, "No secret store that Stanch knows holds this credential.")
 	case !current:
-		if replaced, err := r.replacedByOwners(ctx, i, found[0].Leaked); err != nil || replaced {
-			return err
+		if replaced, err := a.replacedByOwners(ctx, i, leaked, found[0].Leaked); err != nil || replaced {
+			return whereabouts{revoke: true, why: "Its owners have replaced it already.", replaced: found[0].Leaked.String()}, err
 		}
-		return r.withoutReplacement(ctx, i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", found[0].Leaked))
+		return withoutReplacement(i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", found[0].Leaked))
 	}
-	return r.change(ctx, func(_ *store.Tx, i *store.Incident) (err error) {
-		i.Stored, err = json.Marshal(found)
-		return err
-	})
+	return whereabouts{kept: found}, nil
 }
 
 // replacedByOwners reports whether a place that held the leaked credential holds one of
 // the same owner now that works. Then nobody needs the leaked one, and it is only killed.
-func (r *remediation) replacedByOwners(ctx context.Context, i store.Incident, at secretstore.Location) (bool, error) {
-	s, err := r.app.secretStore(at.Store)
-	if err != nil || len(r.leaked.Parts) > 1 { // which of the fields belong together is not known
+func (a *App) replacedByOwners(ctx context.Context, i store.Incident, leaked checks.Credential, at secretstore.Location) (bool, error) {
+	s, err := a.secretStore(at.Store)
+	if err != nil || len(leaked.Parts) > 1 { // which of the fields belong together is not known
 		return false, err
 	}
 	now, err := s.Get(ctx, at)
@@ -118,14 +142,8 @@ func (r *remediation) replacedByOwners(ctx context.Context, i store.Incident, at
 	if value.Len() == 0 {
 		return false, nil
 	}
-	v, err := r.app.providers.VerifyAgain(ctx, checks.Credential{Rule: i.Rule, Parts: map[string]checks.Secret{checks.PartSecret: value}})
-	if err != nil || v.Validity != checks.Active || v.Grade == provider.GradeC || !sameOwner(identity(i), v.Evidence.Identity) {
-		return false, err
-	}
-	return true, r.change(ctx, func(tx *store.Tx, i *store.Incident) error {
-		i.Verb = incident.Revoke
-		return tx.Audit(ctx, audit.Entry{At: r.app.now(), Actor: "stanch", Verb: "find replacement", Subject: i.ID, Detail: map[string]string{"place": at.String()}})
-	})
+	v, err := a.providers.VerifyAgain(ctx, checks.Credential{Rule: i.Rule, Parts: map[string]checks.Secret{checks.PartSecret: value}})
+	return err == nil && v.Validity == checks.Active && v.Grade != provider.GradeC && sameOwner(identity(i), v.Evidence.Identity), err
 }
 
 // find looks for a credential in all secret stores, and tells whether any of
@@ -144,14 +162,11 @@ func (a *App) find(ctx context.Context, fp checks.Fingerprint) (found []place, c
 	return found, current, nil
 }
 
-func (r *remediation) withoutReplacement(ctx context.Context, i store.Incident, why string) error {
+func withoutReplacement(i store.Incident, why string) (whereabouts, error) {
 	if i.WithoutReplacement != string(RevokeAnyway) {
-		return needPerson(why + " Give its users another one, then press Revoke now.")
+		return whereabouts{}, needPerson(why + " Give its users another one, then press Revoke now.")
 	}
-	return r.change(ctx, func(_ *store.Tx, i *store.Incident) error {
-		i.Verb = incident.Revoke
-		return nil
-	})
+	return whereabouts{revoke: true, why: why + " The policy says to revoke it all the same."}, nil
 }
 
 func (a *App) secretStore(name string) (SecretStore, error) {

@@ -356,6 +356,9 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 	}
 	timeline := i.Timeline()
 	leak.Timeline = timeline.String()
+	if i.Resolution == incident.ResolutionRevoked && i.Dead.IsZero() && i.Validity != checks.Inactive {
+		leak.Resolution = report.RevokedOnWord
+	}
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
 	}

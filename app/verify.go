@@ -188,7 +188,7 @@ func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s 
 		return false, nil
 	case v.Validity == checks.Active:
 		return v.Evidence.At.After(i.Resolved), nil // else it was asked before it was dead
-	case i.Resolution != incident.ResolutionFalsePositive, s.Repository.ID == 0: // of no repository
+	case !i.Dismissed(), s.Repository.ID == 0: // of no repository
 		return false, nil
 	}
 	known, err := tx.RepositoriesOf(ctx, i.ID)

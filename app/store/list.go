@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stanch-dev/stanch/app/audit"
@@ -27,7 +29,13 @@ var stateConditions = map[string]string{
 	"rotated":     `resolved = 0 and dead = 0 and rotated > 0 and stuck = ''`,
 	"proved_dead": `dead > 0`,
 	"dismissed":   `resolved > 0 and dead = 0`,
+	"resolved":    `resolved > 0`,
 	"never_live":  `resolved = 0 and dead = 0 and validity = 'inactive' and stuck = ''`,
+}
+
+// States are the states that a Filter can have, but for the empty one, which is any.
+func States() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(stateConditions)), func(s string) bool { return s == "" })
 }
 
 // KnownState reports whether a Filter can have that state.
@@ -80,6 +88,14 @@ func (q queries) LatestChecks(ctx context.Context, repository int64, limit int) 
 func (q queries) AuditOf(ctx context.Context, subject string, limit int) ([]audit.Entry, error) {
 	return collect(q, ctx, func(row scanner) (audit.Entry, error) { return readEntry(row) },
 		`select * from (`+selectAudit+` where subject = ? order by seq desc limit ?) newest order by seq`, subject, limit)
+}
+
+// HasDone reports whether the audit log says that something was done to a subject.
+func (q queries) HasDone(ctx context.Context, verb, subject string) (bool, error) {
+	n, err := collect(q, ctx, func(row scanner) (n int, err error) {
+		return n, row.Scan(&n)
+	}, `select 1 from audit_log where subject = ? and verb = ? limit 1`, subject, verb)
+	return len(n) > 0, err
 }
 
 // Places returns where an incident's credential was found in a repository, each place

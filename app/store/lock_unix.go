@@ -3,7 +3,6 @@
 package store
 
 import (
-	"errors"
 	"os"
 	"syscall"
 )
@@ -17,7 +16,7 @@ func Lock(path string) (unlock func(), err error) {
 	}
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		f.Close()
-		return nil, errors.New("another stanch has it open: stop that one first")
+		return nil, ErrLocked
 	}
 	return func() {
 		// A program that is just being started has the file until it runs, so that

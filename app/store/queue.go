@@ -115,6 +115,9 @@ func (tx *Tx) reviveJobs(ctx context.Context, condition string) error {
 	return err
 }
 
+// ErrRunning reports a unique job that runs right now.
+var ErrRunning = errors.New("one is still running")
+
 // Enqueue adds a job when the transaction commits. A unique job that is there
 // already is an error: what the new one was to see, the old one may have passed.
 func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
@@ -123,7 +126,7 @@ func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 		return err
 	}
 	if duplicate {
-		return fmt.Errorf("enqueue %s job: one is still running", job.Kind())
+		return fmt.Errorf("enqueue %s job: %w", job.Kind(), ErrRunning)
 	}
 	return nil
 }
@@ -134,9 +137,6 @@ func (tx *Tx) EnqueueOnce(ctx context.Context, job river.JobArgs) error {
 	_, err := tx.insert(ctx, job)
 	return err
 }
-
-// ErrRunning reports a job that runs right now.
-var ErrRunning = errors.New("the job is running")
 
 // Restart adds a unique job that begins with its first step when the transaction
 // commits, in place of one like it that waits. One that runs is ErrRunning.

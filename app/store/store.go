@@ -46,6 +46,9 @@ type Tx struct {
 	store *Store
 }
 
+// ErrLocked means that another process has the database open for serving.
+var ErrLocked = errors.New("another stanch has it open: stop that one first")
+
 // Open opens the database at a URL, "sqlite:PATH" or "postgres://…", and brings its
 // tables up to date. One process at a time may have a SQLite database open for
 // serving, and many a PostgreSQL database.

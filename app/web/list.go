@@ -207,6 +207,12 @@ func standing(i store.Incident) (string, report.Tone) {
 		return "No secret", report.Settled
 	case state == incident.Resolved && i.Resolution == incident.ResolutionRotated:
 		return "Rotated, proved dead", report.Settled
+	case state == incident.Resolved && i.Resolution == incident.ResolutionUsedInTests:
+		return "Used in tests", report.Settled
+	case state == incident.Resolved && i.Resolution == incident.ResolutionWontFix:
+		return "Will not be fixed", report.Settled
+	case state == incident.Resolved && i.Dead.IsZero() && i.Validity != checks.Inactive:
+		return "Revoked, says a person", report.Settled
 	case state == incident.Resolved, state == incident.ProvedDead:
 		return "Proved dead", report.Settled
 	case i.Stuck != "":

@@ -159,22 +159,32 @@ func printVariables(w io.Writer) {
 
 // config turns the settings into what the App needs, and opens its database.
 func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *store.Store, error) {
+	cfg, err := s.appConfig(log)
+	if err != nil {
+		return cfg, nil, err
+	}
+	memory, err := store.Open(ctx, s.DatabaseURL, cfg.Keys, log)
+	return cfg, memory, err
+}
+
+// appConfig turns the settings into what the App needs besides its database.
+func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 	catalogue, err := rules.Catalogue()
 	if err != nil {
-		return app.Config{}, nil, err
+		return app.Config{}, err
 	}
 	database, err := store.ParseURL(s.DatabaseURL)
 	if err != nil {
-		return app.Config{}, nil, err
+		return app.Config{}, err
 	}
 	keys, err := s.keys(database)
 	if err != nil {
-		return app.Config{}, nil, err
+		return app.Config{}, err
 	}
 	policy := app.DefaultPolicy()
 	if s.Policy != "" {
 		if policy, err = app.LoadPolicy(s.Policy, catalogue); err != nil {
-			return app.Config{}, nil, err
+			return app.Config{}, err
 		}
 	}
 	cfg := app.Config{
@@ -185,22 +195,21 @@ func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *st
 		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs, Verdicts: sweepVerdicts},
 	}
 	if cfg.Dashboard, err = s.dashboard(); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if cfg.APIToken, err = s.apiToken(); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if err := s.checkBroker(); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if err := s.addSecretStores(&cfg); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
-	memory, err := store.Open(ctx, s.DatabaseURL, keys, log)
-	return cfg, memory, err
+	return cfg, nil
 }
 
 // dashboard is nil when nothing of it is set. Set by half it would be a surprise.
