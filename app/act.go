@@ -32,13 +32,19 @@ var errNothingToDo = errors.New("nothing is left to do")
 // remediateArgs is the job of carrying out an incident's approved remediation.
 type remediateArgs struct {
 	Incident string `json:"incident" river:"unique"`
+	// Local says that it was ordered of a process without a server.
+	Local bool `json:"local,omitempty"`
 }
 
 func (remediateArgs) Kind() string { return "remediate" }
 
 // InsertOpts lets one remediation run per credential at a time.
-func (remediateArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueRemediate, MaxAttempts: remediateAttempts, UniqueOpts: oneAtATime}
+func (r remediateArgs) InsertOpts() river.InsertOpts {
+	queue := queueRemediate
+	if r.Local {
+		queue = queueLocal
+	}
+	return river.InsertOpts{Queue: queue, MaxAttempts: remediateAttempts, UniqueOpts: oneAtATime}
 }
 
 // oneAtATime lets a job with the same unique arguments wait or run once.

@@ -38,6 +38,7 @@ const (
 	queueScan      = "scan"
 	queueScanNext  = "scan_next" // of installations that have a scan waiting or running
 	queueRemediate = "remediate"
+	queueLocal     = "local" // those that were ordered of a process without a server
 	queueReport    = "report"
 	queueSweep     = "sweep"    // what is done from time to time, and what comes of it
 	queueBackfill  = "backfill" // whole histories: nobody waits for them
@@ -51,7 +52,7 @@ const priorityBackground = 4
 // others wait for answers. One installation has queueScanNext's scans at once, and
 // one more.
 var workers = map[string]int{
-	queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, queueRecheck: 4, river.QueueDefault: 4,
+	queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueLocal: 4, queueReport: 8, queueSweep: 2, queueBackfill: 1, queueRecheck: 4, river.QueueDefault: 4,
 }
 
 // maxRetryWait is the longest pause between two attempts of a job.

@@ -78,6 +78,12 @@ func (a *App) begin(ctx context.Context, tx *store.Tx, event github.Event, r rea
 				return err
 			}
 		}
+		if s, ok := job.(scanArgs); ok && len(r.jobs) > 1 {
+			// Whichever scan of the check ends first, the check waits for the others.
+			if _, err := startScan(ctx, tx, s); err != nil {
+				return err
+			}
+		}
 		if err := tx.Enqueue(ctx, job); err != nil {
 			return err
 		}

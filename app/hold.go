@@ -203,7 +203,7 @@ func (a *App) order(ctx context.Context, id, by, verb, reason string, change fun
 		if err := tx.SaveIncident(ctx, i); err != nil {
 			return err
 		}
-		if err := tx.Restart(ctx, remediateArgs{Incident: id}); err != nil {
+		if err := tx.Restart(ctx, a.job(id)); err != nil {
 			return err
 		}
 		return a.enqueueReports(ctx, tx, id)

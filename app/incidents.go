@@ -1,13 +1,11 @@
 package app
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -338,68 +336,4 @@ func timeline(i store.Incident) []Reached {
 		all = append(all, one)
 	}
 	return all
-}
-
-// chances are what a person can do about an incident now, the best of them first.
-func (a *App) chances(i store.Incident, p Policy, done []incident.Step) []string {
-	can := []string{}
-	if i.State() == incident.Resolved {
-		return can
-	}
-	if a.actionable(i, p) {
-		if a.providers.Can(i.Rule).Issue {
-			can = append(can, string(incident.Rotate))
-		}
-		can = append(can, string(incident.Revoke))
-	}
-	if i.Verb == "" {
-		can = append(can, "resolve")
-	}
-	if incident.Undoable(done) && i.Verb != incident.Undo {
-		can = append(can, string(incident.Undo))
-	}
-	if !i.Held.IsZero() {
-		can = append(can, "end-hold")
-	}
-	if i.Order == incident.Overlap && slices.Contains(done, incident.VerifyNew) && !slices.Contains(done, incident.Confirm) {
-		can = append(can, "confirm")
-	}
-	return can
-}
-
-// next says what comes next, with the command where a person decides.
-func (a *App) next(i store.Incident, can []string, asked []RequestMade) string {
-	approve := ""
-	if len(can) > 0 && (can[0] == string(incident.Rotate) || can[0] == string(incident.Revoke)) {
-		approve = fmt.Sprintf("“stanch incidents plan %s %s” shows what would be done, and “stanch incidents approve %[1]s %[2]s” has it done.", i.ID, can[0])
-	}
-	waiting := slices.IndexFunc(asked, func(r RequestMade) bool { return r.Granted == nil && r.Ended == nil && r.Verb != verbBypass })
-	switch {
-	case i.State() == incident.Resolved:
-		return "Nothing."
-	case !i.Held.IsZero():
-		return fmt.Sprintf("Nothing: it is disabled and proved dead, and is deleted after %s. Until then “stanch incidents undo %s” brings it back.", i.Held.UTC().Format("2006-01-02 15:04:05 MST"), i.ID)
-	case i.Verb != "" && i.Stuck != "":
-		return i.Stuck
-	case i.Verb != "":
-		return "Nothing: it is under way."
-	case waiting >= 0:
-		return fmt.Sprintf("A second person must agree to what %s asked for: %s.", asked[waiting].Asker, asked[waiting].Verb)
-	case i.Stuck != "":
-		return strings.TrimSpace(i.Stuck + " " + approve)
-	case i.Validity == checks.Inactive:
-		return "Nothing: its provider refuses it."
-	case approve != "":
-		return "Decide: " + approve
-	}
-	return a.byHandOnly(i.Rule)
-}
-
-// byHandOnly says what a person does about what no program does anything about.
-func (a *App) byHandOnly(rule string) string {
-	why := cmp.Or(a.providers.Can(rule).Reason, "the policy lets nothing be done about it")
-	if known := a.rules[rule]; known != nil && known.Runbook != "" {
-		return fmt.Sprintf("A person does it (%s): %s", why, strings.Join(strings.Fields(known.Runbook), " "))
-	}
-	return fmt.Sprintf("A person does it (%s).", why)
 }

@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
+
+	"github.com/stanch-dev/stanch/app/store"
 )
 
 // Local serves the API about incidents to the process that it runs in, for somebody at
@@ -19,7 +22,24 @@ func (a *App) Local(name string) http.Handler {
 }
 
 // localWorkers are the concurrent jobs of an App that only carries out orders.
-var localWorkers = map[string]int{queueRemediate: 4}
+var localWorkers = map[string]int{queueLocal: workers[queueLocal]}
+
+// job is the job of carrying out an incident's remediation, for who was ordered to.
+func (a *App) job(id string) remediateArgs {
+	return remediateArgs{Incident: id, Local: a.cfg.WithoutGitHub}
+}
+
+// takeOver has this process go on with a remediation that another one began, unless that
+// one is at it right now.
+func (a *App) takeOver(ctx context.Context, tx *store.Tx, id string) error {
+	if !a.cfg.WithoutGitHub {
+		return nil // servers work off all queues
+	}
+	if err := tx.Restart(ctx, a.job(id)); !errors.Is(err, store.ErrRunning) {
+		return err
+	}
+	return nil
+}
 
 // StartLocal makes the App carry out the remediations that are ordered of this process,
 // and nothing else that waits in the database: that is the server's, with the server's

@@ -76,6 +76,17 @@ const (
 	endingPause    = 100 * time.Millisecond
 )
 
+// whenIdle gives an order, and gives it again for a while where a remediation is about to end.
+func whenIdle(order func() error) error {
+	for attempt := 0; ; attempt++ {
+		err := order()
+		if busy := errors.Is(err, store.ErrRunning) || errors.Is(err, ErrBusy); !busy || attempt == endingAttempts {
+			return err
+		}
+		time.Sleep(endingPause)
+	}
+}
+
 // orderRemediation has a remediation begun on a caller's word.
 func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Verb, reason string) (*Ordered, error) {
 	policy, err := a.policyForPeople(ctx, id)
@@ -93,13 +104,7 @@ func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Ver
 		done.Waits, err = a.startFor(ctx, tx, &i, verb, by, reason, policy)
 		return err
 	}
-	for attempt := 0; ; attempt++ {
-		if err = a.store.InTx(ctx, begin); !errors.Is(err, store.ErrRunning) || attempt == endingAttempts {
-			break
-		}
-		time.Sleep(endingPause) // the one before has said that it waits for a person, and is about to end
-	}
-	if err != nil {
+	if err := whenIdle(func() error { return a.store.InTx(ctx, begin) }); err != nil {
 		return nil, err
 	}
 	done.Incident, err = a.wholeIncident(ctx, id)
@@ -111,7 +116,7 @@ func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Ver
 func (a *App) startFor(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, by, reason string, p Policy) (waits string, err error) {
 	switch {
 	case i.Verb == verb && i.State() != incident.Resolved:
-		return "", nil // it is under way
+		return "", a.takeOver(ctx, tx, i.ID) // it is under way
 	case i.Verb != "" && i.State() != incident.Resolved:
 		return "", &refusal{http.StatusConflict, fmt.Sprintf("incident %s: another remediation is under way (%s): wait until it has ended or waits for a person", i.ID, i.Verb)}
 	case !a.actionable(*i, p):
@@ -219,7 +224,7 @@ func (a *App) change(do func(ctx context.Context, id, by, reason string) error) 
 			return nil, err
 		}
 		a.ordered.Store(id, true)
-		err = do(ctx, id, callerOf(ctx), reason)
+		err = whenIdle(func() error { return do(ctx, id, callerOf(ctx), reason) })
 		for _, why := range []error{ErrNoUndo, ErrNoHold, ErrNothingToConfirm, ErrBusy} {
 			if errors.Is(err, why) {
 				return nil, &refusal{http.StatusConflict, fmt.Sprintf("incident %s: %v", id, err)}

@@ -177,25 +177,32 @@ type outcome struct {
 
 // beginScan makes, or finds again, the rows of the check and the scan.
 func (a *App) beginScan(ctx context.Context, s scanArgs) (check store.Check, scan store.Scan, err error) {
-	args, err := json.Marshal(s)
-	if err != nil {
-		return check, scan, err
-	}
 	err = a.store.InTx(ctx, func(tx *store.Tx) error {
-		c := store.Check{Installation: s.Installation, Repository: s.Repository, HeadSHA: s.Head, Received: s.Received}
-		if s.Pull != 0 {
-			c.Pulls = []int{s.Pull}
-		}
-		if check, err = tx.EnsureCheck(ctx, c); err != nil {
-			return err
-		}
-		if err = tx.StartScan(ctx, store.Scan{Delivery: s.Delivery, CheckID: check.ID, Job: args}); err != nil {
+		if check, err = startScan(ctx, tx, s); err != nil {
 			return err
 		}
 		scan, err = tx.Scan(ctx, s.Delivery)
 		return err
 	})
 	return check, scan, err
+}
+
+// startScan records that a range is to be scanned for a check, which does not pass
+// until it is.
+func startScan(ctx context.Context, tx *store.Tx, s scanArgs) (store.Check, error) {
+	args, err := json.Marshal(s)
+	if err != nil {
+		return store.Check{}, err
+	}
+	c := store.Check{Installation: s.Installation, Repository: s.Repository, HeadSHA: s.Head, Received: s.Received}
+	if s.Pull != 0 {
+		c.Pulls = []int{s.Pull}
+	}
+	check, err := tx.EnsureCheck(ctx, c)
+	if err != nil {
+		return check, err
+	}
+	return check, tx.StartScan(ctx, store.Scan{Delivery: s.Delivery, CheckID: check.ID, Job: args})
 }
 
 // showMeanwhile shows progress while something else is done: GitHub takes its time, and

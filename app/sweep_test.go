@@ -144,7 +144,7 @@ func tooManyRefs(w *world) {
 	installation, repo := s.ids()
 	var refs map[string]string
 	want := 1 + len(tags) + githubtest.MaxPushBranches + 1
-	s.eventually("all refs are remembered", func() bool { // the last of them after the report
+	s.await(fmt.Sprintf("%d refs to be remembered", want), func() (all bool) { // the last ones after the report
 		var err error
 		refs, err = s.memory.Refs(t.Context(), installation, repo)
 		s.must(err)

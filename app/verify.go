@@ -283,5 +283,5 @@ func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb
 		Detail: map[string]string{"order": string(i.Order)}}); err != nil || over {
 		return err
 	}
-	return tx.Enqueue(ctx, remediateArgs{Incident: i.ID})
+	return tx.Enqueue(ctx, a.job(i.ID))
 }

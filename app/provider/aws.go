@@ -89,6 +89,10 @@ func (a *amazon) ready(*rules.Rule) string { return "" }
 
 func (a *amazon) host(*rules.Rule, checks.Credential) string { return a.partitions()[0].base }
 
+func (a *amazon) tell(*rules.Rule) Calls {
+	return Calls{Verify: "sts:GetCallerIdentity at " + a.partitions()[0].base}
+}
+
 // partitions are those to ask, or what the operator named in their place.
 func (a *amazon) partitions() []awsPartition {
 	if base, ok := a.web.operator["aws"]; ok {

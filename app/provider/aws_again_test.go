@@ -12,23 +12,10 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// loseNext has the answer to the next such request get lost on the way.
-func (w *awsWorld) loseNext(action string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.lose[action] = 1
-}
-
-func (w *awsWorld) forgetTrail() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.events = nil
-}
-
 // lost asks for a replacement, and does not get the answer.
 func (w *awsWorld) lost(p *Providers, old Target, operation string) Request {
 	w.t.Helper()
-	w.loseNext("CreateAccessKey")
+	w.Lose("CreateAccessKey", 1)
 	r, _, err := replace(p, old, operation)
 	if err == nil || errors.Is(err, ErrCannotIssue) || errors.As(err, new(*UnsettledError)) {
 		w.t.Fatalf("%v; want an error after which the request may be sent again", err)
@@ -43,15 +30,16 @@ func TestAWSAgain(t *testing.T) {
 	ahead := time.Duration(0)
 	p := w.providers(Config{Now: func() time.Time { return time.Now().Add(ahead) }})
 	leaky := func(t *testing.T) (user string, old Target) {
-		w.t, ahead = t, 0
+		w.under(t)
+		ahead = 0
 		user = "u" + strings.NewReplacer("/", "-", "_", "-").Replace(t.Name()[len("TestAWSAgain/"):])
-		w.user(user)
+		w.User(user)
 		return user, w.leak(p, user)
 	}
 	// only checks that the user has the leaked key and these.
 	only := func(t *testing.T, user string, old Target, more ...string) {
 		t.Helper()
-		keys := w.keysOf(user)
+		keys := w.Keys(user)
 		want := append(more, old.Parts["id"].Expose())
 		for _, id := range want {
 			if keys[id] != "Active" {
@@ -65,7 +53,7 @@ func TestAWSAgain(t *testing.T) {
 	t.Run("the key was made", func(t *testing.T) {
 		user, old := leaky(t)
 		r := w.lost(p, old, "0198-made")
-		if len(w.keysOf(user)) != 2 {
+		if len(w.Keys(user)) != 2 {
 			t.Fatal("moto made no key")
 		}
 		fresh, err := p.Issue(t.Context(), r)
@@ -77,9 +65,9 @@ func TestAWSAgain(t *testing.T) {
 	})
 	t.Run("nothing was made", func(t *testing.T) {
 		user, old := leaky(t)
-		w.on("CreateAccessKey", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		w.On("CreateAccessKey", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		r, _, err := replace(p, old, "0198-none")
-		w.on("CreateAccessKey", nil)
+		w.On("CreateAccessKey", nil)
 		if err == nil || errors.Is(err, ErrCannotIssue) {
 			t.Fatalf("%v", err)
 		}
@@ -94,15 +82,15 @@ func TestAWSAgain(t *testing.T) {
 		user, old := leaky(t)
 		r := w.lost(p, old, "0198-lag")
 		looks := 0
-		w.on("ListAccessKeys", func(rw http.ResponseWriter, r *http.Request) {
+		w.On("ListAccessKeys", func(rw http.ResponseWriter, r *http.Request) {
 			if looks++; looks < 3 { // find, list
 				answer(rw, 200, "text/xml", listOf(user, old.Parts["id"].Expose()))
 				return
 			}
-			answer(rw, 200, "text/xml", w.admin("ListAccessKeys", "UserName", user))
+			answer(rw, 200, "text/xml", w.IAM("ListAccessKeys", "UserName", user))
 		})
 		fresh, err := p.Issue(t.Context(), r)
-		w.on("ListAccessKeys", nil)
+		w.On("ListAccessKeys", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -110,11 +98,11 @@ func TestAWSAgain(t *testing.T) {
 	})
 	t.Run("somebody else made one", func(t *testing.T) {
 		user, old := leaky(t)
-		w.on("CreateAccessKey", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
+		w.On("CreateAccessKey", func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 		r, _, _ := replace(p, old, "0198-other")
-		w.on("CreateAccessKey", nil)
-		theirs, _ := w.key(user)
-		w.trail(theirs, user, "Boto3/1.40 app/stanch-0198-othe")
+		w.On("CreateAccessKey", nil)
+		theirs, _ := w.Key(user)
+		w.Trail(theirs, user, "Boto3/1.40 app/stanch-0198-othe")
 		r.Again = true
 		_, err := p.Issue(t.Context(), r)
 		if !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), theirs) {
@@ -124,13 +112,13 @@ func TestAWSAgain(t *testing.T) {
 	})
 	for name, spoil := range map[string]func(id string){
 		"CloudTrail may not be asked": func(string) {
-			w.on("LookupEvents", func(rw http.ResponseWriter, _ *http.Request) {
+			w.On("LookupEvents", func(rw http.ResponseWriter, _ *http.Request) {
 				answer(rw, 400, "application/x-amz-json-1.1", `{"__type":"AccessDeniedException","Message":"no"}`)
 			})
 		},
-		"CloudTrail never knows": func(string) { w.forgetTrail(); ahead = trailWithin + time.Minute },
+		"CloudTrail never knows": func(string) { w.HideTrail(); ahead = trailWithin + time.Minute },
 		"somebody has used it": func(string) {
-			w.on("GetAccessKeyLastUsed", func(rw http.ResponseWriter, _ *http.Request) {
+			w.On("GetAccessKeyLastUsed", func(rw http.ResponseWriter, _ *http.Request) {
 				answer(rw, 200, "text/xml", `<GetAccessKeyLastUsedResponse><GetAccessKeyLastUsedResult><AccessKeyLastUsed><LastUsedDate>2026-11-27T10:00:00Z</LastUsedDate></AccessKeyLastUsed></GetAccessKeyLastUsedResult></GetAccessKeyLastUsedResponse>`)
 			})
 		},
@@ -139,15 +127,15 @@ func TestAWSAgain(t *testing.T) {
 			user, old := leaky(t)
 			r := w.lost(p, old, "0198-person")
 			orphan := ""
-			for id := range w.keysOf(user) {
+			for id := range w.Keys(user) {
 				if id != old.Parts["id"].Expose() {
 					orphan = id
 				}
 			}
 			spoil(orphan)
 			_, err := p.Issue(t.Context(), r)
-			w.on("LookupEvents", nil)
-			w.on("GetAccessKeyLastUsed", nil)
+			w.On("LookupEvents", nil)
+			w.On("GetAccessKeyLastUsed", nil)
 			unsettled := new(UnsettledError)
 			if !errors.As(err, &unsettled) || !strings.Contains(unsettled.Look, "delete-access-key --user-name "+user+" --access-key-id "+orphan) {
 				t.Errorf("%v; want a person to look at %s", err, orphan)
@@ -158,16 +146,11 @@ func TestAWSAgain(t *testing.T) {
 	t.Run("CloudTrail does not know yet", func(t *testing.T) {
 		user, old := leaky(t)
 		r := w.lost(p, old, "0198-later")
-		w.mu.Lock()
-		later := w.events
-		w.mu.Unlock()
-		w.forgetTrail()
+		show := w.HideTrail()
 		if _, err := p.Issue(t.Context(), r); !errors.Is(err, errNotYet) || errors.Is(err, ErrCannotIssue) {
 			t.Errorf("%v, want to be asked again later", err)
 		}
-		w.mu.Lock()
-		w.events = later
-		w.mu.Unlock()
+		show()
 		fresh, err := p.Issue(t.Context(), r)
 		if err != nil {
 			t.Fatal(err)
@@ -176,13 +159,13 @@ func TestAWSAgain(t *testing.T) {
 	})
 	t.Run("the server is in trouble", func(t *testing.T) {
 		user, old := leaky(t)
-		w.on("CreateAccessKey", iamError(500, "ServiceFailure", "try later"))
+		w.On("CreateAccessKey", iamError(500, "ServiceFailure", "try later"))
 		_, _, err := replace(p, old, "0198-500")
-		w.on("CreateAccessKey", nil)
+		w.On("CreateAccessKey", nil)
 		if err == nil || errors.Is(err, ErrCannotIssue) {
 			t.Errorf("%v says that nothing was made", err)
 		}
-		if n := len(slices.DeleteFunc(w.requests("CreateAccessKey"), func(a string) bool { return !strings.Contains(a, user) })); n != 1 {
+		if n := len(slices.DeleteFunc(w.Requests("CreateAccessKey"), func(a string) bool { return !strings.Contains(a, user) })); n != 1 {
 			t.Errorf("asked %d times for one key", n)
 		}
 	})

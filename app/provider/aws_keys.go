@@ -60,6 +60,15 @@ func (k *accessKeys) whyNoRevoke(*rules.Rule) string {
 	return ""
 }
 
+func (k *accessKeys) tell(*rules.Rule) Calls {
+	return Calls{
+		Disable: "iam:UpdateAccessKey to Inactive, then iam:PutUserPolicy " + denyPolicy,
+		Enable:  "iam:UpdateAccessKey to Active, then iam:PutUserPolicy or iam:DeleteUserPolicy " + denyPolicy,
+		Revoke:  "iam:DeleteAccessKey with the leaked id, then iam:PutUserPolicy " + denyPolicy,
+		Issue:   "iam:CreateAccessKey for the same user",
+	}
+}
+
 // A principal is a user or a role, by what STS calls it.
 type principal struct {
 	account string

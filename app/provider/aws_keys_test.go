@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app/ownaws"
+	"github.com/stanch-dev/stanch/app/ownaws/awstest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -37,7 +38,7 @@ func TestAWSOnePress(t *testing.T) {
 		return func() (Receipt, error) { return p.Disable(t.Context(), old) }
 	}
 	t.Run("the only key", func(t *testing.T) {
-		w.user("alone")
+		w.User("alone")
 		old := w.leak(p, "alone")
 		_, fresh, err := replace(p, old, "op-alone")
 		if err != nil {
@@ -48,13 +49,13 @@ func TestAWSOnePress(t *testing.T) {
 		repeat(t, disable(old), rules.MeansAccepted, rules.MeansAccepted)
 		ask(t, p, old.Credential, checks.Inactive, GradeB)
 		ask(t, p, fresh, checks.Active, GradeA)
-		denied := w.admin("GetUserPolicy", "UserName", "alone", "PolicyName", denyPolicy)
+		denied := w.IAM("GetUserPolicy", "UserName", "alone", "PolicyName", denyPolicy)
 		if !strings.Contains(denied, "aws%3ATokenIssueTime") && !strings.Contains(denied, "aws:TokenIssueTime") {
 			t.Errorf("sessions are not ended: %s", denied)
 		}
 		repeat(t, func() (Receipt, error) { return p.Enable(t.Context(), old) }, rules.MeansAccepted, rules.MeansAccepted)
 		ask(t, p, old.Credential, checks.Active, GradeA)
-		if names := w.admin("ListUserPolicies", "UserName", "alone"); strings.Contains(names, denyPolicy) {
+		if names := w.IAM("ListUserPolicies", "UserName", "alone"); strings.Contains(names, denyPolicy) {
 			t.Errorf("the sessions are denied still: %s", names)
 		}
 		repeat(t, disable(old), rules.MeansAccepted)
@@ -69,7 +70,7 @@ func TestAWSOnePress(t *testing.T) {
 	for name, newer := range map[string]bool{"leaked current": true, "leaked oldest": false} {
 		t.Run(name, func(t *testing.T) {
 			user := strings.ReplaceAll(name, " ", "-")
-			w.user(user)
+			w.User(user)
 			leaked, other := w.leak(p, user), w.leak(p, user)
 			if newer {
 				leaked, other = other, leaked
@@ -88,28 +89,28 @@ func TestAWSOnePress(t *testing.T) {
 			}
 			ask(t, p, fresh, checks.Active, GradeA)
 			ask(t, p, other.Credential, checks.Active, GradeA)
-			if keys := w.keysOf(user); len(keys) != 2 || keys[otherID] != "Active" {
+			if keys := w.Keys(user); len(keys) != 2 || keys[otherID] != "Active" {
 				t.Errorf("keys %v", keys)
 			}
 		})
 	}
 	t.Run("the other one is inactive and unused", func(t *testing.T) {
-		w.user("spare")
+		w.User("spare")
 		leaked := w.leak(p, "spare")
-		id, _ := w.key("spare")
-		w.admin("UpdateAccessKey", "UserName", "spare", "AccessKeyId", id, "Status", "Inactive")
+		id, _ := w.Key("spare")
+		w.IAM("UpdateAccessKey", "UserName", "spare", "AccessKeyId", id, "Status", "Inactive")
 		_, _, err := replace(p, leaked, "op")
 		if !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), id+" is inactive and was never used") {
 			t.Errorf("%v", err)
 		}
-		if keys := w.keysOf("spare"); len(keys) != 2 {
+		if keys := w.Keys("spare"); len(keys) != 2 {
 			t.Errorf("keys %v", keys)
 		}
 	})
 	t.Run("quarantined", func(t *testing.T) {
-		w.user("caught")
-		policy := between(w.admin("CreatePolicy", "PolicyName", quarantined+"V3", "PolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:CreateAccessKey","Resource":"*"}]}`), "<Arn>", "<")
-		w.admin("AttachUserPolicy", "UserName", "caught", "PolicyArn", policy)
+		w.User("caught")
+		policy := awstest.Between(w.IAM("CreatePolicy", "PolicyName", quarantined+"V3", "PolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Deny","Action":"iam:CreateAccessKey","Resource":"*"}]}`), "<Arn>", "<")
+		w.IAM("AttachUserPolicy", "UserName", "caught", "PolicyArn", policy)
 		old := w.leak(p, "caught")
 		if _, fresh, err := replace(p, old, "op"); err != nil {
 			t.Error(err)
@@ -123,35 +124,33 @@ func TestAWSOnePress(t *testing.T) {
 		ask(t, p, old.Credential, checks.Inactive, GradeB)
 	})
 	t.Run("the answer is lost on the way", func(t *testing.T) {
-		w.user("lossy")
+		w.User("lossy")
 		old := w.leak(p, "lossy")
 		for _, action := range []string{"UpdateAccessKey", "PutUserPolicy", "DeleteAccessKey", "ListAccessKeys"} {
-			w.mu.Lock()
-			w.lose[action] = 1
-			w.mu.Unlock()
+			w.Lose(action, 1)
 		}
 		repeat(t, disable(old), rules.MeansAccepted)
 		repeat(t, revoke(old), rules.MeansRevoked)
-		if keys := w.keysOf("lossy"); len(keys) != 0 {
+		if keys := w.Keys("lossy"); len(keys) != 0 {
 			t.Errorf("keys %v", keys)
 		}
 	})
 	t.Run("last use", func(t *testing.T) {
-		w.user("idle")
+		w.User("idle")
 		old := w.leak(p, "idle")
 		use, known, err := p.LastUse(t.Context(), old)
 		if err != nil || !known || !use.At.IsZero() {
 			t.Errorf("%+v, %t, %v; want never", use, known, err)
 		}
-		w.on("GetAccessKeyLastUsed", func(rw http.ResponseWriter, _ *http.Request) {
+		w.On("GetAccessKeyLastUsed", func(rw http.ResponseWriter, _ *http.Request) {
 			answer(rw, 200, "text/xml", `<GetAccessKeyLastUsedResponse><GetAccessKeyLastUsedResult><UserName>idle</UserName><AccessKeyLastUsed><LastUsedDate>2026-11-01T10:00:00Z</LastUsedDate><ServiceName>s3</ServiceName><Region>eu-west-1</Region></AccessKeyLastUsed></GetAccessKeyLastUsedResult></GetAccessKeyLastUsedResponse>`)
 		})
-		defer w.on("GetAccessKeyLastUsed", nil)
+		defer w.On("GetAccessKeyLastUsed", nil)
 		use, _, err = p.LastUse(t.Context(), old)
 		if err != nil || !use.At.Equal(time.Date(2026, 11, 1, 10, 0, 0, 0, time.UTC)) || use.By != "s3 in eu-west-1" {
 			t.Errorf("%+v, %v", use, err)
 		}
-		if got := p.Holds(old); got != "arn:aws:iam::"+motoAccount+":user/idle" {
+		if got := p.Holds(old); got != "arn:aws:iam::"+awstest.Account+":user/idle" {
 			t.Errorf("holds %q", got)
 		}
 	})
@@ -163,7 +162,14 @@ func TestAWSNotOn(t *testing.T) {
 	if can.Revoke || can.Issue || can.Reversible || !strings.Contains(can.Reason, "STANCH_AWS") {
 		t.Errorf("%+v", can)
 	}
-	can = newProviders(t, Config{AWS: ownaws.New(ownaws.Config{})}).Can("aws-access-key")
+	p = newProviders(t, Config{AWS: ownaws.New(ownaws.Config{})})
+	calls := p.Calls("aws-access-key")
+	for _, call := range []string{calls.Disable, calls.Enable, calls.Revoke, calls.Issue} {
+		if !strings.HasPrefix(call, "iam:") {
+			t.Errorf("calls %+v", calls)
+		}
+	}
+	can = p.Can("aws-access-key")
 	if !can.Verify || !can.Revoke || !can.Issue || !can.Reversible {
 		t.Errorf("%+v", can)
 	}

@@ -17,10 +17,10 @@ import (
 func AWSPolicy(account, role string) grants.Policy {
 	users, roles := fmt.Sprintf("arn:aws:iam::%s:user/*", account), fmt.Sprintf("arn:aws:iam::%s:role/*", account)
 	lines := []grants.Line{
-		{For: "revoke, disable, issue", Grant: statement("iam:ListAccessKeys", users)},
+		{For: "disable, issue, revoke", Grant: statement("iam:ListAccessKeys", users)},
 		{For: "disable", Grant: statement("iam:UpdateAccessKey", users)},
-		{For: "revoke, disable", Grant: statement("iam:GetUserPolicy", users)},
-		{For: "revoke, disable", Grant: statement("iam:PutUserPolicy", users)},
+		{For: "disable, revoke", Grant: statement("iam:GetUserPolicy", users)},
+		{For: "disable, revoke", Grant: statement("iam:PutUserPolicy", users)},
 		{For: "enable", Grant: statement("iam:DeleteUserPolicy", users)},
 		{For: "revoke", Grant: statement("iam:DeleteAccessKey", users)},
 		{For: "issue", Grant: statement("iam:CreateAccessKey", users)},

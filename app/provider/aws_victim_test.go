@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/ownaws/awstest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -29,17 +30,12 @@ func lookAlike(id string) string {
 func TestAWSWrongVictim(t *testing.T) {
 	w := newAWSWorld(t)
 	p := w.providers(Config{})
-	w.user("victim")
+	w.User("victim")
 	old := w.leak(p, "victim")
 	id := old.Parts["id"].Expose()
-	deleted := func() []string { return slices.Compact(w.requests("DeleteAccessKey")) }
-	forget := func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.asked = nil
-	}
+	deleted := func() []string { return slices.Compact(w.Requests("DeleteAccessKey")) }
 	pages := func(bodies ...string) {
-		w.on("ListAccessKeys", func(rw http.ResponseWriter, r *http.Request) {
+		w.On("ListAccessKeys", func(rw http.ResponseWriter, r *http.Request) {
 			r.ParseForm()
 			n, _ := strconv.Atoi(r.Form.Get("Marker"))
 			more := "<IsTruncated>false</IsTruncated>"
@@ -49,7 +45,7 @@ func TestAWSWrongVictim(t *testing.T) {
 			answer(rw, 200, "text/xml", strings.Replace(bodies[n], "<IsTruncated>false</IsTruncated>", more, 1))
 		})
 	}
-	w.on("DeleteAccessKey", func(rw http.ResponseWriter, _ *http.Request) {
+	w.On("DeleteAccessKey", func(rw http.ResponseWriter, _ *http.Request) {
 		answer(rw, 200, "text/xml", "<DeleteAccessKeyResponse/>")
 	})
 	for name, bodies := range map[string][]string{
@@ -58,7 +54,7 @@ func TestAWSWrongVictim(t *testing.T) {
 		"on the first page":     {listOf("victim", id), listOf("victim", lookAlike(id))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			forget()
+			w.Forget()
 			pages(bodies...)
 			if _, err := p.Revoke(t.Context(), old); err != nil || !slices.Equal(deleted(), []string{"DeleteAccessKey victim " + id}) {
 				t.Errorf("deleted %q, %v", deleted(), err)
@@ -75,26 +71,26 @@ func TestAWSWrongVictim(t *testing.T) {
 		"the id with a space after": {listOf("victim", id+" x")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			forget()
+			w.Forget()
 			pages(bodies...)
 			got, err := p.Revoke(t.Context(), old)
 			if err != nil || got.Meaning != rules.MeansAlreadyDead || len(deleted()) > 0 {
 				t.Errorf("%+v, %v; deleted %q", got, err, deleted())
 			}
-			if got, err := p.Disable(t.Context(), old); err != nil || got.Meaning != rules.MeansAlreadyDead || len(w.requests("UpdateAccessKey")) > 0 {
-				t.Errorf("%+v, %v; changed %q", got, err, w.requests("UpdateAccessKey"))
+			if got, err := p.Disable(t.Context(), old); err != nil || got.Meaning != rules.MeansAlreadyDead || len(w.Requests("UpdateAccessKey")) > 0 {
+				t.Errorf("%+v, %v; changed %q", got, err, w.Requests("UpdateAccessKey"))
 			}
 		})
 	}
-	w.on("ListAccessKeys", nil)
-	w.on("DeleteAccessKey", nil)
+	w.On("ListAccessKeys", nil)
+	w.On("DeleteAccessKey", nil)
 	t.Run("the user was renamed, and another has the name", func(t *testing.T) {
-		w.user("old-name")
-		w.user("new-name")
+		w.User("old-name")
+		w.User("new-name")
 		other := w.leak(p, "old-name")
 		moved := w.leak(p, "new-name")
 		moved.Identity = other.Identity // from before the renaming
-		forget()
+		w.Forget()
 		if _, err := p.Revoke(t.Context(), moved); err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +100,7 @@ func TestAWSWrongVictim(t *testing.T) {
 		ask(t, p, other.Credential, checks.Active, GradeA)
 	})
 	t.Run("a replacement that nobody has verified", func(t *testing.T) {
-		fresh, secret := w.key("new-name")
+		fresh, secret := w.Key("new-name")
 		if _, err := p.Revoke(t.Context(), Target{Credential: pair(fresh, secret, "")}); err != nil {
 			t.Fatal(err)
 		}
@@ -117,14 +113,14 @@ func TestAWSWrongVictim(t *testing.T) {
 			"without a secret":  "<UserName>victim</UserName><AccessKeyId>" + lookAlike(id) + "</AccessKeyId>",
 			"that is temporary": "<UserName>victim</UserName><AccessKeyId>ASIA" + id[4:] + "</AccessKeyId><SecretAccessKey>x</SecretAccessKey>",
 		} {
-			w.on("CreateAccessKey", func(rw http.ResponseWriter, _ *http.Request) {
+			w.On("CreateAccessKey", func(rw http.ResponseWriter, _ *http.Request) {
 				answer(rw, 200, "text/xml", "<CreateAccessKeyResponse><CreateAccessKeyResult><AccessKey>"+body+"</AccessKey></CreateAccessKeyResult></CreateAccessKeyResponse>")
 			})
 			if _, _, err := replace(p, old, "op"); !errors.As(err, new(*AnswerError)) {
 				t.Errorf("%s: %v", what, err)
 			}
 		}
-		w.on("CreateAccessKey", nil)
+		w.On("CreateAccessKey", nil)
 	})
 }
 
@@ -132,20 +128,21 @@ func TestAWSWrongVictim(t *testing.T) {
 func TestAWSLeavesToPeople(t *testing.T) {
 	w := newAWSWorld(t)
 	p := w.providers(Config{})
-	id, secret := idOf(t, motoAccount), "x"
-	own := Target{Credential: pair(os.Getenv("AWS_ACCESS_KEY_ID"), secret, ""), Identity: map[string]string{"arn": "arn:aws:iam::" + motoAccount + ":user/stanch"}}
+	id, secret := idOf(t, awstest.Account), "x"
+	own := Target{Credential: pair(os.Getenv("AWS_ACCESS_KEY_ID"), secret, ""), Identity: map[string]string{"arn": "arn:aws:iam::" + awstest.Account + ":user/stanch"}}
 	at := func(id, arn string) Target {
 		return Target{Credential: pair(id, secret, ""), Identity: map[string]string{"arn": arn}}
 	}
 	for name, target := range map[string]Target{
-		"root":              at(id, "arn:aws:iam::"+motoAccount+":root"),
-		"federated":         at("ASIA"+id[4:], "arn:aws:sts::"+motoAccount+":federated-user/bob"),
+		"root":              at(id, "arn:aws:iam::"+awstest.Account+":root"),
+		"federated":         at("ASIA"+id[4:], "arn:aws:sts::"+awstest.Account+":federated-user/bob"),
 		"another account":   at(id, "arn:aws:iam::999999999999:user/shop"),
+		"two accounts":      at(idOf(t, "210987654321"), "arn:aws:iam::"+awstest.Account+":user/shop"),
 		"a trap":            at(idOf(t, awsCanaries[0]), "arn:aws:iam::"+awsCanaries[0]+":user/shop"),
-		"a role's":          at(id, "arn:aws:sts::"+motoAccount+":assumed-role/deployer/ci"),
+		"a role's":          at(id, "arn:aws:sts::"+awstest.Account+":assumed-role/deployer/ci"),
 		"temporary, unseen": at("ASIA"+id[4:], ""),
-		"no id":             at("", "arn:aws:iam::"+motoAccount+":user/shop"),
-		"nonsense":          at(id, "arn:aws:iam::"+motoAccount+":group/shop"),
+		"no id":             at("", "arn:aws:iam::"+awstest.Account+":user/shop"),
+		"nonsense":          at(id, "arn:aws:iam::"+awstest.Account+":group/shop"),
 		"Stanch's own":      own,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -162,7 +159,7 @@ func TestAWSLeavesToPeople(t *testing.T) {
 		})
 	}
 	for _, action := range []string{"DeleteAccessKey", "UpdateAccessKey", "CreateAccessKey", "Put", "ListAccessKeys"} {
-		if asked := w.requests(action); len(asked) > 0 {
+		if asked := w.Requests(action); len(asked) > 0 {
 			t.Errorf("asked %q", asked)
 		}
 	}
@@ -194,18 +191,18 @@ func TestAWSSessions(t *testing.T) {
 	p := w.providers(Config{})
 	driver := p.revokers[driverAWS].(*accessKeys)
 	driver.now = func() time.Time { return now }
-	w.admin("CreateRole", "RoleName", "deployer", "AssumeRolePolicyDocument", "{}")
+	w.IAM("CreateRole", "RoleName", "deployer", "AssumeRolePolicyDocument", "{}")
 	session := func() Target {
-		return Target{Credential: pair("ASIA"+idOf(t, motoAccount)[4:], "x", "IQoJ"+"x"),
-			Identity: map[string]string{"arn": "arn:aws:sts::" + motoAccount + ":assumed-role/deployer/ci"}}
+		return Target{Credential: pair("ASIA"+idOf(t, awstest.Account)[4:], "x", "IQoJ"+"x"),
+			Identity: map[string]string{"arn": "arn:aws:sts::" + awstest.Account + ":assumed-role/deployer/ci"}}
 	}
 	denied := func() map[string]time.Time {
-		return statements(t, between(w.admin("GetRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy), "<PolicyDocument>", "</PolicyDocument>"))
+		return statements(t, awstest.Between(w.IAM("GetRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy), "<PolicyDocument>", "</PolicyDocument>"))
 	}
 	first, second := session(), session()
 	id := func(s Target) string { return s.Parts["id"].Expose() }
 	got := repeat(t, func() (Receipt, error) { return p.Revoke(t.Context(), first) }, rules.MeansAccepted)
-	if !strings.Contains(got.Evidence.Answer, "denied everything") || p.Holds(first) != "arn:aws:iam::"+motoAccount+":role/deployer" {
+	if !strings.Contains(got.Evidence.Answer, "denied everything") || p.Holds(first) != "arn:aws:iam::"+awstest.Account+":role/deployer" {
 		t.Errorf("%+v, holds %q", got, p.Holds(first))
 	}
 	now = now.Add(time.Hour)
@@ -226,19 +223,16 @@ func TestAWSSessions(t *testing.T) {
 	if _, _, err := replace(p, first, "op"); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "temporary") {
 		t.Errorf("%v", err)
 	}
-	w.admin("PutRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy, "PolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
+	w.IAM("PutRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy, "PolicyDocument", `{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Action":"s3:*","Resource":"*"}]}`)
 	if _, err := p.Revoke(t.Context(), first); err == nil || !strings.Contains(err.Error(), "look who changed it") {
 		t.Errorf("somebody's own policy was written over: %v", err)
 	}
 	t.Run("proved dead", func(t *testing.T) {
-		w.t = t
-		w.admin("DeleteRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy)
+		w.under(t)
+		w.IAM("DeleteRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy)
 		live, dies := session(), session()
 		for _, s := range []Target{live, dies} {
-			w.sts.set(id(s), accessKey{secret: "x", token: "IQoJ" + "x"})
-			w.mu.Lock()
-			w.owners[id(s)] = s.Identity["arn"]
-			w.mu.Unlock()
+			w.Own(id(s), awstest.STSKey{Secret: "x", Token: "IQoJ" + "x"}, s.Identity["arn"])
 			ask(t, p, s.Credential, checks.Active, GradeA)
 		}
 		repeat(t, func() (Receipt, error) { return p.Revoke(t.Context(), dies) }, rules.MeansAccepted)
@@ -250,10 +244,10 @@ func TestAWSSessions(t *testing.T) {
 		ask(t, p, live.Credential, checks.Active, GradeA)
 	})
 	t.Run("of a user", func(t *testing.T) {
-		w.user("human")
-		mfa := Target{Credential: pair("ASIA"+idOf(t, motoAccount)[4:], "x", "IQoJ"+"x"), Identity: map[string]string{"arn": "arn:aws:iam::" + motoAccount + ":user/human"}}
+		w.User("human")
+		mfa := Target{Credential: pair("ASIA"+idOf(t, awstest.Account)[4:], "x", "IQoJ"+"x"), Identity: map[string]string{"arn": "arn:aws:iam::" + awstest.Account + ":user/human"}}
 		repeat(t, func() (Receipt, error) { return p.Disable(t.Context(), mfa) }, rules.MeansAccepted)
-		document := between(w.admin("GetUserPolicy", "UserName", "human", "PolicyName", denyPolicy), "<PolicyDocument>", "</PolicyDocument>")
+		document := awstest.Between(w.IAM("GetUserPolicy", "UserName", "human", "PolicyName", denyPolicy), "<PolicyDocument>", "</PolicyDocument>")
 		if all := statements(t, document); !all[id(mfa)].Equal(now.Add(awsSpread)) {
 			t.Errorf("denied %v", all)
 		}

@@ -102,7 +102,7 @@ func AWSPolicy(account string, regions ...string) grants.Policy {
 	return grants.Policy{Name: "AWS Secrets Manager", Syntax: "iam", Lines: []grants.Line{
 		{For: "locate", Grant: `{"Effect":"Allow","Action":"secretsmanager:ListSecrets","Resource":"*"}`},
 		{For: "locate, put, restore", Grant: allow("secretsmanager:GetSecretValue")},
-		{For: "locate, put, retire, history, restore, adopt", Grant: allow("secretsmanager:DescribeSecret")},
+		{For: "adopt, history, locate, put, restore, retire", Grant: allow("secretsmanager:DescribeSecret")},
 		{For: "put, restore", Grant: allow("secretsmanager:PutSecretValue")},
 		{For: "put, restore, retire", Grant: allow("secretsmanager:UpdateSecretVersionStage")},
 		{For: "adopt", Grant: allow("secretsmanager:CreateSecret")},

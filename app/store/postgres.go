@@ -188,8 +188,8 @@ func (q queueConn) driver() riverdriver.Driver[*sql.Tx] {
 	return riverdatabasesql.NewWithPgxListener(q.db, q.listener)
 }
 
-// close lets the queue neither hear nor say anything any more.
+// close lets the queue say nothing any more, and soon hear nothing.
 func (q queueConn) close() error {
-	q.listener.Close()
+	go q.listener.Close() // waits for who is just connecting
 	return q.db.Close()
 }

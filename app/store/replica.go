@@ -125,13 +125,11 @@ func (s *Store) join(ctx context.Context, cfg river.Config) (*replica, error) {
 func (r *replica) goOn(ctx context.Context, cfg river.Config) *replica {
 	s, begun := r.store, time.Now()
 	if r.ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), heartbeat)
-		defer cancel()
-		switch err := r.beat(ctx); {
+		switch err := r.beat(context.WithoutCancel(ctx)); {
 		case err == nil:
 			r.heard = begun
-			if err := r.takeBack(ctx); err != nil {
-				s.log.WarnContext(ctx, "jobs that are said to run were not looked for", "error", err)
+			if err := r.lookAround(context.WithoutCancel(ctx)); err != nil {
+				s.log.WarnContext(ctx, "jobs that nobody runs were not looked for", "error", err)
 			}
 			return r
 		case !errors.Is(err, errTakenForDead) && time.Since(r.heard) < silentAfter:
@@ -153,22 +151,31 @@ func (r *replica) goOn(ctx context.Context, cfg river.Config) *replica {
 	return next
 }
 
-// beat says that the replica lives, and looks after those that do not.
+// beat says that the replica lives.
 func (r *replica) beat(ctx context.Context) error {
-	s := r.store
-	res, err := s.q.ExecContext(ctx, `update replicas set heard = `+now+` where id = ?`, r.id)
+	ctx, cancel := context.WithTimeout(ctx, heartbeat)
+	defer cancel()
+	res, err := r.store.q.ExecContext(ctx, `update replicas set heard = `+now+` where id = ?`, r.id)
 	if err != nil {
 		return err
 	}
 	if n, err := res.RowsAffected(); err != nil || n == 0 {
 		return errors.Join(errTakenForDead, err)
 	}
+	return nil
+}
+
+// lookAround has the jobs run that nobody runs.
+func (r *replica) lookAround(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, 3*heartbeat)
+	defer cancel()
+	s := r.store
 	var dead bool
-	err = s.q.QueryRowContext(ctx, `select exists (select 1 from replicas where heard < `+now+` - ?)`, deadAfter.Microseconds()).Scan(&dead)
-	if err != nil || !dead {
-		return err
+	err := s.q.QueryRowContext(ctx, `select exists (select 1 from replicas where heard < `+now+` - ?)`, deadAfter.Microseconds()).Scan(&dead)
+	if err == nil && dead {
+		err = s.InTx(ctx, func(tx *Tx) error { return tx.buryReplicas(ctx) })
 	}
-	return s.InTx(ctx, func(tx *Tx) error { return tx.buryReplicas(ctx) })
+	return errors.Join(err, r.takeBack(ctx))
 }
 
 // buryReplicas takes out the replicas that are dead, with what they held, and has the

@@ -38,8 +38,9 @@ type crashRow struct {
 // what is to be done.
 func TestCrashMatrix(t *testing.T) {
 	vault := newCrashVault(t)
-	kinds := map[string]crashKind{"GitHub token (broker)": newGitHubTokens(t), "Vault token": vaultTokens{vault}}
-	stores := map[string]crashStore{"encrypted file": inFile{}, "Vault KV 2": inVault{vault}}
+	aws := newCrashAWS(t)
+	kinds := map[string]crashKind{"GitHub token (broker)": newGitHubTokens(t), "Vault token": vaultTokens{vault}, "AWS access key": awsKeys{aws}}
+	stores := map[string]crashStore{"encrypted file": inFile{}, "Vault KV 2": inVault{vault}, "AWS Secrets Manager": inAWS{aws}}
 	var mu sync.Mutex
 	rows := map[string]crashRow{}
 	t.Run("all", func(t *testing.T) {

@@ -34,7 +34,11 @@ func (env *environment) follow(ctx context.Context, a *api, done app.Ordered, fo
 		}
 		done.Incident = i
 	}
-	return env.outcome(done, format)
+	code, err := env.outcome(done, format)
+	if held := done.Incident.Held; err == nil && held != nil && a.local != nil {
+		fmt.Fprintf(env.stderr, "stanch: this process ends before the hold does: run it again after %s to have the old one deleted, or let a server do it\n", held.UTC().Format(time.RFC3339))
+	}
+	return code, err
 }
 
 // followUndo does the same while what was done is taken back.

@@ -54,14 +54,14 @@ func (env *environment) localAPI(ctx context.Context, p purpose) (*api, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &localApp{}
 	database, err := store.ParseURL(s.DatabaseURL)
 	if err != nil {
 		return nil, err
 	}
+	l := &localApp{database: database.String()}
 	var statErr error
-	if l.database = database.File(); l.database != "" {
-		_, statErr = os.Stat(l.database)
+	if database.File() != "" {
+		_, statErr = os.Stat(database.File())
 	}
 	missing := errors.Is(statErr, fs.ErrNotExist)
 	if missing && p == toRead {
