@@ -74,6 +74,8 @@ type Config struct {
 	APIToken     checks.Secret
 	Providers    provider.Config
 	SecretStores []SecretStore
+	// Copies are secrets at GitHub that are written when their place in a secret store is.
+	Copies []Copy
 	// Own are the fingerprints of credentials that Stanch itself lives on, which
 	// it will not kill by itself.
 	Own []checks.Fingerprint
@@ -126,6 +128,9 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	for _, r := range cfg.Catalogue {
 		a.rules[r.ID] = r
 	}
+	if err := cfg.checkCopies(); err != nil {
+		return nil, err
+	}
 	var err error
 	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {
 		return nil, err
@@ -135,7 +140,7 @@ func New(cfg Config, s *store.Store) (*App, error) {
 			return nil, err
 		}
 	}
-	cfg.Providers.Catalogue = cfg.Catalogue
+	cfg.Providers.Catalogue, cfg.Providers.DeployKeys = cfg.Catalogue, deployKeys{a.github}
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}

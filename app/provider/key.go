@@ -73,7 +73,7 @@ func (k *keys) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential
 	}
 	verdict.Evidence.Identity = key.identity()
 	if len(k.places) == 0 {
-		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS or STANCH_VERIFY_GITHUB_USERS can say where to look"
+		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS, STANCH_VERIFY_GITHUB_USERS or STANCH_GITHUB_DEPLOY_KEYS can say where to look"
 		return verdict, nil
 	}
 	verdict.look(ctx, k.places, key)

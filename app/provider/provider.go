@@ -40,6 +40,7 @@ const (
 	driverManual = "manual"
 
 	driverAppRole    = "approle"
+	driverDeployKey  = "deploykey"
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverGCP        = "gcp"
@@ -78,6 +79,11 @@ type Config struct {
 	// are of, the system's when nil.
 	VerifyRoots *x509.CertPool
 
+	// AdminURLs are logins at these servers by which Stanch may change other users'
+	// passwords: "postgres://USER:PASSWORD@HOST:PORT/DATABASE", mysql, redis. A leaked
+	// password is rotated only at the host and port that one of them names exactly.
+	AdminURLs []checks.Secret
+
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
@@ -95,6 +101,12 @@ type Config struct {
 	SSHAccounts []string
 	TLSServers  []string
 	GitHubUsers []string
+
+	// DeployKeyRepos are the repositories at GitHub, OWNER/REPOSITORY, among whose deploy
+	// keys leaked private keys are looked for, and replaced. DeployKeys is who asks there;
+	// without it nobody does.
+	DeployKeyRepos []string
+	DeployKeys     DeployKeys
 
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
@@ -312,15 +324,22 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	administered, err := newAdministered(cfg, hosts, p.now)
+	if err != nil {
+		return nil, err
+	}
 	accessKeys := newAccessKeys(cfg, p.now, p.log)
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys}
+	deploys, err := newDeployKeys(cfg, p.now)
+	if err != nil {
+		return nil, err
+	}
+	places = append(places, deploys.places()...)
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
-		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
-		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
-		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
+		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
 		driverAppRole:    appRole{p.vault},
 		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
@@ -328,7 +347,9 @@ func New(cfg Config) (*Providers, error) {
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
-		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
+	}
+	for name, d := range administered {
+		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
 	}
 	return p, nil
 }

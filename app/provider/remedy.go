@@ -34,6 +34,11 @@ type Request struct {
 	Old       Target
 	Operation string // goes along, so that the new credential can be traced to it
 	Prepared  Prepared
+	// InPlace asks for another password of the same user where the replacement would
+	// otherwise be another user: for orders that revoke first, and for stores that hold
+	// the password without the user. Where a user has one password only, the leaked one
+	// dies at that moment, and the sessions begun with it.
+	InPlace bool
 	// Again says that a request of this operation was sent and nobody knows what came
 	// of it.
 	Again bool

@@ -56,6 +56,9 @@ type settings struct {
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
 	AtAWS
+	GitHubOptions
+	KubernetesOptions
+	AtDatabases
 	Reach
 }
 
@@ -209,7 +212,8 @@ func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 	if err := s.addSecretStores(&cfg); err != nil {
 		return cfg, err
 	}
-	return cfg, nil
+	cfg.Copies, err = s.copies()
+	return cfg, err
 }
 
 // dashboard is nil when nothing of it is set. Set by half it would be a surprise.
@@ -279,7 +283,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	cfg := provider.Config{
 		BaseURLs: map[string]string{}, SelfHosted: map[string]bool{},
 		VaultAddr: s.VaultAddr, VaultToken: checks.NewSecret(s.VaultToken), VaultNamespace: s.VaultNamespace, VaultIssueRole: s.VaultIssueRole,
-		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken),
+		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken), DeployKeyRepos: s.DeployKeys,
 		Logger: log,
 	}
 	api, err := github.APIURL(s.GitHubURL)
@@ -314,6 +318,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
+	s.administrate(&cfg)
 	return cfg, s.awsKeys(&cfg)
 }
 
@@ -402,7 +407,11 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
 	}
+	s.addOwn(cfg)
 	if err := s.addAWSSecrets(cfg); err != nil {
+		return err
+	}
+	if err := s.addKubernetes(cfg); err != nil {
 		return err
 	}
 	for _, own := range []string{s.VaultToken, s.BrokerToken} {

@@ -19,7 +19,7 @@ const doctorUsage = `Usage: stanch doctor [--provider NAME…] [--format text|js
 Reads the environment of stanch serve and says, of all that the server needs, what is
 well and what is not, and what to do about it: the settings, the database and its key,
 the GitHub App with its permissions, events and webhook, Vault or OpenBao with what
-Stanch's own token may do there, the secret store, the broker, the policy, and
+Stanch's own token may do there, the secret store, Kubernetes, the broker, the policy, and
 verification. It changes nothing, and may run beside a server.
 
 GitHub and Vault are asked about Stanch itself. No provider is asked about anything,
@@ -128,6 +128,7 @@ func (d *doctor) examine(ctx context.Context, names []string) {
 	d.vault(ctx)
 	d.storeFile()
 	d.aws(ctx)
+	d.kubernetes(ctx)
 	d.broker()
 	d.pages()
 	d.verification(ctx, names)

@@ -63,7 +63,7 @@ func (d *doctor) github(ctx context.Context) {
 
 // needs compares what the App has with what Stanch uses.
 func (d *doctor) needs(r github.Registration) {
-	lacks := r.Lacks()
+	lacks := r.Lacks(d.githubNeeds()...)
 	for _, need := range lacks {
 		what := "the App lacks " + inSettings(need.Permission, need.Level, need.Event) + ": " + need.Without
 		if need.Optional {

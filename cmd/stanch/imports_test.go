@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"app/ownaws":      {},
 	"app/provider":    {"rules", "checks", "app/grants", "app/ownaws"},
 	"app/secretstore": {"checks", "app/grants", "app/ownaws"},
-	"app/github":      {"rules", "checks", "checks/git", "checks/report"},
+	"app/github":      {"rules", "checks", "checks/git", "checks/report", "app/grants"},
 	simulator:         {"rules", "checks", openapi},
 	openapi:           {},
 	realVault:         {},
@@ -115,9 +115,9 @@ var exposers = map[string][]string{
 	"checks/intake":   nil, // takes other scanners' reports apart
 	"app/provider":    nil,
 	"app/secretstore": nil,
-	"app/github":      {"fetch.go", "signin.go"}, // git is handed its token, GitHub the App's client secret
-	"app/store":       {"seal.go"},               // encrypts what must be kept to act
-	"cmd/stanch":      {"store.go"},              // stanch store get prints what it is asked for
+	"app/github":      {"fetch.go", "signin.go", "secrets.go"}, // git is handed its token, GitHub the App's client secret and sealed copies
+	"app/store":       {"seal.go"},                             // encrypts what must be kept to act
+	"cmd/stanch":      {"store.go"},                            // stanch store get prints what it is asked for
 }
 
 // vague are the package names that say nothing of what is in them.
