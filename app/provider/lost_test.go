@@ -134,7 +134,7 @@ func TestRedisLosesAnswers(t *testing.T) {
 	w.p = w.providers()
 	old := w.leak("clerk")
 	thief := w.session("clerk", leakedPassword)
-	losesAnswers(t, l, w.p, old, w.validity, func() bool { return alive(thief) })
+	losesAnswers(t, l, w.p, old, w.validity, func() bool { return redisAlive(thief) })
 	if hashes, err := w.boss.user("clerk"); err != nil || len(hashes) != 1 {
 		t.Errorf("passwords %v, %v", hashes, err)
 	}

@@ -26,6 +26,7 @@ const (
 	realVault    = "app/secretstore/baotest"       // a real server, for tests
 	realPostgres = "app/store/postgrestest"        // likewise
 	motoAWS      = "app/ownaws/awstest"            // moto, with what it lacks, for tests
+	realServers  = "app/provider/servertest"       // real servers to log in at, for tests
 )
 
 // mayImport lists, for each package, the packages of this module that it may
@@ -50,6 +51,7 @@ var mayImport = map[string][]string{
 	openapi:           {},
 	realVault:         {},
 	motoAWS:           {},
+	realServers:       {},
 	realPostgres:      {},
 	"app/webhook":     {"app/github"},
 	"app/web":         {"rules", "checks", "checks/git", "checks/report", "app/audit", "app/incident", "app/github", "app/provider", "app/store"},
@@ -183,7 +185,7 @@ func leftwards(f goFile) (faults []string) {
 		return []string{f.fault(f.ast.Package, "package %s has no row in mayImport of imports_test.go: decide what it may import and add one", f.dir())}
 	}
 	if f.isTest() {
-		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, realPostgres, motoAWS, f.dir())
+		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, realPostgres, motoAWS, realServers, f.dir())
 	}
 	for imported, spec := range imports(f) {
 		ours, ok := strings.CutPrefix(imported, modulePath+"/")
