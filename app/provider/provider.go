@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -103,6 +104,11 @@ type Config struct {
 	// deploy/vault/stanch-issue.hcl. Without one they are created as orphans,
 	// for which Vault wants sudo.
 	VaultIssueRole string
+
+	// Google and Azure are Stanch's own accounts at the clouds, with which their
+	// credentials are replaced and revoked; nil without one.
+	Google *cloud.Google
+	Azure  *cloud.Azure
 
 	// BrokerURL is the operator's endpoint that issues credentials for providers
 	// without an interface for it; BrokerToken is what Stanch says to it.
@@ -308,8 +314,9 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault}
+	gcp := newGoogle(p.web, cfg.Google, p.now)
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverGCP: gcp}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverGCP: gcp}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
@@ -320,7 +327,7 @@ func New(cfg Config) (*Providers, error) {
 		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
 		driverKey:        &keys{places: places, now: p.now},
-		driverGCP:        &google{web: p.web, now: p.now},
+		driverGCP:        gcp,
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
 		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
