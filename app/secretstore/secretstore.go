@@ -68,14 +68,18 @@ const operationKey = "stanch_operation"
 // fields names, by fingerprint, the fields of a version.
 type fields map[checks.Fingerprint][]string
 
-// fingerprints takes the fingerprints of all values that are text. Values deeper
-// down are not looked at: they have no field that could be replaced by itself.
+// fingerprints takes the fingerprints of all values that are text, in each way in which
+// they may leak; see readings. Values deeper down are not looked at: they have no field
+// that could be replaced by itself.
 func fingerprints[V any](key checks.FingerprintKey, values map[string]V) fields {
 	found := fields{}
 	for name, value := range values {
-		if text, ok := any(value).(string); ok && text != "" {
-			fp := checks.NewSecret(text).Fingerprint(key)
-			found[fp] = append(found[fp], name)
+		text, _ := any(value).(string)
+		for _, reading := range readings(text) {
+			fp := checks.NewSecret(reading).Fingerprint(key)
+			if !slices.Contains(found[fp], name) {
+				found[fp] = append(found[fp], name)
+			}
 		}
 	}
 	return found
