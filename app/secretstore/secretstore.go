@@ -2,13 +2,13 @@
 // that holds a leaked value, puts the replacement there, and destroys the old
 // version when that is proved dead.
 //
-// There are two stores with the same behaviour. Vault speaks to KV version 2 of
-// HashiCorp Vault and OpenBao. File is one encrypted file, for those who have
-// neither. Both keep versions, and both replace a value only if nobody else has
-// replaced it meanwhile.
+// The stores have the same behaviour. Vault speaks to KV version 2 of HashiCorp Vault
+// and OpenBao, GCP to Google Cloud's Secret Manager. File is one encrypted file, for
+// those who have none of them. All keep versions, and replace a value only if nobody
+// else has replaced it meanwhile.
 //
-// A store is searched by fingerprint. Neither store keeps values in memory for
-// that: Vault remembers keyed hashes, File reads itself anew each time.
+// A store is searched by fingerprint. None keeps values in memory for that: File reads
+// itself anew each time, and the others remember keyed hashes.
 package secretstore
 
 import (
