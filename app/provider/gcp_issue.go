@@ -55,8 +55,11 @@ func (g *google) holds(_ *rules.Rule, t Target) string {
 // prepare makes a key pair here, so that Google never has its private half, and the
 // request for it can be repeated.
 func (g *google) prepare(ctx context.Context, rule *rules.Rule, t Target, _ string) (Prepared, error) {
+	if whyNoKeyFile(t) != "" {
+		return Prepared{}, nil // issue says so
+	}
 	all, err := g.userKeys(ctx, t.Parts["email"].Expose())
-	if err != nil {
+	if err != nil && !cloud.Answered(err, http.StatusForbidden, http.StatusNotFound) { // these, issue tells
 		return Prepared{}, fmt.Errorf("%s: %w", rule.ID, err)
 	}
 	private, err := rsa.GenerateKey(rand.Reader, googleKeyBits)
@@ -73,6 +76,14 @@ func (g *google) prepare(ctx context.Context, rule *rules.Rule, t Target, _ stri
 	}
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 	return Prepared{Draft: keyFile(t, "", text), Seen: map[string]string{keysSeen: strings.Join(ids, " ")}}, nil
+}
+
+// whyNoKeyFile says why a new key could not take a leaked one's place.
+func whyNoKeyFile(t Target) string {
+	if t.Parts["id"].Len() == 0 || !googleEmail.MatchString(t.Parts["email"].Expose()) {
+		return "the private_key_id and the client_email do not stand beside the leaked key, so that nobody knows where the new ones belong: a person replaces it"
+	}
+	return ""
 }
 
 // keyFile is the credential of a new key of the same account, its private half written
@@ -104,8 +115,8 @@ func (g *google) issue(ctx context.Context, rule *rules.Rule, r Request) (checks
 		return checks.Credential{}, fmt.Errorf("issue %s: %w: %w", rule.ID, ErrCannotIssue, err)
 	}
 	email, draft := r.Old.Parts["email"].Expose(), r.Prepared.Draft.Secret().Expose()
-	if r.Old.Parts["id"].Len() == 0 || !googleEmail.MatchString(email) {
-		return cannot(errors.New("the private_key_id and the client_email do not stand beside the leaked key, so that nobody knows where the new ones belong: a person replaces it"))
+	if why := whyNoKeyFile(r.Old); why != "" {
+		return cannot(errors.New(why))
 	}
 	mine, err := readKey(draft)
 	if err != nil {

@@ -196,6 +196,22 @@ func TestGoogleKeyWrongVictims(t *testing.T) {
 	}
 }
 
+// Where the id of the old key is not known, nobody knows where that of the new one belongs.
+func TestGoogleKeyWithoutItsFile(t *testing.T) {
+	f := newFakeIAM(t)
+	p := f.providers()
+	_, leaked := f.add(robot, newRSA(t), "USER_MANAGED")
+	delete(leaked.Parts, "id")
+	if _, _, err := operate(t, p, leaked, "op-1"); !errors.Is(err, ErrCannotIssue) || f.count(robot) != 1 {
+		t.Errorf("%v", err)
+	}
+	leaked.Parts["id"] = checks.NewSecret("1a")
+	leaked.Parts["email"] = checks.NewSecret("nobody@shop.iam.gserviceaccount.com")
+	if _, _, err := operate(t, p, leaked, "op-2"); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), mayListKeys) {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestGoogleOwnKeyIsNotRevoked(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()

@@ -43,6 +43,7 @@ const (
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverGCP        = "gcp"
+	driverGCPAPIKey  = "gcp-api-key"
 	driverJWT        = "jwt"
 	driverKey        = "key"
 	driverKubernetes = "kubernetes"
@@ -315,8 +316,9 @@ func New(cfg Config) (*Providers, error) {
 		return nil, err
 	}
 	gcp := newGoogle(p.web, cfg.Google, p.now)
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverGCP: gcp}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverGCP: gcp}
+	apiKeys := &googleAPIKeys{gcp: gcp, pause: newKeyPause}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys}
+	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
