@@ -42,6 +42,7 @@ const (
 	driverAppRole    = "approle"
 	driverAWS        = "aws"
 	driverAzure      = "azure"
+	driverStorage    = "azure-storage"
 	driverGCP        = "gcp"
 	driverGCPAPIKey  = "gcp-api-key"
 	driverJWT        = "jwt"
@@ -110,6 +111,8 @@ type Config struct {
 	// credentials are replaced and revoked; nil without one.
 	Google *cloud.Google
 	Azure  *cloud.Azure
+	// AzureSubscriptions are those in which storage accounts are looked up.
+	AzureSubscriptions []string
 
 	// BrokerURL is the operator's endpoint that issues credentials for providers
 	// without an interface for it; BrokerToken is what Stanch says to it.
@@ -317,8 +320,14 @@ func New(cfg Config) (*Providers, error) {
 	}
 	gcp := newGoogle(p.web, cfg.Google, p.now)
 	apiKeys := &googleAPIKeys{gcp: gcp, pause: newKeyPause}
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys}
+	apps := &entra{web: p.web, account: cfg.Azure, now: p.now}
+	blobs := &storage{web: p.web, account: cfg.Azure, subscriptions: cfg.AzureSubscriptions, now: p.now}
+	p.revokers = map[string]revoker{
+		driverHTTP: p.web, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
+	}
+	p.issuers = map[string]issuer{
+		driverBroker: broker, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
+	}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
@@ -331,7 +340,8 @@ func New(cfg Config) (*Providers, error) {
 		driverKey:        &keys{places: places, now: p.now},
 		driverGCP:        gcp,
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
-		driverAzure:      &entra{web: p.web, now: p.now},
+		driverAzure:      apps,
+		driverStorage:    blobs,
 		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
 	return p, nil
