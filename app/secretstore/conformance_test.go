@@ -159,7 +159,11 @@ func testStore(t *testing.T, s, outside store, root string) {
 		}
 		wantValue(t, first, value)
 	})
+	_, blind := s.(interface{ takesAll() })
 	t.Run("one of many wins", func(t *testing.T) {
+		if blind { // the service takes all, and no Stanch can tell another before it writes
+			return
+		}
 		old := put(t, s, at("ci/race", "token", 0), fresh())
 		values := make([]checks.Secret, 8)
 		errs := make([]error, len(values))

@@ -141,7 +141,7 @@ func (s *texts) put(ctx context.Context, loc Location, values map[string]checks.
 	case n.Version != loc.Version && !n.has(values):
 		return "", fmt.Errorf("%w: it is at version %s", ErrConflict, n.Version)
 	case n.Version != loc.Version: // by this same Put, or by its twin
-		return n.Version, s.settle(ctx, loc.Path, n.Version, newerThan(n.revisions, loc.Version), operation)
+		return n.Version, s.settle(ctx, loc.Path, n.Version, true, newerThan(n.revisions, loc.Version), operation)
 	}
 	text, err := withFields(n.text, values)
 	if err != nil {
@@ -161,21 +161,24 @@ func (s *texts) put(ctx context.Context, loc Location, values map[string]checks.
 	before := func(r revision) bool {
 		return slices.ContainsFunc(n.revisions, func(old revision) bool { return old.version == r.version })
 	}
-	return made, s.settle(ctx, loc.Path, made, slices.DeleteFunc(after, before), operation)
+	current := len(after) > 0 && after[0].version == made
+	return made, s.settle(ctx, loc.Path, made, current, slices.DeleteFunc(after, before), operation)
 }
 
-// newerThan returns the versions that came after one; all when that is none.
+// newerThan returns the versions that came after one; all when that is none. Those of
+// the same moment, of which nobody can tell, did not.
 func newerThan(all []revision, version Version) []revision {
-	if n := slices.IndexFunc(all, func(r revision) bool { return r.version == version }); n >= 0 {
-		return slices.Clone(all[:n])
+	n := slices.IndexFunc(all, func(r revision) bool { return r.version == version })
+	if n < 0 {
+		return slices.Clone(all)
 	}
-	return slices.Clone(all)
+	return slices.DeleteFunc(slices.Clone(all[:n]), func(r revision) bool { return !r.created.After(all[n].created) })
 }
 
-// settle looks at the versions that came beside the one that was made. Readers must not
-// miss what somebody else put there, and they must get a version that can be read.
-func (s *texts) settle(ctx context.Context, path string, made Version, fresh []revision, operation string) error {
-	current := len(fresh) > 0 && fresh[0].version == made
+// settle looks at the versions that came beside the one that was made, which may be the
+// current one. Readers must not miss what somebody else put there, and they must get a
+// version that can be read.
+func (s *texts) settle(ctx context.Context, path string, made Version, current bool, fresh []revision, operation string) error {
 	theirs := slices.DeleteFunc(fresh, func(r revision) bool { return r.version == made || !r.readable })
 	if len(theirs) == 0 {
 		return nil
