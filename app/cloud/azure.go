@@ -71,6 +71,11 @@ func NewAzure(cfg AzureConfig) (*Azure, error) {
 	return &Azure{cfg: cfg, client: NewClient(), tokens: map[string]azureToken{}}, nil
 }
 
+var azureID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// IsAzureID reports whether a text is an id as Azure's subscriptions and apps have.
+func IsAzureID(text string) bool { return azureID.MatchString(text) }
+
 // Is reports whether a client secret is Stanch's own.
 func (a *Azure) Is(client string, secret checks.Secret) bool {
 	return strings.EqualFold(client, a.cfg.Client) && secret == a.cfg.Secret

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -43,8 +42,6 @@ func AzureAppPolicy() grants.Policy {
 	}}
 }
 
-var entraID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
-
 // An appSecret is what Entra tells of a secret, and, in the answer to its making, its
 // text.
 type appSecret struct {
@@ -67,9 +64,9 @@ func (e *entra) graph() cloud.API { return e.web.api("azure", graphBase, e.accou
 func (e *entra) whyNotOurs(t Target) string {
 	tenant, client := t.Parts["tenant"].Expose(), t.Parts["client"].Expose()
 	switch {
-	case !entraID.MatchString(client):
+	case !cloud.IsAzureID(client):
 		return "the id of the app does not stand beside the secret"
-	case entraID.MatchString(tenant) && entraID.MatchString(e.account.Tenant()) && !strings.EqualFold(tenant, e.account.Tenant()):
+	case cloud.IsAzureID(tenant) && cloud.IsAzureID(e.account.Tenant()) && !strings.EqualFold(tenant, e.account.Tenant()):
 		return "it is of tenant " + tenant + ", and Stanch's account is of another one"
 	case e.account.Is(client, t.Secret()):
 		return "it is the secret that Stanch itself logs in with: a person replaces it"

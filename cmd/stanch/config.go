@@ -53,6 +53,7 @@ type settings struct {
 	BrokerURL   string `env:"STANCH_BROKER_URL" help:"endpoint of yours that issues credentials for providers without an interface for it"`
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
+	CloudOptions
 	Reach
 }
 
@@ -293,6 +294,9 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.restrict(&cfg, catalogue); err != nil {
 		return cfg, err
 	}
+	if err := s.accounts(&cfg); err != nil {
+		return cfg, err
+	}
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
@@ -383,6 +387,9 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 			return err
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
+	}
+	if err := s.addClouds(cfg); err != nil {
+		return err
 	}
 	for _, own := range []string{s.VaultToken, s.BrokerToken} {
 		if own != "" {
