@@ -99,7 +99,7 @@ func (a *Azure) token(ctx context.Context, scope string) (checks.Secret, error) 
 	}
 	fresh, err := a.ask(ctx, scope)
 	if err != nil {
-		return checks.Secret{}, fmt.Errorf("Stanch's own account at Microsoft Entra gets no token: %w", err)
+		return checks.Secret{}, fmt.Errorf("no token for Stanch's own account at Microsoft Entra: %w", err)
 	}
 	a.tokens[scope] = fresh
 	return fresh.value, nil

@@ -61,9 +61,9 @@ func (g *Google) Token(context.Context) (checks.Secret, error) {
 	case errors.As(err, &answer):
 		var said struct{ Error string }
 		_ = json.Unmarshal(answer.Body, &said) // without one the status must do
-		return checks.Secret{}, fmt.Errorf("Stanch's own account at Google Cloud gets no token: %d %s", answer.Response.StatusCode, short(said.Error))
+		return checks.Secret{}, fmt.Errorf("no token for Stanch's own account at Google Cloud: %d %s", answer.Response.StatusCode, short(said.Error))
 	case err != nil:
-		return checks.Secret{}, errors.New("Stanch's own account at Google Cloud gets no token: no answer that is one")
+		return checks.Secret{}, errors.New("no token for Stanch's own account at Google Cloud: no answer that is one")
 	}
 	return checks.NewSecret(token.AccessToken), nil
 }

@@ -75,7 +75,7 @@ type apiKey struct {
 var apiKeyName = regexp.MustCompile(`^(projects/[0-9a-z.:-]+/locations/global)/keys/[0-9A-Za-z_-]+$`)
 
 // errNoAPIKey means that Google knows no such key any more.
-var errNoAPIKey = errors.New("Google has no such key, or has purged it")
+var errNoAPIKey = errors.New("no such key at Google, or it is purged")
 
 func (g *googleAPIKeys) keysAPI() cloud.API {
 	return g.gcp.web.api("gcp", googleAPIKeysBase, g.gcp.account.Token)

@@ -1,6 +1,7 @@
 package secretstore
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -39,6 +40,42 @@ func TestGCPTexts(t *testing.T) {
 	}
 	if _, err := putOne(t.Context(), s, deploy("2", "field"), fresh(), "op-2"); !errors.Is(err, errNoFields) {
 		t.Errorf("a field was put into a text: %v", err)
+	}
+}
+
+// The key file of a service account leaks as a text with escapes, and is replaced with
+// the key's id.
+func TestGCPKeyFile(t *testing.T) {
+	f := newFakeSecretManager(t)
+	s := f.open()
+	key := func(inside string) string {
+		return "-----BEGIN " + "PRIVATE KEY-----\n" + inside + "\n-----END " + "PRIVATE KEY-----\n"
+	}
+	file := func(id, private string) string {
+		text, err := json.Marshal(map[string]any{"type": "service_account", "private_key_id": id, "private_key": private, "client_email": "e", "n": 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	escape := strings.NewReplacer("\n", `\n`)
+	leaked := creds("secret", escape.Replace(key("b2xk")), "id", "1a", "email", "e")
+	made := creds("secret", escape.Replace(key("bmV3")), "id", "2b", "email", "e")
+	f.Do(func() { f.insert("deploy", file("1a", key("b2xk"))) })
+	found, err := s.Locate(t.Context(), fingerprint(leaked.Secret()))
+	if diff := cmp.Diff([]Location{deploy("1", "private_key")}, found); err != nil || diff != "" {
+		t.Fatalf("%v (-want +got):\n%s", err, diff)
+	}
+	now, err := s.Get(t.Context(), found[0])
+	if err != nil || !Holds(now.Fields["private_key"], leaked) {
+		t.Fatal(err)
+	}
+	values, leftOut := Replace(now.Fields, leaked, made)
+	if _, err := s.Put(t.Context(), found[0], values, "op"); err != nil || len(leftOut) > 0 {
+		t.Fatalf("%v, left out %v", err, leftOut)
+	}
+	if got := f.text("deploy"); got != file("2b", key("bmV3")) {
+		t.Error("the new text is not the new key's file")
 	}
 }
 
