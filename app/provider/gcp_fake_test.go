@@ -24,7 +24,8 @@ type fakeKey struct {
 	id, kind    string
 	certificate string
 	disabled    bool
-	hidden      int // how many lists do not show it yet
+	reason      string // why Google disabled it
+	hidden      int    // how many lists do not show it yet
 }
 
 // fakeIAM is Google's IAM, as far as keys of service accounts go.
@@ -130,7 +131,7 @@ func (f *fakeIAM) find(r *http.Request) (cloudtest.Operation, bool) {
 }
 
 func (f *fakeIAM) shown(email string, k *fakeKey, public bool) map[string]any {
-	shown := map[string]any{"name": "projects/shop/serviceAccounts/" + email + "/keys/" + k.id, "keyType": k.kind, "disabled": k.disabled}
+	shown := map[string]any{"name": "projects/shop/serviceAccounts/" + email + "/keys/" + k.id, "keyType": k.kind, "disabled": k.disabled, "disableReason": k.reason}
 	if public {
 		shown["publicKeyData"] = base64.StdEncoding.EncodeToString([]byte(k.certificate))
 	}

@@ -55,12 +55,17 @@ func GoogleKeyPolicy() grants.Policy {
 	}}
 }
 
+// googleReasons are why Google disables keys by itself.
+// https://cloud.google.com/iam/docs/reference/rest/v1/projects.serviceAccounts.keys
+var googleReasons = []string{"SERVICE_ACCOUNT_KEY_DISABLE_REASON_EXPOSED", "SERVICE_ACCOUNT_KEY_DISABLE_REASON_COMPROMISE_DETECTED"}
+
 var googleEmail = regexp.MustCompile(`^[0-9a-z_.-]{3,100}@[0-9a-z.-]{3,100}\.gserviceaccount\.com$`)
 
 // A userKey is one of the keys of a service account that its users made.
 type userKey struct {
 	id       string
 	disabled bool
+	byGoogle bool   // which found it leaked, and disabled it
 	spki     []byte // of the public key
 }
 
@@ -84,8 +89,8 @@ func (g *google) iam() cloud.API { return g.web.api("gcp", googleIAM, g.account.
 func (g *google) userKeys(ctx context.Context, email string) ([]userKey, error) {
 	var listed struct {
 		Keys []struct {
-			Name, KeyType string
-			Disabled      bool
+			Name, KeyType, DisableReason string
+			Disabled                     bool
 		}
 	}
 	list := keyCall(http.MethodGet, email, "", "", mayListKeys)
@@ -98,7 +103,7 @@ func (g *google) userKeys(ctx context.Context, email string) ([]userKey, error) 
 		if k.KeyType != "USER_MANAGED" {
 			continue
 		}
-		key := userKey{id: path.Base(k.Name), disabled: k.Disabled}
+		key := userKey{id: path.Base(k.Name), disabled: k.Disabled, byGoogle: slices.Contains(googleReasons, k.DisableReason)}
 		spki, err := g.publicHalf(ctx, email, key.id)
 		if cloud.Answered(err, http.StatusNotFound) {
 			continue // deleted since it was listed
@@ -179,6 +184,7 @@ func (g *google) disable(ctx context.Context, rule *rules.Rule, t Target) (Recei
 	return g.each(ctx, rule, t, change{http.MethodPost, ":disable", mayDisableKey, "disabled", rules.MeansRevoked, ErrCannotDisable}, func(k userKey) bool { return !k.disabled })
 }
 
+// enable takes back what disable did, and not what Google did.
 func (g *google) enable(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
 	return g.each(ctx, rule, t, change{http.MethodPost, ":enable", mayEnableKey, "enabled", rules.MeansAccepted, ErrCannotDisable}, func(k userKey) bool { return k.disabled })
 }
@@ -201,6 +207,9 @@ func (g *google) each(ctx context.Context, rule *rules.Rule, t Target, c change,
 	}
 	if err != nil {
 		return Receipt{}, fmt.Errorf("find the key of %s: %w", rule.ID, err)
+	}
+	if c.verb == ":enable" && slices.ContainsFunc(keys, func(k userKey) bool { return k.disabled && k.byGoogle }) {
+		return Receipt{}, fmt.Errorf("%s: %w: Google found the key leaked and disabled it: a person decides whether it is enabled", rule.ID, c.cannot)
 	}
 	var ids []string
 	for _, k := range slices.DeleteFunc(slices.Clone(keys), func(k userKey) bool { return !wants(k) }) {

@@ -212,6 +212,26 @@ func TestGoogleKeyWithoutItsFile(t *testing.T) {
 	}
 }
 
+// What Google disabled because it leaked, no undo enables.
+func TestGoogleKeyThatGoogleDisabled(t *testing.T) {
+	f := newFakeIAM(t)
+	p := f.providers()
+	f.add(robot, newRSA(t), "SYSTEM_MANAGED")
+	id, leaked := f.add(robot, newRSA(t), "USER_MANAGED")
+	f.Do(func() {
+		k := f.key(robot, id)
+		k.disabled, k.reason = true, "SERVICE_ACCOUNT_KEY_DISABLE_REASON_EXPOSED"
+	})
+	target := Target{Credential: leaked}
+	if got, err := p.Disable(t.Context(), target); err != nil || !strings.Contains(got.Evidence.Answer, "already") {
+		t.Errorf("%+v, %v", got, err)
+	}
+	if _, err := p.Enable(t.Context(), target); !errors.Is(err, ErrCannotDisable) || !strings.Contains(err.Error(), "Google found") {
+		t.Errorf("%v", err)
+	}
+	wantValidity(t, p, leaked, checks.Inactive)
+}
+
 func TestGoogleOwnKeyIsNotRevoked(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()

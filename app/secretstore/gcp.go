@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"path"
@@ -240,6 +241,23 @@ func (k *gcpKeeper) read(ctx context.Context, secret string, version Version) (s
 	return string(got.Payload.Data), nil
 }
 
+// A googleSecretState is what Secret Manager says of a secret, besides its versions.
+type googleSecretState struct {
+	Etag           string
+	Annotations    map[string]string
+	VersionAliases map[string]string // the numbers of versions by names for them
+}
+
+// aliasOf is a name that somebody gave a version, if there is one.
+func (s googleSecretState) aliasOf(version Version) string {
+	for _, alias := range slices.Sorted(maps.Keys(s.VersionAliases)) {
+		if s.VersionAliases[alias] == string(version) {
+			return alias
+		}
+	}
+	return ""
+}
+
 // claim notes in the secret's annotations which operation adds the next version. Google
 // takes an annotation only if nobody has changed the secret since it was read.
 func (k *gcpKeeper) claim(ctx context.Context, secret string, after Version, operation string) error {
@@ -250,21 +268,24 @@ func (k *gcpKeeper) claim(ctx context.Context, secret string, after Version, ope
 		}
 	}
 	for range googlePatience {
-		var now struct {
-			Etag        string
-			Annotations map[string]string
-		}
+		var now googleSecretState
 		if err := k.do(ctx, cloud.Call{Method: http.MethodGet, Path: secret, Needs: mayGetSecret}, &now); err != nil {
 			return told(err)
 		}
 		if err := k.mayClaim(now.Annotations[googleClaim], after, operation); err != nil {
 			return err
 		}
-		if now.Annotations == nil {
-			now.Annotations = map[string]string{}
+		if alias := now.aliasOf(after); alias != "" {
+			return fmt.Errorf("its alias %q names version %s, and who reads by it would not get the next one: remove the alias, or replace the value by hand and move it", alias, after)
 		}
-		now.Annotations[googleClaim] = mine
-		err := k.do(ctx, cloud.Call{Method: http.MethodPatch, Path: secret + "?updateMask=annotations", Needs: mayClaim, Body: now}, nil)
+		annotations := map[string]string{googleClaim: mine}
+		for name, value := range now.Annotations {
+			if name != googleClaim {
+				annotations[name] = value
+			}
+		}
+		err := k.do(ctx, cloud.Call{Method: http.MethodPatch, Path: secret + "?updateMask=annotations", Needs: mayClaim,
+			Body: map[string]any{"etag": now.Etag, "annotations": annotations}}, nil)
 		// Google has several words for an etag that is not the secret's any more.
 		if !cloud.Answered(err, http.StatusBadRequest, http.StatusConflict, http.StatusPreconditionFailed) {
 			return told(err)

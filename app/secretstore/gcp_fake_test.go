@@ -24,6 +24,7 @@ type fakeVersion struct {
 
 type fakeGCPSecret struct {
 	annotations map[string]string
+	aliases     map[string]string
 	etag        int
 	versions    []fakeVersion
 }
@@ -36,6 +37,7 @@ type fakeSecretManager struct {
 	names     []string // in the order in which they are listed
 	secrets   map[string]*fakeGCPSecret
 	beforeAdd func(name string) // somebody else, who is quicker
+	afterAdd  func(name string) // or who comes next
 	limited   int               // how many readings are refused
 	closed    string            // a secret that Stanch's account may not read
 }
@@ -105,7 +107,7 @@ func (f *fakeSecretManager) find(r *http.Request) (cloudtest.Operation, bool) {
 }
 
 func (s *fakeGCPSecret) shown(name string) map[string]any {
-	return map[string]any{"name": "projects/" + googleProjectNumber + "/secrets/" + name, "etag": fmt.Sprint(s.etag), "annotations": s.annotations}
+	return map[string]any{"name": "projects/" + googleProjectNumber + "/secrets/" + name, "etag": fmt.Sprint(s.etag), "annotations": s.annotations, "versionAliases": s.aliases}
 }
 
 // page cuts two out of n, and says where the next two begin.
@@ -176,6 +178,10 @@ func (f *fakeSecretManager) add(name string, r *http.Request) (int, any) {
 		before(name)
 	}
 	n := f.insert(name, string(body.Payload.Data))
+	if after := f.afterAdd; after != nil {
+		f.afterAdd = nil
+		after(name)
+	}
 	return 200, map[string]any{"name": fmt.Sprintf("projects/%s/secrets/%s/versions/%d", googleProjectNumber, name, n)}
 }
 

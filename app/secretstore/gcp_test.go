@@ -109,26 +109,46 @@ func TestGCPReadsWhatHasChanged(t *testing.T) {
 	}
 }
 
-// Somebody else adds a version between the look at the latest one and the new one.
+// Somebody else adds a version between the looks before and after the new one.
 func TestGCPConflictIsDetected(t *testing.T) {
+	for _, first := range []bool{true, false} {
+		f := newFakeSecretManager(t)
+		s := f.open()
+		leaked, theirs, ours := fresh(), fresh(), fresh()
+		f.Do(func() {
+			f.insert("deploy", leaked.Expose())
+			somebody := func(name string) { f.insert(name, theirs.Expose()) }
+			if first {
+				f.beforeAdd = somebody
+			} else {
+				f.afterAdd = somebody
+			}
+		})
+		if _, err := putOne(t.Context(), s, deploy("1", WholeText), ours, "op-1"); !errors.Is(err, ErrConflict) {
+			t.Errorf("%v, want ErrConflict", err)
+		}
+		if f.text("deploy") != theirs.Expose() {
+			t.Error("what somebody else put is not the latest version")
+		}
+		if found, err := s.Locate(t.Context(), fingerprint(ours)); err != nil || len(found) != 0 {
+			t.Errorf("ours is left at %v, %v", found, err)
+		}
+		if found, err := s.Locate(t.Context(), fingerprint(theirs)); err != nil || len(found) != 1 {
+			t.Errorf("theirs is at %v, %v", found, err)
+		}
+	}
+}
+
+// Who reads a version by a name would not get the next one, and lose the old one.
+func TestGCPAliases(t *testing.T) {
 	f := newFakeSecretManager(t)
 	s := f.open()
-	leaked, theirs, ours := fresh(), fresh(), fresh()
 	f.Do(func() {
-		f.insert("deploy", leaked.Expose())
-		f.beforeAdd = func(name string) { f.insert(name, theirs.Expose()) }
+		f.insert("deploy", "leaked")
+		f.secrets["deploy"].aliases = map[string]string{"prod": "1"}
 	})
-	if _, err := putOne(t.Context(), s, deploy("1", WholeText), ours, "op-1"); !errors.Is(err, ErrConflict) {
-		t.Errorf("%v, want ErrConflict", err)
-	}
-	if f.text("deploy") != theirs.Expose() {
-		t.Error("what somebody else put is not the latest version")
-	}
-	if found, err := s.Locate(t.Context(), fingerprint(ours)); err != nil || len(found) != 0 {
-		t.Errorf("ours is left at %v, %v", found, err)
-	}
-	if found, err := s.Locate(t.Context(), fingerprint(theirs)); err != nil || len(found) != 1 || found[0].Version != "4" {
-		t.Errorf("theirs is at %v, %v", found, err)
+	if _, err := putOne(t.Context(), s, deploy("1", WholeText), fresh(), "op-1"); err == nil || !strings.Contains(err.Error(), `"prod"`) || f.text("deploy") != "leaked" {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -128,7 +128,7 @@ func (s *texts) known(path, mark string) *kept {
 // list learns which versions there are of secrets that may have changed, and forgets
 // those that cannot be read any more.
 func (s *texts) list(ctx context.Context, index map[string]*kept) error {
-	return s.side(ctx, index, func(ctx context.Context, path string, k *kept) (err error) {
+	return s.forEach(ctx, index, func(ctx context.Context, path string, k *kept) (err error) {
 		if k.revisions == nil {
 			if k.revisions, err = s.keeper.revisions(ctx, path); errors.Is(err, ErrNotFound) {
 				err = nil // deleted since it was listed
@@ -144,7 +144,7 @@ func (s *texts) list(ctx context.Context, index map[string]*kept) error {
 // readEach reads of each secret those versions that have not been read yet, and drops
 // their values.
 func (s *texts) readEach(ctx context.Context, index map[string]*kept, which func(*kept) []revision) error {
-	return s.side(ctx, index, func(ctx context.Context, path string, k *kept) error {
+	return s.forEach(ctx, index, func(ctx context.Context, path string, k *kept) error {
 		for _, r := range which(k) {
 			if _, known := k.versions[r.version]; known || !r.readable {
 				continue
@@ -162,9 +162,9 @@ func (s *texts) readEach(ctx context.Context, index map[string]*kept, which func
 	})
 }
 
-// side does something for all secrets, a few at a time. Those that Stanch's account may
+// forEach does something for all secrets, a few at a time. Those that Stanch's account may
 // not look into are marked.
-func (s *texts) side(ctx context.Context, index map[string]*kept, do func(context.Context, string, *kept) error) error {
+func (s *texts) forEach(ctx context.Context, index map[string]*kept, do func(context.Context, string, *kept) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for path, k := range index {
