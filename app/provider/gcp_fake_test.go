@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -182,6 +184,16 @@ func (f *fakeIAM) create(email string, upload bool, r *http.Request) (int, any) 
 	shown["privateKeyData"] = base64.StdEncoding.EncodeToString(file)
 	return 200, shown
 }
+
+// rsaPool are keys that tests share: making one takes a while.
+var rsaPool = sync.OnceValue(func() (keys [4]*rsa.PrivateKey) {
+	for n := range keys {
+		keys[n], _ = rsa.GenerateKey(rand.Reader, 2048) // never fails: see crypto/rand
+	}
+	return keys
+})
+
+func pooledRSA(n int) *rsa.PrivateKey { return rsaPool()[n] }
 
 // count is how many keys an account has that its users made.
 func (f *fakeIAM) count(email string) (n int) {

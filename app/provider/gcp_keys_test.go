@@ -37,9 +37,9 @@ func wantValidity(t *testing.T, p *Providers, cred checks.Credential, want check
 func TestGoogleKeyRotation(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()
-	_, other := f.add(robot, newRSA(t), "USER_MANAGED")
-	f.add(robot, newRSA(t), "SYSTEM_MANAGED")
-	_, leaked := f.add(robot, newRSA(t), "USER_MANAGED")
+	_, other := f.add(robot, pooledRSA(0), "USER_MANAGED")
+	f.add(robot, pooledRSA(1), "SYSTEM_MANAGED")
+	_, leaked := f.add(robot, pooledRSA(2), "USER_MANAGED")
 	if can := p.Can(leaked.Rule); !can.Verify || !can.Revoke || !can.Issue || !can.Reversible {
 		t.Fatalf("%+v", can)
 	}
@@ -85,7 +85,7 @@ func TestGoogleKeyLostAnswers(t *testing.T) {
 	for _, lag := range []int{0, 1, 5} {
 		f := newFakeIAM(t)
 		p := f.providers()
-		_, leaked := f.add(robot, newRSA(t), "USER_MANAGED")
+		_, leaked := f.add(robot, pooledRSA(0), "USER_MANAGED")
 		f.lag = lag
 		f.Lose("POST /v1/projects/-/serviceAccounts/" + robot + "/keys:upload")
 		_, r, err := operate(t, p, leaked, "op-2")
@@ -119,7 +119,7 @@ func TestGoogleKeyLostAnswers(t *testing.T) {
 func TestGoogleKeyPolicies(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()
-	_, leaked := f.add(robot, newRSA(t), "USER_MANAGED")
+	_, leaked := f.add(robot, pooledRSA(0), "USER_MANAGED")
 	f.forbidden = []string{"iam.disableServiceAccountKeyUpload"}
 	fresh, _, err := operate(t, p, leaked, "op-3")
 	if err != nil {
@@ -137,7 +137,7 @@ func TestGoogleKeyPolicies(t *testing.T) {
 		t.Errorf("%v, %d keys", err, f.count(robot))
 	}
 	prepared := r.Prepared
-	id, _ := f.add(robot, newRSA(t), "USER_MANAGED")
+	id, _ := f.add(robot, pooledRSA(1), "USER_MANAGED")
 	r.Prepared = prepared
 	if _, err = p.Issue(t.Context(), r); !errors.As(err, &unsettled) || !strings.Contains(err.Error(), id) || f.count(robot) != 3 {
 		t.Errorf("%v, %d keys; want the new key named, and none made", err, f.count(robot))
@@ -147,7 +147,7 @@ func TestGoogleKeyPolicies(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	f.forbidden = nil
-	for filler := newRSA(t); f.count(robot) < 10; {
+	for filler := pooledRSA(2); f.count(robot) < 10; {
 		f.add(robot, filler, "USER_MANAGED")
 	}
 	if _, _, err = operate(t, p, leaked, "op-6"); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "10 keys") {
@@ -159,8 +159,8 @@ func TestGoogleKeyPolicies(t *testing.T) {
 func TestGoogleKeyWrongVictims(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()
-	key := newRSA(t)
-	otherID, other := f.add(robot, newRSA(t), "USER_MANAGED")
+	key := pooledRSA(0)
+	otherID, other := f.add(robot, pooledRSA(1), "USER_MANAGED")
 	_, leaked := f.add(robot, key, "USER_MANAGED")
 	mixed := parts(leaked.Rule, map[string]string{"email": robot, "id": otherID, checks.PartSecret: leaked.Secret().Expose()})
 	nearly := parts(leaked.Rule, map[string]string{"email": robot, "id": leaked.Parts["id"].Expose()[:39], checks.PartSecret: other.Secret().Expose()})
@@ -200,7 +200,7 @@ func TestGoogleKeyWrongVictims(t *testing.T) {
 func TestGoogleKeyWithoutItsFile(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()
-	_, leaked := f.add(robot, newRSA(t), "USER_MANAGED")
+	_, leaked := f.add(robot, pooledRSA(0), "USER_MANAGED")
 	delete(leaked.Parts, "id")
 	if _, _, err := operate(t, p, leaked, "op-1"); !errors.Is(err, ErrCannotIssue) || f.count(robot) != 1 {
 		t.Errorf("%v", err)
@@ -216,8 +216,8 @@ func TestGoogleKeyWithoutItsFile(t *testing.T) {
 func TestGoogleKeyThatGoogleDisabled(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()
-	f.add(robot, newRSA(t), "SYSTEM_MANAGED")
-	id, leaked := f.add(robot, newRSA(t), "USER_MANAGED")
+	f.add(robot, pooledRSA(0), "SYSTEM_MANAGED")
+	id, leaked := f.add(robot, pooledRSA(1), "USER_MANAGED")
 	f.Do(func() {
 		k := f.key(robot, id)
 		k.disabled, k.reason = true, "SERVICE_ACCOUNT_KEY_DISABLE_REASON_EXPOSED"
@@ -243,7 +243,7 @@ func TestGoogleOwnKeyIsNotRevoked(t *testing.T) {
 
 func TestGoogleKeyPolicyIsSufficientAndMinimal(t *testing.T) {
 	f := newFakeIAM(t)
-	policy, key := GoogleKeyPolicy(), newRSA(t)
+	policy, key := GoogleKeyPolicy(), pooledRSA(0)
 	p := f.providers()
 	try := map[string]func(*Providers, checks.Credential) error{
 		"issue": func(p *Providers, c checks.Credential) error { _, _, err := operate(t, p, c, "op"); return err },
