@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/stanch-dev/stanch/app/cloud"
@@ -177,7 +178,8 @@ func (g *googleAPIKeys) issue(ctx context.Context, rule *rules.Rule, r Request) 
 	}
 	id := keyID(r.Operation)
 	name := old.DisplayName + " " + id
-	body := map[string]any{"displayName": name[max(0, len(name)-googleNameLength):], "annotations": map[string]string{"stanch_operation": r.Operation}}
+	name = strings.ToValidUTF8(name[max(0, len(name)-googleNameLength):], "")
+	body := map[string]any{"displayName": name, "annotations": map[string]string{"stanch_operation": r.Operation}}
 	if old.Restrictions != nil {
 		body["restrictions"] = old.Restrictions
 	}

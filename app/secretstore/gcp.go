@@ -267,12 +267,13 @@ func (k *gcpKeeper) claim(ctx context.Context, secret string, after Version, ope
 			return err
 		}
 	}
+	var err error
 	for range googlePatience {
 		var now googleSecretState
-		if err := k.do(ctx, cloud.Call{Method: http.MethodGet, Path: secret, Needs: mayGetSecret}, &now); err != nil {
+		if err = k.do(ctx, cloud.Call{Method: http.MethodGet, Path: secret, Needs: mayGetSecret}, &now); err != nil {
 			return told(err)
 		}
-		if err := k.mayClaim(now.Annotations[googleClaim], after, operation); err != nil {
+		if err = k.mayClaim(now.Annotations[googleClaim], after, operation); err != nil {
 			return err
 		}
 		if alias := now.aliasOf(after); alias != "" {
@@ -284,14 +285,14 @@ func (k *gcpKeeper) claim(ctx context.Context, secret string, after Version, ope
 				annotations[name] = value
 			}
 		}
-		err := k.do(ctx, cloud.Call{Method: http.MethodPatch, Path: secret + "?updateMask=annotations", Needs: mayClaim,
+		err = k.do(ctx, cloud.Call{Method: http.MethodPatch, Path: secret + "?updateMask=annotations", Needs: mayClaim,
 			Body: map[string]any{"etag": now.Etag, "annotations": annotations}}, nil)
 		// Google has several words for an etag that is not the secret's any more.
 		if !cloud.Answered(err, http.StatusBadRequest, http.StatusConflict, http.StatusPreconditionFailed) {
 			return told(err)
 		}
 	}
-	return fmt.Errorf("%w: its annotations go on to change", ErrConflict)
+	return fmt.Errorf("%w: its annotations go on to change: %w", ErrConflict, err)
 }
 
 // mayClaim refuses to add a version that another operation is about to add, or has added.
