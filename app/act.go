@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/rivertype"
@@ -31,13 +32,19 @@ var errNothingToDo = errors.New("nothing is left to do")
 // remediateArgs is the job of carrying out an incident's approved remediation.
 type remediateArgs struct {
 	Incident string `json:"incident" river:"unique"`
+	// Local says that it was ordered of a process without a server.
+	Local bool `json:"local,omitempty"`
 }
 
 func (remediateArgs) Kind() string { return "remediate" }
 
 // InsertOpts lets one remediation run per credential at a time.
-func (remediateArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{Queue: queueRemediate, MaxAttempts: remediateAttempts, UniqueOpts: oneAtATime}
+func (r remediateArgs) InsertOpts() river.InsertOpts {
+	queue := queueRemediate
+	if r.Local {
+		queue = queueLocal
+	}
+	return river.InsertOpts{Queue: queue, MaxAttempts: remediateAttempts, UniqueOpts: oneAtATime}
 }
 
 // oneAtATime lets a job with the same unique arguments wait or run once.
@@ -68,6 +75,9 @@ func (w remediateWorker) Work(ctx context.Context, job *river.Job[remediateArgs]
 		return river.JobCancel(errNothingToDo)
 	}
 	if err := r.unseal(ctx, i); err != nil {
+		return r.settle(ctx, job, "begin", err)
+	}
+	if err := r.lease(ctx, i); err != nil {
 		return r.settle(ctx, job, "begin", err)
 	}
 	river.ResumableStep(ctx, stepLocate, nil, func(ctx context.Context) error {
@@ -133,14 +143,23 @@ func (r *remediation) take(ctx context.Context, job *river.Job[remediateArgs], s
 		return err
 	}
 	attempt, err := r.attempt(ctx, i, step)
-	if err != nil {
+	switch {
+	case errors.Is(err, errHalted):
+		return r.wait(ctx)
+	case err != nil:
 		return err
 	}
+	r.app.progress(r.id, step, Begun)
 	result, err := r.do(ctx, i, step, attempt)
 	if err != nil {
 		return err
 	}
-	return r.finish(ctx, job, done, step, result)
+	r.app.progress(r.id, step, Acted)
+	if err := r.finish(ctx, job, done, step, result); err != nil {
+		return err
+	}
+	r.app.progress(r.id, step, Recorded)
+	return nil
 }
 
 // A result is what a step leaves behind.
@@ -158,8 +177,20 @@ func (r *remediation) do(ctx context.Context, i store.Incident, step incident.St
 		return r.put(ctx, i, attempt)
 	case incident.VerifyNew:
 		return r.verifyNew(ctx, i, attempt)
+	case incident.Confirm:
+		return r.confirm(ctx, i)
+	case incident.DisableOld:
+		return r.disableOld(ctx, i)
 	case incident.RevokeOld:
 		return r.revokeOld(ctx, i)
+	case incident.Hold:
+		return r.hold(ctx, i)
+	case incident.EnableOld:
+		return r.enableOld(ctx, i)
+	case incident.VerifyOld:
+		return r.verifyOld(ctx, attempt)
+	case incident.Restore:
+		return r.restore(ctx, i, attempt)
 	case incident.ProveDead:
 		return r.proveDead(ctx, attempt)
 	case incident.Retire:
@@ -173,6 +204,9 @@ func (r *remediation) do(ctx context.Context, i store.Incident, step incident.St
 func (r *remediation) attempt(ctx context.Context, i store.Incident, step incident.Step) (action store.Action, err error) {
 	now := r.app.now()
 	err = r.app.store.InTx(ctx, func(tx *store.Tx) error {
+		if err := r.mayAct(ctx, tx, step); err != nil {
+			return err
+		}
 		if action, err = tx.Attempt(ctx, r.id, step, now); err != nil {
 			return err
 		}
@@ -209,6 +243,9 @@ func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs],
 		if err := tx.FinishAction(ctx, r.id, step, res.detail, a.now()); err != nil {
 			return err
 		}
+		if err := a.undone(ctx, tx, &after, append(slices.Clone(done), step)); err != nil {
+			return err
+		}
 		if err := tx.SaveIncident(ctx, after); err != nil {
 			return err
 		}
@@ -229,25 +266,27 @@ func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs],
 // observeProgress tells observers which stages the step has brought.
 func (a *App) observeProgress(ctx context.Context, before, after store.Incident) error {
 	var err error
-	if before.Contained.IsZero() && !after.Contained.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, Contained, ""))
+	tell := func(stage Stage, was, is time.Time, detail string) {
+		if was.IsZero() && !is.IsZero() {
+			a.metrics.passed(after, stage)
+			err = errors.Join(err, a.observeIncident(ctx, after, stage, detail))
+		}
 	}
-	if before.Rotated.IsZero() && !after.Rotated.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, Rotated, placesText(after.Stored)))
-	}
-	if before.Dead.IsZero() && !after.Dead.IsZero() {
-		err = errors.Join(err, a.observeIncident(ctx, after, ProvedDead, ""))
-	}
+	tell(Contained, before.Contained, after.Contained, "")
+	tell(Rotated, before.Rotated, after.Rotated, placesText(after.Stored))
+	tell(ProvedDead, before.Dead, after.Dead, "")
 	return err
 }
 
 // settle decides what a step's error means for the job: wait for a person, wait
 // for a rate limit, or try again. The last attempt always waits for a person.
 func (r *remediation) settle(ctx context.Context, job *river.Job[remediateArgs], step incident.Step, err error) error {
-	person := new(personError)
+	person, wait := new(personError), new(river.JobSnoozeError)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &wait):
+		return err
 	case errors.As(err, &person):
 		return r.giveUp(ctx, step, person)
 	case job.Attempt >= job.MaxAttempts:

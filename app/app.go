@@ -38,6 +38,7 @@ const (
 	queueScan      = "scan"
 	queueScanNext  = "scan_next" // of installations that have a scan waiting or running
 	queueRemediate = "remediate"
+	queueLocal     = "local" // those that were ordered of a process without a server
 	queueReport    = "report"
 	queueSweep     = "sweep"    // what is done from time to time, and what comes of it
 	queueBackfill  = "backfill" // whole histories: nobody waits for them
@@ -51,7 +52,7 @@ const priorityBackground = 4
 // others wait for answers. One installation has queueScanNext's scans at once, and
 // one more.
 var workers = map[string]int{
-	queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueReport: 8, queueSweep: 2, queueBackfill: 1, queueRecheck: 4, river.QueueDefault: 4,
+	queueScan: 4, queueScanNext: 4, queueRemediate: 16, queueLocal: 4, queueReport: 8, queueSweep: 2, queueBackfill: 1, queueRecheck: 4, river.QueueDefault: 4,
 }
 
 // maxRetryWait is the longest pause between two attempts of a job.
@@ -66,6 +67,9 @@ type Config struct {
 	Policy         Policy
 	GitHub         github.Config
 	WebhookSecrets []string
+	// WithoutGitHub is for an App that carries out orders on this machine alone: Local
+	// and StartLocal are all that it has.
+	WithoutGitHub bool
 	// APIToken is what callers of the API say; there is none when it is empty.
 	APIToken     checks.Secret
 	Providers    provider.Config
@@ -73,7 +77,8 @@ type Config struct {
 	// Own are the fingerprints of credentials that Stanch itself lives on, which
 	// it will not kill by itself.
 	Own []checks.Fingerprint
-	// Scratch is a directory for fetched objects. It is emptied at the start.
+	// Scratch is a directory for fetched objects, for this App alone. It is emptied at
+	// the start.
 	Scratch string
 	// Dashboard is nil when there is none.
 	Dashboard *Dashboard
@@ -84,8 +89,11 @@ type Config struct {
 	// Observe is told of every stage that is passed, on the goroutine that
 	// passed it. It may be nil.
 	Observe func(Event)
-	Logger  *slog.Logger
-	Now     func() time.Time // time.Now when nil
+	// Step is told how each step of a remediation goes, on the goroutine that takes it.
+	// It may be nil.
+	Step   func(Progress)
+	Logger *slog.Logger
+	Now    func() time.Time // time.Now when nil
 }
 
 // An App is the running GitHub App.
@@ -98,14 +106,15 @@ type App struct {
 	rules     map[string]*rules.Rule
 	metrics   *metrics
 	log       *slog.Logger
-	checks    keyedMutex // by check: one write to its check run at a time
-	pulls     keyedMutex // by pull request: one write to its comment at a time
 	now       func() time.Time
 	memories  memories
+	ordered   sync.Map    // ids of the incidents that were ordered of this process
+	ending    atomic.Bool // no further step is begun
 
 	login      atomic.Pointer[string] // the App's own, once GitHub has told
 	background sync.WaitGroup
 	cancel     context.CancelFunc // of the background
+	unlock     func()             // the scratch directory
 }
 
 // New puts an App together. It starts nothing and connects to nothing.
@@ -121,25 +130,38 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {
 		return nil, err
 	}
-	if a.github, err = github.New(cfg.GitHub); err != nil {
-		return nil, err
+	if !cfg.WithoutGitHub {
+		if a.github, err = github.New(cfg.GitHub); err != nil {
+			return nil, err
+		}
 	}
 	cfg.Providers.Catalogue = cfg.Catalogue
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}
-	a.metrics = newMetrics(a.working, a.providers)
+	a.metrics = newMetrics(a.working, a.providers, a.rules)
 	return a, nil
 }
 
 // Start makes the App work off its queue. Call Stop to end it.
 func (a *App) Start(ctx context.Context) error {
-	if err := a.clearScratch(); err != nil {
-		return fmt.Errorf("clear scratch directory: %w", err)
+	if err := a.takeScratch(); err != nil {
+		return fmt.Errorf("take scratch directory %s: %w", a.cfg.Scratch, err)
 	}
+	ws := a.otherWorkers()
+	river.AddWorker(ws, remediateWorker{app: a})
+	background, cancel := context.WithCancel(ctx)
+	a.cancel = cancel
+	a.background.Go(func() { a.warmUp(background) })
+	a.background.Go(func() { a.learnLogin(background) })
+	a.background.Go(func() { a.recontrol(background) })
+	return a.store.Work(ctx, ws, workers, retryPolicy{}, a.cfg.Sweep.jobs()...)
+}
+
+// otherWorkers are the workers of all jobs but remediations.
+func (a *App) otherWorkers() *river.Workers {
 	ws := river.NewWorkers()
 	river.AddWorker(ws, scanWorker{app: a})
-	river.AddWorker(ws, remediateWorker{app: a})
 	river.AddWorker(ws, reportWorker{app: a})
 	river.AddWorker(ws, approveWorker{app: a})
 	river.AddWorker(ws, rerunWorker{app: a})
@@ -157,12 +179,7 @@ func (a *App) Start(ctx context.Context) error {
 	river.AddWorker(ws, sweepRepositoryWorker{app: a})
 	river.AddWorker(ws, sweepVerdictsWorker{app: a})
 	river.AddWorker(ws, recheckWorker{app: a})
-	background, cancel := context.WithCancel(ctx)
-	a.cancel = cancel
-	a.background.Go(func() { a.warmUp(background) })
-	a.background.Go(func() { a.learnLogin(background) })
-	a.background.Go(func() { a.recontrol(background) })
-	return a.store.Work(ctx, ws, workers, retryPolicy{}, a.cfg.Sweep.jobs()...)
+	return ws
 }
 
 // warmUp has the secret stores build their indexes, so that the first leak does
@@ -211,7 +228,11 @@ func (a *App) Stop(ctx context.Context) error {
 		a.cancel()
 	}
 	a.background.Wait()
-	return a.store.Stop(ctx)
+	err := a.store.Stop(ctx)
+	if a.unlock != nil {
+		a.unlock()
+	}
+	return err
 }
 
 // Handler serves the webhook, the API, health, metrics and the dashboard.
@@ -229,6 +250,7 @@ func (a *App) Handler() (http.Handler, error) {
 	mux.Handle("POST /webhook", hook)
 	if a.cfg.APIToken.Len() > 0 {
 		mux.Handle("POST /api/v1/import", a.authenticated(newImporter(a)))
+		mux.Handle("/api/v1/", a.authenticated(a.incidentsAPI()))
 	}
 	mux.Handle("GET /metrics", a.metrics.handler())
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -242,11 +264,14 @@ func (a *App) Handler() (http.Handler, error) {
 	return mux, nil
 }
 
-// clearScratch removes what a killed process left behind: fetched objects may
-// hold credentials.
-func (a *App) clearScratch() error {
+// takeScratch removes what a killed process left behind: fetched objects may
+// hold credentials. What another process uses is not touched.
+func (a *App) takeScratch() (err error) {
 	if err := os.MkdirAll(a.cfg.Scratch, 0o700); err != nil {
 		return err
+	}
+	if a.unlock, err = store.Lock(filepath.Join(a.cfg.Scratch, "lock")); err != nil {
+		return fmt.Errorf("%w, or give each its own by STANCH_SCRATCH", err)
 	}
 	left, err := filepath.Glob(filepath.Join(a.cfg.Scratch, "scan-*"))
 	for _, dir := range left {
@@ -276,38 +301,4 @@ func (retryPolicy) NextRetry(job *rivertype.JobRow) time.Time {
 		wait = min(wait, time.Second/2<<n)
 	}
 	return time.Now().Add(wait)
-}
-
-// keyedMutex locks by name. Names are forgotten when nobody holds them.
-type keyedMutex struct {
-	mu    sync.Mutex
-	locks map[string]*namedLock
-}
-
-type namedLock struct {
-	sync.Mutex
-	users int
-}
-
-func (k *keyedMutex) lock(name string) (unlock func()) {
-	k.mu.Lock()
-	if k.locks == nil {
-		k.locks = map[string]*namedLock{}
-	}
-	l := k.locks[name]
-	if l == nil {
-		l = &namedLock{}
-		k.locks[name] = l
-	}
-	l.users++
-	k.mu.Unlock()
-	l.Lock()
-	return func() {
-		l.Unlock()
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		if l.users--; l.users == 0 {
-			delete(k.locks, name)
-		}
-	}
 }

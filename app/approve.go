@@ -357,7 +357,7 @@ func (a *App) endAllowanceFor(ctx context.Context, tx *store.Tx, i store.Inciden
 	if err := tx.Disallow(ctx, allowed); err != nil {
 		return "", err
 	}
-	if i.Resolution == incident.ResolutionFalsePositive {
+	if i.Dismissed() {
 		i.Reopen()
 		if err := tx.SaveIncident(ctx, i); err != nil {
 			return "", err

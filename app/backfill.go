@@ -258,7 +258,7 @@ func (a *App) recordChunk(ctx context.Context, s scanArgs, seen sighting) error 
 	if err != nil {
 		return err
 	}
-	return a.conclude(ctx, s, check, seen)
+	return a.conclude(ctx, s, check, seen, func() {})
 }
 
 // finish records that the history is scanned, or why it cannot be.

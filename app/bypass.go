@@ -11,7 +11,6 @@ import (
 
 	"github.com/stanch-dev/stanch/app/audit"
 	"github.com/stanch-dev/stanch/app/github"
-	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/checks/report"
@@ -24,7 +23,7 @@ import (
 // never with what its provider calls live, and not where nothing stops the check.
 func (a *App) bypassable(i store.Incident, p Policy) bool {
 	dead := !i.Dead.IsZero()
-	harmless := i.Validity == checks.Inactive && !dead || i.Resolution == incident.ResolutionFalsePositive
+	harmless := i.Validity == checks.Inactive && !dead || i.Dismissed()
 	return p.People.MayBypass() && (i.Validity != checks.Active || dead) && !harmless
 }
 

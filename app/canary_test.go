@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/store/postgrestest"
 )
 
 // findNone looks for credentials, in every form in which they could have slipped
@@ -39,7 +41,8 @@ func (w *world) findNone(values ...string) {
 		}
 		return nil
 	}))
-	if len(written["the log"]) == 0 || len(written[filepath.Join(w.dir, "stanch.db")]) == 0 || len(written["GitHub"]) == 0 {
+	written["the database"] = w.remembered()
+	if len(written["the log"]) == 0 || len(written["the database"]) == 0 || len(written["GitHub"]) == 0 {
 		w.t.Error("the search looks in the wrong places")
 	}
 	for _, value := range values {
@@ -49,4 +52,19 @@ func (w *world) findNone(values ...string) {
 			}
 		}
 	}
+}
+
+// remembered is what the database holds.
+func (w *world) remembered() (all []byte) {
+	w.t.Helper()
+	path, isFile := strings.CutPrefix(w.database, "sqlite:")
+	if !isFile {
+		return postgrestest.Everything(w.t, w.database)
+	}
+	for _, name := range []string{path, path + "-wal"} {
+		b, err := os.ReadFile(name)
+		w.must(err)
+		all = append(all, b...)
+	}
+	return all
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/riverqueue/river"
 
@@ -74,6 +75,12 @@ func (a *App) begin(ctx context.Context, tx *store.Tx, event github.Event, r rea
 	for _, job := range r.jobs {
 		if s, ok := job.(scanArgs); ok && s.Lost {
 			if err := a.recordOccasion(ctx, tx, s, "push", "forced"); err != nil {
+				return err
+			}
+		}
+		if s, ok := job.(scanArgs); ok && len(r.jobs) > 1 {
+			// Whichever scan of the check ends first, the check waits for the others.
+			if _, err := startScan(ctx, tx, s); err != nil {
 				return err
 			}
 		}
@@ -186,7 +193,7 @@ func onPush(d webhook.Delivery, e github.Push) reaction {
 		}}
 	}
 	s := scanArgs{
-		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
+		Delivery: d.ID, Received: d.Received, Pushed: pushedBefore(d.Received, e.Pushed), Installation: e.Installation, Repository: e.Repository,
 		Head: cmp.Or(e.HeadCommit, e.After), Tip: e.After, Refs: []string{e.Ref}, By: e.Sender,
 		WholeHistory: e.Ref == "refs/heads/"+e.Repository.DefaultBranch,
 	}
@@ -200,7 +207,17 @@ func onPush(d webhook.Delivery, e github.Push) reaction {
 	lost := s
 	lost.Delivery, lost.Lost = d.ID+" lost side", true
 	lost.Tip, lost.Base = e.Before, e.After
+	lost.Pushed = noTime // it was pushed some time before
 	return do(s, lost)
+}
+
+// pushedBefore is when GitHub took a push of which it tells, or no time at all where the
+// clocks disagree so that it comes after its delivery.
+func pushedBefore(received, pushed time.Time) time.Time {
+	if pushed.After(received) {
+		return noTime
+	}
+	return pushed
 }
 
 func onPullRequest(d webhook.Delivery, e github.PullRequest) reaction {
@@ -213,10 +230,14 @@ func onPullRequest(d webhook.Delivery, e github.PullRequest) reaction {
 	default:
 		return ignored("this action adds no lines")
 	}
-	return do(scanArgs{
+	s := scanArgs{
 		Delivery: d.ID, Received: d.Received, Installation: e.Installation, Repository: e.Repository,
 		Head: e.HeadSHA, Tip: e.HeadSHA, Base: e.BaseSHA, BaseRef: e.BaseRef, Pull: e.Number, By: e.Author,
-	})
+	}
+	if e.Action == "synchronize" { // else it was pushed some time before
+		s.Pushed = pushedBefore(d.Received, e.Pushed)
+	}
+	return do(s)
 }
 
 // onMergeGroup reports on the commit that a merge queue made: without that the

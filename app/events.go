@@ -4,22 +4,26 @@ import (
 	"context"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
 )
 
 // A Stage is a point that a push, or a credential in it, has passed.
-type Stage string
+type Stage = incident.Stage
 
-// The stages, in the usual order.
+// The stages, in the usual order. Verified means that the provider was asked, whatever
+// it answered.
 const (
-	Delivered  Stage = "delivered"   // the delivery is recorded
-	Detected   Stage = "detected"    // a credential was found in it
-	Verified   Stage = "verified"    // the provider was asked whether it is live
-	Contained  Stage = "contained"   // the provider took its revocation
-	Rotated    Stage = "rotated"     // its replacement is in use
-	ProvedDead Stage = "proved_dead" // the provider refuses it
-	Checked    Stage = "checked"     // the check run is completed and nothing is under way
+	Delivered  = incident.StageDelivered
+	Detected   = incident.StageDetected
+	Verified   = incident.StageVerified
+	Contained  = incident.StageContained
+	Rotated    = incident.StageRotated
+	ProvedDead = incident.StageProvedDead
+
+	Checked Stage = "checked" // the check run is completed and nothing is under way
 )
 
 // An Event tells an observer that a stage was passed. It holds no secret.
@@ -36,10 +40,40 @@ type Event struct {
 	Detail     string          // Rotated: the place in the store; Checked: the conclusion
 }
 
+// A Moment is a point of a step of a remediation.
+type Moment string
+
+// The moments, in their order. A crash between two of them is the next start's to settle.
+const (
+	Begun    Moment = "begun"    // the attempt is recorded, and nothing is done yet
+	Acted    Moment = "acted"    // it is done, and not recorded
+	Recorded Moment = "recorded" // it is recorded that it is done
+)
+
+// A Progress says how far a remediation has come.
+type Progress struct {
+	Incident string
+	Step     incident.Step
+	Moment   Moment
+}
+
+func (a *App) progress(id string, step incident.Step, m Moment) {
+	if a.cfg.Step != nil {
+		a.cfg.Step(Progress{id, step, m})
+	}
+}
+
 func (a *App) observe(e Event) {
 	a.metrics.stage(e)
 	if a.cfg.Observe != nil {
 		a.cfg.Observe(e)
+	}
+}
+
+func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict) {
+	for _, leak := range leaks {
+		a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
+			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})
 	}
 }
 

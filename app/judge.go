@@ -10,7 +10,9 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/checks/git"
 	"github.com/stanch-dev/stanch/checks/report"
 	"github.com/stanch-dev/stanch/rules"
 	"github.com/stanch-dev/stanch/rules/gitleaks"
@@ -327,4 +329,49 @@ func excused(all []rules.Allow, file string) []rules.Allow {
 		all[i].Excuse = file
 	}
 	return all
+}
+
+// A judged leak is one with what it does to the check unless it is live.
+type judged struct {
+	git.Leak
+	Verdict
+}
+
+// sift judges the findings, and tells apart those that are allowed. Of either it
+// leaves no more than one scan records.
+func (a *App) sift(seen *sighting, s scanArgs) (shown, allowed []judged) {
+	for _, leak := range seen.Findings {
+		l := judged{leak, seen.judge.Of(&leak.Finding, a.now())}
+		if l.Allowed {
+			allowed = append(allowed, l)
+		} else {
+			shown = append(shown, l)
+		}
+	}
+	cut := func(all []judged, what string) []judged {
+		more := len(all) - maxFindings
+		if more <= 0 {
+			return all
+		}
+		seen.Coverage.Skipped = append(seen.Coverage.Skipped, checks.Skip{
+			Commit: s.Head, Reason: fmt.Sprintf("%d more %s than the %d that one scan records", more, what, maxFindings),
+		})
+		return all[:maxFindings]
+	}
+	return cut(shown, "findings"), cut(allowed, "allowed findings")
+}
+
+// overrule returns what is live of what is allowed: then nothing allows it. The rest is
+// counted, by who allows it.
+func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[excuse]int) {
+	counts = map[excuse]int{}
+	for _, l := range allowed {
+		if verdicts[l.Fingerprint].Validity != checks.Active {
+			counts[excuse{l.Why, l.Reason}]++
+			continue
+		}
+		l.Why = "it is live, which overrules " + l.Why
+		live = append(live, l)
+	}
+	return live, counts
 }

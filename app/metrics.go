@@ -8,15 +8,20 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/provider"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // metrics counts deliveries and the stages that pushes pass. Labels are few and
 // of our own making: no names of repositories, no text of strangers.
 type metrics struct {
+	known      map[string]*rules.Rule // the catalogue's
 	registry   *prometheus.Registry
 	deliveries *prometheus.CounterVec
 	stages     *prometheus.CounterVec
+	took       *prometheus.HistogramVec
 	sweeps     *prometheus.CounterVec
 	found      *prometheus.CounterVec
 	backfilled prometheus.Counter
@@ -25,14 +30,20 @@ type metrics struct {
 
 // newMetrics makes the metrics. working counts the jobs that wait or run; providers
 // tell what they were asked.
-func newMetrics(working func() float64, providers *provider.Providers) *metrics {
+func newMetrics(working func() float64, providers *provider.Providers, catalogue map[string]*rules.Rule) *metrics {
 	m := &metrics{
+		known:    catalogue,
 		registry: prometheus.NewRegistry(),
 		deliveries: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stanch_deliveries_total", Help: "Webhook deliveries accepted, by event, whether new, and whether they ask for a job.",
 		}, []string{"event", "fresh", "queued"}),
 		stages: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stanch_stages_total", Help: "Stages passed by pushes and by the credentials in them, by stage and rule.",
+		}, []string{"stage", "rule"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "stanch_stage_seconds",
+			Help:    "Seconds from the push that leaked a credential, or from the delivery where nobody told when that was, until the incident passed a stage, by stage and rule.",
+			Buckets: stageBuckets,
 		}, []string{"stage", "rule"}),
 		sweeps: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "stanch_sweeps_total", Help: "Sweeps that ended well, by what was swept: all failed deliveries, or the refs of one repository.",
@@ -48,7 +59,7 @@ func newMetrics(working func() float64, providers *provider.Providers) *metrics 
 		Name: "stanch_postponed_total", Help: "Jobs put off because of GitHub's rate limit: it is reached, or the rest is reserved for what somebody waits for.",
 	}, []string{"why"})
 	jobs := prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "stanch_jobs", Help: "Jobs that wait or run."}, working)
-	m.registry.MustRegister(jobs, verdicts{providers}, m.deliveries, m.stages, m.sweeps, m.found, m.backfilled, m.postponed,
+	m.registry.MustRegister(jobs, verdicts{providers}, m.deliveries, m.stages, m.took, m.sweeps, m.found, m.backfilled, m.postponed,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -69,7 +80,37 @@ func (m *metrics) delivery(event string, fresh, queued bool) {
 	m.deliveries.WithLabelValues(event, strconv.FormatBool(fresh), strconv.FormatBool(queued)).Inc()
 }
 
-func (m *metrics) stage(e Event) { m.stages.WithLabelValues(string(e.Stage), e.Rule).Inc() }
+func (m *metrics) stage(e Event) { m.stages.WithLabelValues(string(e.Stage), m.rule(e.Rule)).Inc() }
+
+// rule is a rule as a label: repositories can have any number of their own.
+func (m *metrics) rule(id string) string {
+	if m.known[id] == nil && id != "" {
+		return "repository's own"
+	}
+	return id
+}
+
+// stageBuckets are the bounds between which times are counted. They are close to each
+// other where a remediation without a person ends, and reach as far as people take.
+var stageBuckets = []float64{.1, .25, .5, .75, 1, 1.5, 2, 3, 5, 10, 30, 60, 300, 1800, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600}
+
+// opened counts the stages that new incidents have passed.
+func (m *metrics) opened(all []store.Incident) {
+	for _, i := range all {
+		m.passed(i, incident.StageDelivered, incident.StageDetected, incident.StageVerified)
+	}
+}
+
+// passed counts how long an incident took until those of the stages that it has passed,
+// if it does not begin with them.
+func (m *metrics) passed(i store.Incident, stages ...Stage) {
+	t := i.Timeline()
+	for _, s := range stages {
+		if took, ok := t.Until(s); ok && s != t[0].Stage {
+			m.took.WithLabelValues(string(s), m.rule(i.Rule)).Observe(took.Seconds())
+		}
+	}
+}
 
 func (m *metrics) swept(what string, found int) {
 	m.sweeps.WithLabelValues(what).Inc()

@@ -17,13 +17,16 @@ import (
 // repository; organisations and repositories change of it what it lets them. What
 // a Policy does not say has the default that its methods tell.
 type Policy struct {
-	Remedy        `yaml:",inline"`
-	Comment       *bool                                `yaml:"comment,omitempty"`    // write the comment on pull requests
-	Public        Publicity                            `yaml:"public,omitempty"`     // whom the check is written for
-	Conclusion    map[rules.Severity]report.Conclusion `yaml:"conclusion,omitempty"` // what a finding does to the check
-	People        People                               `yaml:"people,omitempty"`
-	Suggestions   bool                                 `yaml:"suggestions,omitempty"` // review suggestions that replace the literal
-	InlineMarkers *bool                                `yaml:"inline_markers,omitempty"`
+	Remedy     `yaml:",inline"`
+	Comment    *bool                                `yaml:"comment,omitempty"`    // write the comment on pull requests
+	Public     Publicity                            `yaml:"public,omitempty"`     // whom the check is written for
+	Conclusion map[rules.Severity]report.Conclusion `yaml:"conclusion,omitempty"` // what a finding does to the check
+	People     People                               `yaml:"people,omitempty"`
+	// AutomaticPerHour is how many remediations a policy may begin in an hour without a
+	// person. What is more waits for one: a flood of them is a mistake, or an attack.
+	AutomaticPerHour int   `yaml:"automatic_per_hour,omitempty"`
+	Suggestions      bool  `yaml:"suggestions,omitempty"` // review suggestions that replace the literal
+	InlineMarkers    *bool `yaml:"inline_markers,omitempty"`
 	// Rules are exceptions for kinds of credential, by the rule's id.
 	Rules map[string]RulePolicy `yaml:"rules,omitempty"`
 	// Paths are exceptions for places; the first that fits a path counts.
@@ -44,6 +47,11 @@ type Remedy struct {
 	Remediation        Mode           `yaml:"remediation,omitempty"`
 	Order              incident.Order `yaml:"order,omitempty"`
 	WithoutReplacement Mode           `yaml:"without_replacement,omitempty"`
+	// Adopt is the store and the path in it that take the replacement of a credential that
+	// no store holds: "vault:secret/adopted".
+	Adopt string `yaml:"adopt,omitempty"`
+	// Hold is for how long what is disabled can be enabled again before it is deleted.
+	Hold *time.Duration `yaml:"hold,omitempty"`
 }
 
 // A Mode says how far Stanch may go by itself.
@@ -52,12 +60,14 @@ type Mode string
 // The modes. For remediation: Observe reports only; Ask shows buttons on the check
 // run and waits for a person; Automatic acts when the evidence is of the highest
 // grade, and asks otherwise. For without_replacement, which decides about live
-// credentials that no store holds or nobody can issue anew: Ask, or RevokeAnyway.
+// credentials that no store holds or nobody can issue anew: Ask, or RevokeAnyway, or
+// Adopt, which puts the replacement of what no store holds where the policy says.
 const (
 	Observe      Mode = "observe"
 	Ask          Mode = "ask"
 	Automatic    Mode = "automatic"
 	RevokeAnyway Mode = "revoke"
+	Adopt        Mode = "adopt"
 )
 
 // Publicity says whether checks are written for everybody, who learn nothing from
@@ -114,6 +124,14 @@ type Repositories struct {
 // defaultAllowlist is the file that lists what is no leak when no policy names one.
 const defaultAllowlist = ".github/stanch-allow.txt"
 
+// defaultHold is for how long a disabled credential can be enabled again when no policy
+// says it: long enough for the users of a forgotten copy to come forward.
+const defaultHold = 24 * time.Hour
+
+// defaultPerHour is how many remediations begin by themselves in an hour when no policy
+// says it. GitHub itself takes 60 requests to revoke in an hour.
+const defaultPerHour = 30
+
 // defaultBypass is the longest bypass when no policy says how long it may be.
 const defaultBypass = 7 * 24 * time.Hour
 
@@ -137,7 +155,29 @@ func (r Remedy) or(around Remedy) Remedy {
 	if r.WithoutReplacement == "" {
 		r.WithoutReplacement = around.WithoutReplacement
 	}
+	if r.Adopt == "" {
+		r.Adopt = around.Adopt
+	}
+	if r.Hold == nil {
+		r.Hold = around.Hold
+	}
 	return r
+}
+
+// HoldFor is for how long what is disabled can be enabled again.
+func (r Remedy) HoldFor() time.Duration {
+	if r.Hold == nil {
+		return defaultHold
+	}
+	return *r.Hold
+}
+
+// PerHour is how many remediations may begin in an hour without a person.
+func (p Policy) PerHour() int {
+	if p.AutomaticPerHour == 0 {
+		return defaultPerHour
+	}
+	return p.AutomaticPerHour
 }
 
 // Comments reports whether pull requests get a comment.

@@ -35,9 +35,9 @@ rules:
 		t.Fatal(err)
 	}
 	for rule, want := range map[string]Remedy{
-		"slack-bot-token": {Automatic, incident.RevokeFirst, Ask},
-		"gitlab-pat":      {Observe, incident.RevokeFirst, Ask},
-		"github-pat":      {Automatic, incident.ReplaceFirst, RevokeAnyway},
+		"slack-bot-token": {Remediation: Automatic, Order: incident.RevokeFirst, WithoutReplacement: Ask},
+		"gitlab-pat":      {Remediation: Observe, Order: incident.RevokeFirst, WithoutReplacement: Ask},
+		"github-pat":      {Remediation: Automatic, Order: incident.ReplaceFirst, WithoutReplacement: RevokeAnyway},
 	} {
 		if got := p.For(rule); got != want {
 			t.Errorf("For(%s) = %+v, want %+v", rule, got, want)
@@ -45,7 +45,7 @@ rules:
 	}
 	// Nothing said is nothing allowed.
 	p, err = ParsePolicy("stanch.yml", nil, catalogue(t))
-	if want := (Remedy{Ask, incident.ReplaceFirst, Ask}); err != nil || p.For("github-pat") != want {
+	if want := (Remedy{Remediation: Ask, Order: incident.ReplaceFirst, WithoutReplacement: Ask}); err != nil || p.For("github-pat") != want {
 		t.Errorf("an empty policy is %+v, %v; want %+v", p.For("github-pat"), err, want)
 	}
 }

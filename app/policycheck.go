@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/bmatcuk/doublestar/v4"
 	"go.yaml.in/yaml/v3"
@@ -39,6 +40,9 @@ func (l layer) check(catalogue []*rules.Rule) Problems {
 		}
 	}
 	c.people(p.People)
+	if p.AutomaticPerHour < 0 {
+		c.wrong("automatic_per_hour", "is negative: write how many remediations may begin in an hour without a person")
+	}
 	c.rules(p.Rules, catalogue)
 	c.places(p)
 	for _, name := range p.Repositories.May {
@@ -76,10 +80,20 @@ func oneOf[T ~string](of []T) string {
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
 
+// longestHold is how long a disabled credential is kept at most, sealed, so that it
+// could be enabled again.
+const longestHold = 30 * 24 * time.Hour
+
 func (c *checker) remedy(within string, r Remedy) {
 	c.wrong(within+"remediation", among(r.Remediation, Observe, Ask, Automatic))
 	c.wrong(within+"order", among(r.Order, incident.ReplaceFirst, incident.RevokeFirst))
-	c.wrong(within+"without_replacement", among(r.WithoutReplacement, Ask, RevokeAnyway))
+	c.wrong(within+"without_replacement", among(r.WithoutReplacement, Ask, RevokeAnyway, Adopt))
+	if name, path, _ := strings.Cut(r.Adopt, ":"); r.Adopt != "" && (name == "" || path == "") {
+		c.wrong(within+"adopt", fmt.Sprintf("is %q: write the store and a path in it, such as vault:secret/adopted", r.Adopt))
+	}
+	if h := r.HoldFor(); h < 0 || h > longestHold {
+		c.wrong(within+"hold", fmt.Sprintf("is %s: it must be between 0s and %s", h, longestHold))
+	}
 }
 
 func (c *checker) people(p People) {

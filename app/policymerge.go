@@ -14,7 +14,7 @@ import (
 // changeable are the names that repositories.may can hold: what the policies of
 // organisations and repositories may change.
 var changeable = []string{
-	"remediation", "order", "without_replacement", "comment", "public", "conclusion", "people",
+	"remediation", "order", "without_replacement", "adopt", "hold", "comment", "public", "conclusion", "people",
 	"suggestions", "inline_markers", "rules", "paths", "allowlist",
 }
 
@@ -94,7 +94,7 @@ func (p Policy) under(l layer, may []string) (Policy, Problems) {
 // kind is the name under which repositories.may knows a setting: what a rule's
 // exception says of a remedy is a remedy.
 func (s setting) kind() string {
-	if last := s.path[len(s.path)-1]; s.path[0] == "rules" && slices.Contains([]string{"remediation", "order", "without_replacement"}, last) {
+	if last := s.path[len(s.path)-1]; s.path[0] == "rules" && slices.Contains([]string{"remediation", "order", "without_replacement", "adopt", "hold"}, last) {
 		return last
 	}
 	return s.path[0]

@@ -28,7 +28,10 @@ const schemaPath = "../docs/stanch.schema.json"
 var described = map[string]string{
 	"remediation":         "How far Stanch goes by itself with a live credential: observe reports only, ask waits for a person, automatic acts when the evidence is of the highest grade.",
 	"order":               "Whether the replacement is in its place before the leaked credential dies (replace_first), or after.",
-	"without_replacement": "What to do with a live credential that no store holds or nobody can issue anew: ask, or revoke.",
+	"without_replacement": "What to do with a live credential that no store holds or nobody can issue anew: ask, or revoke; adopt puts the replacement of what no store holds where adopt says, and asks otherwise.",
+	"adopt":               "The secret store, and the path in it, for replacements of credentials that no store holds: vault:secret/adopted.",
+	"hold":                "For how long a leaked credential that its provider can disable is kept disabled, so that it can be enabled again, before it is deleted. Default: 24h.",
+	"automatic_per_hour":  "In the operator's policy alone: how many remediations may begin in an hour without a person. Default: 30.",
 	"comment":             "Whether pull requests get a comment about live credentials. Default: true.",
 	"public":              "For whom checks are written: auto goes by the visibility of the repository, always shows nothing that would help a thief.",
 	"conclusion":          "What a finding does to the check unless it is live: failure, neutral, or success, when it is only listed. In conclusion, by severity. Default: failure.",
@@ -73,7 +76,7 @@ func schemaOf(t *testing.T, name string, of reflect.Type) object {
 	case name == "remediation":
 		return object{"enum": strs(Observe, Ask, Automatic)}
 	case name == "without_replacement":
-		return object{"enum": strs(Ask, RevokeAnyway)}
+		return object{"enum": strs(Ask, RevokeAnyway, Adopt)}
 	case name == "may":
 		return object{"type": "array", "items": object{"enum": changeable}}
 	case name == "approvals":
@@ -88,6 +91,8 @@ func schemaOf(t *testing.T, name string, of reflect.Type) object {
 		return schemaOf(t, name, of.Elem())
 	case reflect.Bool:
 		return object{"type": "boolean"}
+	case reflect.Int:
+		return object{"type": "integer", "minimum": 1}
 	case reflect.String:
 		return object{"type": "string", "minLength": 1}
 	case reflect.Slice:

@@ -20,6 +20,9 @@ func (p Policy) Settings() []Setting {
 		{Name: "remediation", Value: string(p.Remediation)},
 		{Name: "order", Value: string(p.Order)},
 		{Name: "without_replacement", Value: string(p.WithoutReplacement)},
+		{Name: "adopt", Value: p.Adopt},
+		{Name: "hold", Value: p.HoldFor().String()},
+		{Name: "automatic_per_hour", Value: fmt.Sprint(p.PerHour())},
 		{Name: "comment", Value: fmt.Sprint(p.Comments())},
 		{Name: "public", Value: string(cmp.Or(p.Public, PublicAuto))},
 		{Name: "people.press", Value: string(p.People.Least())},
@@ -51,8 +54,11 @@ func (p Policy) ruleSettings(id string) (all []Setting) {
 	r := p.Rules[id]
 	said := []Setting{
 		{Name: "remediation", Value: string(r.Remediation)}, {Name: "order", Value: string(r.Order)},
-		{Name: "without_replacement", Value: string(r.WithoutReplacement)},
+		{Name: "without_replacement", Value: string(r.WithoutReplacement)}, {Name: "adopt", Value: r.Adopt},
 		{Name: "severity", Value: string(r.Severity)}, {Name: "conclusion", Value: string(r.Conclusion)},
+	}
+	if r.Hold != nil {
+		said = append(said, Setting{Name: "hold", Value: r.Hold.String()})
 	}
 	if r.Enabled != nil {
 		said = append(said, Setting{Name: "enabled", Value: fmt.Sprint(*r.Enabled)})

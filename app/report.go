@@ -69,8 +69,11 @@ func (w reportWorker) Work(ctx context.Context, job *river.Job[reportArgs]) erro
 		return a.postpone(err)
 	}
 	// Two reports of one check at the same time could finish in the wrong order.
-	unlock := a.checks.lock(job.Args.Check)
-	defer unlock()
+	release, err := a.store.Hold(ctx, holdCheck(job.Args.Check))
+	if err != nil {
+		return err
+	}
+	defer release()
 	check, err := a.store.Check(ctx, job.Args.Check)
 	if err != nil {
 		return err
@@ -160,10 +163,21 @@ func (a *App) comment(ctx context.Context, inst *github.Installation, check stor
 	return nil
 }
 
+// holdCheck is held by who writes to a check run, and holdPull by who writes comments on
+// a pull request.
+func holdCheck(id string) string { return "check " + id }
+
+func holdPull(check store.Check, number int) string {
+	return fmt.Sprintf("pull %d/%d/%d", check.Installation, check.Repository.ID, number)
+}
+
 // commentOn writes the comment of a pull request, unless a newer head of it does.
 func (a *App) commentOn(ctx context.Context, inst *github.Installation, check store.Check, pull int, text string) error {
-	unlock := a.pulls.lock(fmt.Sprintf("%d/%d/%d", check.Installation, check.Repository.ID, pull))
-	defer unlock()
+	release, err := a.store.Hold(ctx, holdPull(check, pull))
+	if err != nil {
+		return err
+	}
+	defer release()
 	newest, err := a.store.NewestCheck(ctx, check.Installation, check.Repository.ID, pull)
 	if err != nil || newest != check.ID {
 		return err
@@ -251,7 +265,7 @@ func (a *App) leaksOf(ctx context.Context, check store.Check, j judgement) (leak
 			return nil, false, err
 		}
 		leaks[i.ID] = leak
-		if i.Verb != "" && i.State() != incident.Resolved {
+		if i.Verb != "" && i.State() != incident.Resolved && i.Held.IsZero() {
 			ended = false
 		}
 	}
@@ -340,6 +354,11 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
 		CanDismiss: a.dismissable(i), CanBypass: a.bypassable(i, j.Policy),
 	}
+	if i.Resolution == incident.ResolutionRevoked && i.Dead.IsZero() && i.Validity != checks.Inactive {
+		leak.Resolution = report.RevokedOnWord
+	}
+	timeline := i.Timeline()
+	leak.Timeline = timeline.String()
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
 	}
@@ -352,7 +371,8 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 			return report.Leak{}, err
 		}
 		// Whole seconds, rounded up: no promise that was not kept.
-		leak.DeadAfter = max(i.Dead.Sub(i.Received)+time.Second-1, time.Second).Truncate(time.Second)
+		took, _ := timeline.Until(incident.StageProvedDead)
+		leak.DeadAfter = max(took+time.Second-1, time.Second).Truncate(time.Second)
 	}
 	return leak, nil
 }

@@ -25,109 +25,6 @@ const (
 	proveDeadAttempts = 75
 )
 
-// A SecretStore is where owners keep their live credentials.
-type SecretStore interface {
-	Name() string
-	// Locate finds the places whose current version holds a credential.
-	Locate(context.Context, checks.Fingerprint) ([]secretstore.Location, error)
-	// Get reads what a secret holds now.
-	Get(context.Context, secretstore.Location) (secretstore.Content, error)
-	// Put writes fields of a secret if its version is still the Location's.
-	Put(ctx context.Context, at secretstore.Location, values map[string]checks.Secret, operation string) (secretstore.Location, error)
-	// Retire destroys exactly the version that the Location names.
-	Retire(context.Context, secretstore.Location) error
-	// History lists a secret's versions, the newest first, without their values.
-	History(context.Context, secretstore.Location) ([]secretstore.Past, error)
-	// Restore makes a field what it was in the version that the Location names.
-	Restore(ctx context.Context, at secretstore.Location, operation string) (secretstore.Location, error)
-	// Skipped names the parts that Locate was not allowed to search.
-	Skipped() []string
-}
-
-// A place is where a leaked credential is kept, and, once it is put, where its
-// replacement is.
-type place struct {
-	Leaked      secretstore.Location  `json:"leaked"`
-	Replacement *secretstore.Location `json:"replacement,omitempty"`
-}
-
-func places(i store.Incident) ([]place, error) {
-	if len(i.Stored) == 0 {
-		return nil, nil
-	}
-	var ps []place
-	return ps, json.Unmarshal(i.Stored, &ps)
-}
-
-// placesText names the places for people, as they are now.
-func placesText(stored json.RawMessage) string {
-	ps, err := places(store.Incident{Stored: stored})
-	if err != nil {
-		return ""
-	}
-	var texts []string
-	for _, p := range ps {
-		switch {
-		case p.Replacement != nil:
-			texts = append(texts, p.Replacement.String())
-		case !p.Leaked.Superseded:
-			texts = append(texts, p.Leaked.String())
-		}
-	}
-	return strings.Join(texts, "; ")
-}
-
-// locate finds where the leaked credential is kept. What cannot be replaced is
-// revoked instead, if the policy says so, or waits for a person.
-func (r *remediation) locate(ctx context.Context) error {
-	i, err := r.app.store.Incident(ctx, r.id)
-	if err != nil || i.Verb != incident.Rotate || len(i.Stored) > 0 {
-		return err
-	}
-	if can := r.app.providers.Can(i.Rule); !can.Issue {
-		return r.withoutReplacement(ctx, i, "No program can issue a replacement ("+can.Reason+").")
-	}
-	found, current, err := r.app.find(ctx, i.Fingerprint)
-	switch {
-	case err != nil:
-		return err
-	case len(found) == 0:
-		return r.withoutReplacement(ctx, i, "No secret store that Stanch knows holds this credential.")
-	case !current:
-		return r.withoutReplacement(ctx, i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", found[0].Leaked))
-	}
-	return r.change(ctx, func(_ *store.Tx, i *store.Incident) (err error) {
-		i.Stored, err = json.Marshal(found)
-		return err
-	})
-}
-
-// find looks for a credential in all secret stores, and tells whether any of
-// them holds it now and not only in its history.
-func (a *App) find(ctx context.Context, fp checks.Fingerprint) (found []place, current bool, err error) {
-	for _, s := range a.cfg.SecretStores {
-		at, err := s.Locate(ctx, fp)
-		if err != nil {
-			return nil, false, fmt.Errorf("look for the credential in %s: %w", s.Name(), err)
-		}
-		for _, l := range at {
-			found = append(found, place{Leaked: l})
-			current = current || !l.Superseded
-		}
-	}
-	return found, current, nil
-}
-
-func (r *remediation) withoutReplacement(ctx context.Context, i store.Incident, why string) error {
-	if i.WithoutReplacement != string(RevokeAnyway) {
-		return needPerson(why + " Give its users another one, then press Revoke now.")
-	}
-	return r.change(ctx, func(_ *store.Tx, i *store.Incident) error {
-		i.Verb = incident.Revoke
-		return nil
-	})
-}
-
 // issue has a replacement made. What is known before the request is kept before it is
 // sent, so that an attempt whose outcome is unknown can be settled; where the issuer
 // cannot tell, a person looks.
@@ -246,6 +143,9 @@ func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Cr
 		return err
 	}
 	now, err := s.Get(ctx, p.Leaked)
+	if p.Adopted && errors.Is(err, secretstore.ErrNotFound) {
+		return r.putAdopted(ctx, s, p, replacement, operation)
+	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.Leaked, err)
 	}
@@ -351,6 +251,9 @@ func (r *remediation) retire(ctx context.Context, i store.Incident) (result, err
 		if !p.Leaked.Superseded && p.Replacement == nil {
 			return result{}, fmt.Errorf("%s was never replaced", p.Leaked)
 		}
+		if p.Adopted {
+			continue // nothing of the leaked one is there
+		}
 		s, err := r.app.secretStore(p.Leaked.Store)
 		if err != nil {
 			return result{}, err
@@ -373,15 +276,6 @@ func (r *remediation) discard(ctx context.Context) (result, error) {
 		return result{}, fmt.Errorf("revoke the replacement that was never stored: %w", err)
 	}
 	return result{detail: evidenceDetail(receipt.Evidence)}, nil
-}
-
-func (a *App) secretStore(name string) (SecretStore, error) {
-	for _, s := range a.cfg.SecretStores {
-		if s.Name() == name {
-			return s, nil
-		}
-	}
-	return nil, needPerson(fmt.Sprintf("The secret store %s is not configured any more: configure it again, then press Rotate now.", name))
 }
 
 func evidenceDetail(e provider.Evidence) map[string]string {

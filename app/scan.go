@@ -35,6 +35,7 @@ var errScanTime = errors.New("the scan took too long")
 type scanArgs struct {
 	Delivery     string            `json:"delivery"`
 	Received     time.Time         `json:"received"`
+	Pushed       time.Time         `json:"pushed,omitzero"` // as GitHub says; zero when it was not just now, or is not known
 	Installation int64             `json:"installation"`
 	Repository   github.Repository `json:"repository"`
 	Head         string            `json:"head"`               // the commit that the check run stands on
@@ -101,11 +102,9 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 		return err
 	}
 	// What a part of the range has found stays to be seen.
-	if err := a.showProgress(ctx, check.ID, job.Attempt < confessAfter && !s.begun()); err != nil {
-		// Nothing waits for that: somebody's key may be live.
-		a.log.WarnContext(ctx, "the check run could not be started", "delivery", s.Delivery, "error", err)
-	}
-	last, err := a.scan(ctx, s, check)
+	progress := a.showMeanwhile(ctx, check.ID, job.Attempt < confessAfter && !s.begun())
+	last, err := a.scan(ctx, s, check, progress)
+	progress()
 	slow := errPartTime{}
 	switch problem := couldNotScan(err, job.Attempt); {
 	case err == nil && !last:
@@ -131,13 +130,14 @@ func (w scanWorker) Work(ctx context.Context, job *river.Job[scanArgs]) error {
 
 // scan scans the lines that the commits of a range add, or of a part of it, verifies
 // what it finds, and records all of it together with the jobs that report it and act
-// on it. It reports whether nothing of the range is left.
-func (a *App) scan(ctx context.Context, s scanArgs, check store.Check) (last bool, err error) {
+// on it, once the check run has shown progress: that must not come after the report. It
+// reports whether nothing of the range is left.
+func (a *App) scan(ctx context.Context, s scanArgs, check store.Check, progress func()) (last bool, err error) {
 	seen, err := a.look(ctx, s)
 	if err != nil {
 		return false, err
 	}
-	return seen.part.last, a.conclude(ctx, s, check, seen)
+	return seen.part.last, a.conclude(ctx, s, check, seen, progress)
 }
 
 // A sighting is what a scan saw.
@@ -149,17 +149,18 @@ type sighting struct {
 }
 
 // conclude judges and verifies what a scan saw, and records it.
-func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting) error {
+func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting, progress func()) error {
 	shown, allowed := a.sift(&seen, s)
 	a.observeLeaks(Detected, s, shown, nil)
-	verdicts, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
+	verdicts, at, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
 	if err != nil {
 		return err
 	}
 	live, counts := overrule(allowed, verdicts)
 	shown = append(shown, live...)
 	a.observeLeaks(Verified, s, shown, verdicts)
-	if err := a.recordScan(ctx, s, check, outcome{sighting: seen, leaks: shown, verdicts: verdicts, allowed: counts}); err != nil {
+	progress()
+	if err := a.recordScan(ctx, s, check, outcome{seen, shown, verdicts, counts, at}); err != nil {
 		return err
 	}
 	return a.recordRest(ctx, seen.memory, s)
@@ -171,68 +172,13 @@ type outcome struct {
 	leaks    []judged
 	verdicts map[checks.Fingerprint]provider.Verdict
 	allowed  map[excuse]int // how many are not shown, by who allows them
-}
-
-// A judged leak is one with what it does to the check unless it is live.
-type judged struct {
-	git.Leak
-	Verdict
-}
-
-// sift judges the findings, and tells apart those that are allowed. Of either it
-// leaves no more than one scan records.
-func (a *App) sift(seen *sighting, s scanArgs) (shown, allowed []judged) {
-	for _, leak := range seen.Findings {
-		l := judged{leak, seen.judge.Of(&leak.Finding, a.now())}
-		if l.Allowed {
-			allowed = append(allowed, l)
-		} else {
-			shown = append(shown, l)
-		}
-	}
-	cut := func(all []judged, what string) []judged {
-		more := len(all) - maxFindings
-		if more <= 0 {
-			return all
-		}
-		seen.Coverage.Skipped = append(seen.Coverage.Skipped, checks.Skip{
-			Commit: s.Head, Reason: fmt.Sprintf("%d more %s than the %d that one scan records", more, what, maxFindings),
-		})
-		return all[:maxFindings]
-	}
-	return cut(shown, "findings"), cut(allowed, "allowed findings")
-}
-
-// overrule returns what is live of what is allowed: then nothing allows it. The rest is
-// counted, by who allows it.
-func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[excuse]int) {
-	counts = map[excuse]int{}
-	for _, l := range allowed {
-		if verdicts[l.Fingerprint].Validity != checks.Active {
-			counts[excuse{l.Why, l.Reason}]++
-			continue
-		}
-		l.Why = "it is live, which overrules " + l.Why
-		live = append(live, l)
-	}
-	return live, counts
+	moments
 }
 
 // beginScan makes, or finds again, the rows of the check and the scan.
 func (a *App) beginScan(ctx context.Context, s scanArgs) (check store.Check, scan store.Scan, err error) {
-	args, err := json.Marshal(s)
-	if err != nil {
-		return check, scan, err
-	}
 	err = a.store.InTx(ctx, func(tx *store.Tx) error {
-		c := store.Check{Installation: s.Installation, Repository: s.Repository, HeadSHA: s.Head, Received: s.Received}
-		if s.Pull != 0 {
-			c.Pulls = []int{s.Pull}
-		}
-		if check, err = tx.EnsureCheck(ctx, c); err != nil {
-			return err
-		}
-		if err = tx.StartScan(ctx, store.Scan{Delivery: s.Delivery, CheckID: check.ID, Job: args}); err != nil {
+		if check, err = startScan(ctx, tx, s); err != nil {
 			return err
 		}
 		scan, err = tx.Scan(ctx, s.Delivery)
@@ -241,13 +187,47 @@ func (a *App) beginScan(ctx context.Context, s scanArgs) (check store.Check, sca
 	return check, scan, err
 }
 
+// startScan records that a range is to be scanned for a check, which does not pass
+// until it is.
+func startScan(ctx context.Context, tx *store.Tx, s scanArgs) (store.Check, error) {
+	args, err := json.Marshal(s)
+	if err != nil {
+		return store.Check{}, err
+	}
+	c := store.Check{Installation: s.Installation, Repository: s.Repository, HeadSHA: s.Head, Received: s.Received}
+	if s.Pull != 0 {
+		c.Pulls = []int{s.Pull}
+	}
+	check, err := tx.EnsureCheck(ctx, c)
+	if err != nil {
+		return check, err
+	}
+	return check, tx.StartScan(ctx, store.Scan{Delivery: s.Delivery, CheckID: check.ID, Job: args})
+}
+
+// showMeanwhile shows progress while something else is done: GitHub takes its time, and
+// somebody's key may be live. What it returns waits until that is over.
+func (a *App) showMeanwhile(ctx context.Context, id string, reopen bool) (wait func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := a.showProgress(ctx, id, reopen); err != nil {
+			a.log.WarnContext(ctx, "the check run could not be started", "check", id, "error", err)
+		}
+	}()
+	return func() { <-done }
+}
+
 // showProgress makes sure that the check run exists, and, if reopen, that it does
 // not show the conclusion of an earlier scan while there is more to scan. The run
 // is asked for by its external id first, so that a crash does not make a second
 // one; and two deliveries of one commit do so one after the other.
 func (a *App) showProgress(ctx context.Context, id string, reopen bool) error {
-	unlock := a.checks.lock(id)
-	defer unlock()
+	release, err := a.store.Hold(ctx, holdCheck(id))
+	if err != nil {
+		return err
+	}
+	defer release()
 	check, err := a.store.Check(ctx, id)
 	if err != nil {
 		return err
@@ -329,12 +309,13 @@ func unwrap(found git.Result, tag string) git.Result {
 // recordScan records in one transaction what was found, what is to be done about
 // it, and the jobs that do and report it.
 func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o outcome) error {
-	return a.store.InTx(ctx, func(tx *store.Tx) error {
+	var opened []store.Incident
+	err := a.store.InTx(ctx, func(tx *store.Tx) error {
 		row, err := mustBeNext(ctx, tx, s)
 		if err != nil {
 			return err
 		}
-		if err := a.recordLeaks(ctx, tx, s, o); err != nil {
+		if opened, err = a.recordLeaks(ctx, tx, s, o); err != nil {
 			return err
 		}
 		next := s.after(o, row.Coverage.Commits)
@@ -357,6 +338,10 @@ func (a *App) recordScan(ctx context.Context, s scanArgs, check store.Check, o o
 		}
 		return tx.Enqueue(ctx, reportArgs{Check: check.ID, Installation: s.Installation, Background: s.Backfill})
 	})
+	if err == nil {
+		a.metrics.opened(opened)
+	}
+	return err
 }
 
 // recordEnd records that nothing of a range is left to scan.
@@ -382,18 +367,22 @@ func (a *App) recordEnd(ctx context.Context, tx *store.Tx, s scanArgs, check sto
 }
 
 // recordLeaks replaces what an earlier scan of the range found by what this one
-// did, and adds what a further part of it did. Incidents go on.
-func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outcome) error {
+// did, and adds what a further part of it did. Incidents go on; those that are new are
+// returned.
+func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outcome) (opened []store.Incident, err error) {
 	incidents := make([]store.Incident, len(o.leaks))
 	for n, leak := range o.leaks {
-		var err error
-		if incidents[n], err = a.openIncident(ctx, tx, s, leak.Leak, o.verdicts[leak.Fingerprint], o.judge.Policy); err != nil {
-			return err
+		fresh := false
+		if incidents[n], fresh, err = a.openIncident(ctx, tx, s, leak.Leak, o.verdicts[leak.Fingerprint], o.judge.Policy, o.moments); err != nil {
+			return nil, err
+		}
+		if fresh {
+			opened = append(opened, incidents[n])
 		}
 	}
 	if !s.begun() {
 		if err := tx.DropOccurrences(ctx, s.Delivery); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for n, leak := range o.leaks {
@@ -401,10 +390,10 @@ func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outco
 			Incident: incidents[n].ID, Delivery: s.Delivery, Location: leak.Location, InTip: leak.InTip,
 			Conclusion: string(leak.Conclusion), Why: leak.Why,
 		}); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return opened, nil
 }
 
 // failScan makes the check run say that the range could not be scanned. With a
@@ -436,11 +425,4 @@ func (a *App) rescan(ctx context.Context, tx *store.Tx, s store.Scan) error {
 		return err
 	}
 	return tx.Enqueue(ctx, args)
-}
-
-func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict) {
-	for _, leak := range leaks {
-		a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
-			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})
-	}
 }

@@ -44,8 +44,11 @@ func (w suggestWorker) Work(ctx context.Context, job *river.Job[suggestArgs]) er
 	if err != nil {
 		return err
 	}
-	unlock := a.pulls.lock(fmt.Sprintf("%d/%d/%d", check.Installation, check.Repository.ID, job.Args.Pull))
-	defer unlock()
+	release, err := a.store.Hold(ctx, holdPull(check, job.Args.Pull))
+	if err != nil {
+		return err
+	}
+	defer release()
 	inst := a.github.Installation(check.Installation)
 	comments, err := a.suggestions(ctx, inst, check)
 	if err != nil || len(comments) == 0 {

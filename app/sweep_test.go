@@ -142,14 +142,20 @@ func tooManyRefs(w *world) {
 	}
 	s.expect(branch, "failure", at(branch, "b.env", 2))
 	installation, repo := s.ids()
-	refs, err := s.memory.Refs(t.Context(), installation, repo)
-	s.must(err)
+	var refs map[string]string
+	want := 1 + len(tags) + githubtest.MaxPushBranches + 1
+	s.await(fmt.Sprintf("%d refs to be remembered", want), func() (all bool) { // the last ones after the report
+		var err error
+		refs, err = s.memory.Refs(t.Context(), installation, repo)
+		s.must(err)
+		return len(refs) >= want
+	})
 	for name, sha := range refs {
 		if strings.HasPrefix(name, "refs/heads/many/") && sha != branch {
 			t.Errorf("%s was last scanned at %s, want %s", name, sha, branch)
 		}
 	}
-	if want := 1 + len(tags) + githubtest.MaxPushBranches + 1; len(refs) != want {
+	if len(refs) != want {
 		t.Errorf("%d refs are remembered, want %d", len(refs), want)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -22,13 +23,18 @@ import (
 // time. maxFindings bounds how many it asks for.
 const verifyAtOnce = 8
 
+// moments are when leaks were found, and when their providers had been asked.
+type moments struct{ detected, verified time.Time }
+
 // verify asks the providers once about each distinct credential. What was live before
 // since, when the occasion came about, may have been ended by then. Of the kinds that a
-// repository's own rules find nobody can be asked.
-func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[checks.Fingerprint]provider.Verdict, error) {
+// repository's own rules find nobody can be asked, nor of some others; who finds a value as
+// several kinds asks about one that somebody knows.
+func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[checks.Fingerprint]provider.Verdict, moments, error) {
+	at := moments{detected: a.now()}
 	distinct := map[checks.Fingerprint]checks.Credential{}
 	for _, l := range leaks {
-		if a.rules[l.Rule.ID] != nil {
+		if known, ok := distinct[l.Fingerprint]; a.rules[l.Rule.ID] != nil && (!ok || a.betterKind(known.Rule, l.Rule.ID)) {
 			distinct[l.Fingerprint] = l.Credential
 		}
 	}
@@ -46,46 +52,64 @@ func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return nil, err
+		return nil, at, err
 	}
+	at.verified = a.now()
 	// Verify answers "unknown" when it is interrupted. That must not be recorded
 	// as what the provider said.
-	return verdicts, ctx.Err()
+	return verdicts, at, ctx.Err()
 }
 
 // openIncident finds or makes the incident of a leak, brings it up to date with
-// the verdict, and decides what is to be done.
-func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak git.Leak, v provider.Verdict, p Policy) (store.Incident, error) {
-	v, err := a.doubt(ctx, tx, leak.Fingerprint, v)
-	if err != nil {
-		return store.Incident{}, err
+// the verdict, and decides what is to be done. It reports whether there was none.
+func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak git.Leak, v provider.Verdict, p Policy, at moments) (i store.Incident, opened bool, err error) {
+	if v, err = a.doubt(ctx, tx, leak.Fingerprint, v); err != nil {
+		return i, false, err
 	}
 	evidence, err := json.Marshal(v.Evidence)
 	if err != nil {
-		return store.Incident{}, err
+		return i, false, err
 	}
-	i, changed, err := tx.OpenIncident(ctx, store.Incident{
+	if v.Validity == checks.Unknown {
+		at.verified = noTime // nobody could tell
+	}
+	i, opened, err = tx.OpenIncident(ctx, store.Incident{
 		Incident: incident.Incident{
 			Fingerprint: leak.Fingerprint, Rule: leak.Rule.ID, Redacted: leak.Redacted, Validity: v.Validity, Opened: a.now(),
 		},
-		Grade: string(v.Grade), Evidence: evidence, Received: s.Received,
+		Grade: string(v.Grade), Evidence: evidence,
+		Pushed: s.Pushed, Received: s.Received, Detected: at.detected, Verified: at.verified,
 	})
-	verb := "open incident"
-	if err == nil && !changed {
+	verb, changed := "open incident", opened
+	if err == nil && !opened {
 		verb = "update incident"
 		changed, err = a.learn(ctx, tx, &i, s, v)
+		if i.State() == incident.Open && i.Verb == "" && a.betterKind(i.Rule, leak.Rule.ID) {
+			i.Rule, i.Redacted, changed = leak.Rule.ID, leak.Redacted, true
+		}
 	}
 	if err != nil {
-		return store.Incident{}, err
+		return i, false, err
 	}
 	if changed {
 		detail := verdictDetail(i, v)
 		detail["repository"], detail["commit"] = s.Repository.FullName(), leak.Commit
 		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: verb, Subject: i.ID, Detail: detail}); err != nil {
-			return store.Incident{}, err
+			return i, false, err
 		}
 	}
-	return i, a.decide(ctx, tx, &i, leak.Credential, p)
+	if leak.Rule.ID != i.Rule { // its credential is of a kind about which nobody can be asked
+		return i, opened, tx.SaveIncident(ctx, i)
+	}
+	err = a.decide(ctx, tx, &i, leak.Credential, p)
+	return i, opened, err
+}
+
+// betterKind says that somebody can be asked about one kind of credential and not about
+// another one, as which the same value was found: something with a name that sounds like
+// a secret's.
+func (a *App) betterKind(known, found string) bool {
+	return known != found && !a.providers.Can(known).Verify && a.providers.Can(found).Verify
 }
 
 // verdictDetail is what the audit log keeps of a verdict about an incident.
@@ -126,7 +150,8 @@ func (a *App) learn(ctx context.Context, tx *store.Tx, i *store.Incident, s scan
 		return false, err
 	case again:
 		i.Reopen()
-		i.Verb, i.Stored, i.Received = "", nil, s.Received
+		i.Verb, i.Stored = "", nil
+		i.Pushed, i.Received, i.Detected, i.Verified = s.Pushed, s.Received, a.now(), noTime
 		if err := errors.Join(tx.DropActions(ctx, i.ID), tx.EraseSealed(ctx, i.ID)); err != nil {
 			return false, err
 		}
@@ -134,13 +159,23 @@ func (a *App) learn(ctx context.Context, tx *store.Tx, i *store.Incident, s scan
 		return false, nil
 	case v.Validity == checks.Inactive && i.Validity != checks.Inactive:
 		i.FoundDead(v.Evidence.At)
+		i.Verified = firstOf(i.Verified, a.now())
 		return true, a.enqueueReports(ctx, tx, i.ID)
 	case v.Validity == i.Validity && string(v.Grade) == i.Grade:
 		return false, nil
 	}
+	i.Verified = firstOf(i.Verified, a.now())
 	i.Validity, i.Grade = v.Validity, string(v.Grade)
 	i.Evidence, err = json.Marshal(v.Evidence)
 	return true, err
+}
+
+// firstOf is when something came about for the first time: before, or else now.
+func firstOf(before, now time.Time) time.Time {
+	if before.IsZero() {
+		return now
+	}
+	return before
 }
 
 // begunAnew reports whether an incident that has ended is open again: the
@@ -153,7 +188,7 @@ func (a *App) begunAnew(ctx context.Context, tx *store.Tx, i *store.Incident, s 
 		return false, nil
 	case v.Validity == checks.Active:
 		return v.Evidence.At.After(i.Resolved), nil // else it was asked before it was dead
-	case i.Resolution != incident.ResolutionFalsePositive, s.Repository.ID == 0: // of no repository
+	case !i.Dismissed(), s.Repository.ID == 0: // of no repository
 		return false, nil
 	}
 	known, err := tx.RepositoriesOf(ctx, i.ID)
@@ -194,10 +229,32 @@ func (a *App) decide(ctx context.Context, tx *store.Tx, i *store.Incident, cred 
 	}
 	// What was begun, or waits for a person, is not begun again without one.
 	if remedy.Remediation == Automatic && i.Validity == checks.Active && i.Grade == string(provider.GradeA) && i.Stuck == "" && len(tried) == 0 {
-		return a.approve(ctx, tx, i, incident.Rotate, "policy", p)
+		return a.approveAutomatically(ctx, tx, i, p)
 	}
 	return tx.SaveIncident(ctx, *i)
 }
+
+// approveAutomatically starts a remediation without a person, unless there were too
+// many of them in the last hour.
+func (a *App) approveAutomatically(ctx context.Context, tx *store.Tx, i *store.Incident, p Policy) error {
+	begun, err := tx.AutomaticSince(ctx, a.now().Add(-time.Hour))
+	if err != nil {
+		return err
+	}
+	if begun < p.PerHour() {
+		return a.approve(ctx, tx, i, incident.Rotate, byPolicy, p)
+	}
+	i.Stuck = fmt.Sprintf("%d remediations began by themselves within an hour, which is as many as the policy allows (automatic_per_hour). Look whether they were right, then press Rotate now.", begun)
+	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "leave remediation", Subject: i.ID, Detail: map[string]string{
+		"begun": fmt.Sprint(begun), "automatic_per_hour": fmt.Sprint(p.PerHour()),
+	}}); err != nil {
+		return err
+	}
+	return tx.SaveIncident(ctx, *i)
+}
+
+// byPolicy is the actor of what nobody ordered.
+const byPolicy = "policy"
 
 const todoOwn = "This is Stanch's own credential, which it will not kill: give Stanch another one, restart it, and press Rotate now."
 
@@ -208,7 +265,9 @@ func (a *App) isOwn(i store.Incident) bool { return slices.Contains(a.cfg.Own, i
 // one that was abandoned, it is over.
 func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string, p Policy) error {
 	remedy := p.For(i.Rule)
-	i.Verb, i.Order, i.WithoutReplacement, i.Stuck = verb, remedy.Order, string(remedy.WithoutReplacement), ""
+	i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
+	i.WithoutReplacement, i.Adopt, i.Stuck = string(remedy.WithoutReplacement), remedy.Adopt, ""
+	i.Approver, i.Approved, i.Hold, i.Held, i.Confirmed = actor, a.now(), remedy.HoldFor(), noTime, noTime
 	done, err := tx.StepsDone(ctx, i.ID)
 	if err != nil {
 		return err
@@ -224,5 +283,5 @@ func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb
 		Detail: map[string]string{"order": string(i.Order)}}); err != nil || over {
 		return err
 	}
-	return tx.Enqueue(ctx, remediateArgs{Incident: i.ID})
+	return tx.Enqueue(ctx, a.job(i.ID))
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/app/store/postgrestest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -29,12 +30,17 @@ import (
 // patience is how long a test waits for what must happen.
 const patience = 2 * time.Minute
 
+// testDatabase names the variable that makes all worlds remember in another database
+// than SQLite: "postgres".
+const testDatabase = "STANCH_TEST_DATABASE"
+
 // A world is a simulated GitHub with the real App behind it, a database, a
 // secret store, and a developer with git.
 type world struct {
 	t        *testing.T
 	dir      string
 	github   *githubtest.Server
+	database string             // its URL
 	api      *openapi.Validator // nil without GitHub's description
 	app      *app.App
 	cloud    bool
@@ -60,7 +66,7 @@ type worldOptions struct {
 	tamper func(*world, *app.Config)
 }
 
-var automatic = app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}}
+var automatic = app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}, AutomaticPerHour: 1_000_000}
 
 func newWorld(t *testing.T, o worldOptions) *world {
 	t.Helper()
@@ -94,6 +100,10 @@ func newWorld(t *testing.T, o worldOptions) *world {
 	}
 	_, err = w.github.Install(w.self.ID, "acme")
 	w.must(err)
+	w.database = "sqlite:" + filepath.Join(w.dir, "stanch.db")
+	if os.Getenv(testDatabase) == "postgres" {
+		w.database = postgrestest.URL(t)
+	}
 	w.start(o)
 	t.Cleanup(w.noViolations)
 	return w
@@ -132,7 +142,7 @@ func (w *world) start(o worldOptions) {
 	if o.tamper != nil {
 		o.tamper(w, &cfg)
 	}
-	w.memory, err = store.Open(w.t.Context(), "sqlite:"+filepath.Join(w.dir, "stanch.db"), w.keys, log)
+	w.memory, err = store.Open(w.t.Context(), w.database, w.keys, log)
 	w.must(err)
 	w.app, err = app.New(cfg, w.memory)
 	w.must(err)
@@ -234,7 +244,7 @@ func (w *world) mustRotate(path, leaked string) {
 	w.t.Helper()
 	now := w.stored(path)
 	if w.github.TokenLive(leaked) {
-		w.t.Error("the leaked token is still live")
+		w.t.Errorf("the leaked token is still live\n%s", w.logs)
 	}
 	if now == leaked || !w.github.TokenLive(now) {
 		w.t.Error("the secret store does not hold a live replacement")

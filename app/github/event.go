@@ -6,7 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"time"
 	"unicode"
 )
 
@@ -34,6 +36,8 @@ type Push struct {
 	Sender                   Person // who pushed
 	Repository               Repository
 	Installation             int64
+	// Pushed is when GitHub took the push, in whole seconds; zero when it does not say.
+	Pushed time.Time
 }
 
 // A PullRequest says that something happened to a pull request.
@@ -50,6 +54,9 @@ type PullRequest struct {
 	Fork         bool
 	Repository   Repository // the one that the pull request goes to
 	Installation int64
+	// Pushed is when somebody last pushed to the head's repository, in whole seconds;
+	// zero when GitHub does not say.
+	Pushed time.Time
 }
 
 // A CheckRunEvent says that somebody pressed a check run's button, or wants it
@@ -168,6 +175,7 @@ type (
 		Private       bool           `json:"private"`
 		DefaultBranch string         `json:"default_branch"`
 		Owner         payloadAccount `json:"owner"`
+		PushedAt      payloadTime    `json:"pushed_at"`
 	}
 	payloadInstallation struct {
 		ID int64 `json:"id"`
@@ -178,6 +186,27 @@ type (
 		Repo *payloadRepository `json:"repo"` // null when the fork was deleted
 	}
 )
+
+// A payloadTime is a time as GitHub writes it: in push events a number of seconds since
+// 1970, elsewhere as RFC 3339 has it. It decides nothing, so that what is neither is no
+// time rather than an error.
+type payloadTime struct{ time.Time }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (t *payloadTime) UnmarshalJSON(b []byte) error {
+	t.Time = time.Time{}
+	if seconds, err := strconv.ParseInt(string(b), 10, 64); err == nil && seconds > 0 {
+		t.Time = time.Unix(seconds, 0).UTC()
+		return nil
+	}
+	var text string
+	if json.Unmarshal(b, &text) == nil {
+		if at, err := time.Parse(time.RFC3339, text); err == nil {
+			t.Time = at.UTC()
+		}
+	}
+	return nil
+}
 
 func parsePush(body []byte) (Event, error) {
 	var p struct {
@@ -201,7 +230,7 @@ func parsePush(body []byte) (Event, error) {
 	event := Push{
 		Ref: p.Ref, Before: p.Before, After: p.After, HeadCommit: p.HeadCommit.ID,
 		Created: p.Created, Deleted: p.Deleted, Forced: p.Forced, Sender: p.Sender.person(),
-		Repository: repo, Installation: p.Installation.ID,
+		Repository: repo, Installation: p.Installation.ID, Pushed: p.Repository.PushedAt.Time,
 	}
 	return event, cmp.Or(repoErr,
 		checkSHA("before", p.Before), checkSHA("after", p.After), checkOptionalSHA("head_commit", p.HeadCommit.ID),
@@ -243,6 +272,9 @@ func parsePullRequest(body []byte) (Event, error) {
 		Author:     p.PullRequest.User.person(),
 		Fork:       head.Repo == nil || head.Repo.ID != repo.ID,
 		Repository: repo, Installation: p.Installation.ID,
+	}
+	if head.Repo != nil {
+		event.Pushed = head.Repo.PushedAt.Time
 	}
 	return event, cmp.Or(repoErr,
 		checkSHA("head", head.SHA), checkSHA("base", base.SHA),

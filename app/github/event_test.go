@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 	"unicode"
 
 	"github.com/google/go-cmp/cmp"
@@ -32,8 +33,11 @@ var parseTests = []struct {
 	{
 		"push", "push",
 		`{'ref':'refs/heads/main','before':'SHA','after':'LONG','forced':true,'head_commit':{'id':'LONG','message':'m'},
-		  'commits':[{'id':3}],'installation':{'id':5},` + repoJSON + `}`,
-		Push{Ref: "refs/heads/main", Before: testSHA, After: longSHA, HeadCommit: longSHA, Forced: true, Repository: parsedRepo, Installation: 5},
+		  'commits':[{'id':3}],'installation':{'id':5},` + strings.Replace(repoJSON, "'created_at':1", "'created_at':1,'pushed_at':1557933657", 1) + `}`,
+		Push{
+			Ref: "refs/heads/main", Before: testSHA, After: longSHA, HeadCommit: longSHA, Forced: true, Repository: parsedRepo, Installation: 5,
+			Pushed: time.Unix(1557933657, 0).UTC(),
+		},
 	},
 	{
 		"deleted branch, owner without login", "push",
@@ -44,10 +48,10 @@ var parseTests = []struct {
 	{
 		"pull request", "pull_request",
 		`{'action':'synchronize','number':3,'before':'LONG','after':'SHA','installation':{'id':5},` + repoJSON + `,
-		  'pull_request':{'number':3,'head':{'ref':'x','sha':'SHA','repo':{'id':9}},'base':{'ref':'main','sha':'LONG'}}}`,
+		  'pull_request':{'number':3,'head':{'ref':'x','sha':'SHA','repo':{'id':9,'pushed_at':'2019-05-15T17:20:57+02:00'}},'base':{'ref':'main','sha':'LONG'}}}`,
 		PullRequest{
 			Action: "synchronize", Number: 3, HeadSHA: testSHA, BaseSHA: longSHA, HeadRef: "x", BaseRef: "main",
-			Before: longSHA, After: testSHA, Repository: parsedRepo, Installation: 5,
+			Before: longSHA, After: testSHA, Repository: parsedRepo, Installation: 5, Pushed: time.Unix(1557933657, 0).UTC(),
 		},
 	},
 	{

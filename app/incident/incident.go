@@ -30,6 +30,9 @@ type Incident struct {
 	Resolved  time.Time
 
 	Resolution Resolution
+	// Held is until when the credential's death can be taken back: it is disabled and
+	// proved dead, and what is deleted then cannot come back. Zero while it is not so.
+	Held time.Time
 	// Stuck says what a person must do before anything goes on; empty while
 	// Stanch can go on by itself.
 	Stuck string
@@ -80,6 +83,7 @@ type Verb string
 const (
 	Rotate Verb = "rotate" // replace it where it is stored, then kill it
 	Revoke Verb = "revoke" // kill it
+	Undo   Verb = "undo"   // take back what was done, while that can be
 )
 
 // A Step is one part of a remediation. Each is recorded before and after it runs.
@@ -87,38 +91,82 @@ type Step string
 
 // The steps of a remediation.
 const (
-	Issue     Step = "issue"      // a replacement comes into being
-	Put       Step = "put"        // the replacement stands where the leaked one stood
-	VerifyNew Step = "verify_new" // the provider takes the replacement
-	RevokeOld Step = "revoke_old" // the provider is told to kill the leaked one
-	ProveDead Step = "prove_dead" // the provider refuses the leaked one
-	Retire    Step = "retire"     // the leaked value is destroyed in the store's history
-	Discard   Step = "discard"    // a replacement that was never stored is revoked
+	Issue      Step = "issue"       // a replacement comes into being
+	Put        Step = "put"         // the replacement stands where the leaked one stood
+	VerifyNew  Step = "verify_new"  // the provider takes the replacement
+	Confirm    Step = "confirm"     // nobody uses the old one any more
+	DisableOld Step = "disable_old" // the provider is told to refuse the leaked one, for now
+	RevokeOld  Step = "revoke_old"  // the provider is told to kill the leaked one, for good
+	ProveDead  Step = "prove_dead"  // the provider refuses the leaked one
+	Hold       Step = "hold"        // the time in which a disabled one can be enabled again
+	Retire     Step = "retire"      // the leaked value is destroyed in the store's history
+	Discard    Step = "discard"     // a replacement that nobody needs is revoked
+
+	EnableOld Step = "enable_old" // the provider is told to take the old one again
+	VerifyOld Step = "verify_old" // the provider takes the old one
+	Restore   Step = "restore"    // the old one stands where it stood
 )
 
 // Order decides which of two evils comes first when a live credential leaks.
 type Order string
 
 // The orders. ReplaceFirst never leaves its users without a working credential;
-// RevokeFirst never leaves a thief with one for longer than needed.
+// RevokeFirst never leaves a thief with one for longer than needed. Overlap is for
+// credentials that have not leaked: both work until nobody uses the old one.
 const (
 	ReplaceFirst Order = "replace_first"
 	RevokeFirst  Order = "revoke_first"
+	Overlap      Order = "overlap"
 )
 
-// Plan returns the steps of a remediation in the order in which they must run,
-// given the steps that are done already: a replacement that an abandoned rotation
-// issued and did not store must not outlive it, live and owned by nobody.
-func Plan(verb Verb, order Order, done []Step) []Step {
-	switch {
-	case verb == Revoke && slices.Contains(done, Issue) && !slices.Contains(done, Put):
-		return []Step{RevokeOld, ProveDead, Discard}
-	case verb == Revoke:
-		return []Step{RevokeOld, ProveDead}
-	case order == RevokeFirst:
-		return []Step{RevokeOld, ProveDead, Issue, Put, VerifyNew, Retire}
+// A Remedy is what was approved to be done about an incident.
+type Remedy struct {
+	Verb  Verb  // empty while nothing is
+	Order Order // of a rotation
+	// Reversible says that the provider can disable the credential before it is deleted.
+	Reversible bool
+}
+
+// Plan returns the steps of a remedy in the order in which they must run, given the
+// steps that are done already: a replacement that an abandoned rotation issued and did
+// not store must not outlive it, live and owned by nobody.
+func (r Remedy) Plan(done []Step) []Step {
+	kill, end := []Step{RevokeOld, ProveDead}, []Step(nil)
+	if r.Reversible {
+		kill, end = []Step{DisableOld, ProveDead}, []Step{Hold, RevokeOld}
 	}
-	return []Step{Issue, Put, VerifyNew, RevokeOld, ProveDead, Retire}
+	replace := []Step{Issue, Put, VerifyNew}
+	switch {
+	case r.Verb == Undo:
+		return undo(done)
+	case r.Verb == Revoke && slices.Contains(done, Issue) && !slices.Contains(done, Put):
+		return slices.Concat(kill, []Step{Discard}, end)
+	case r.Verb == Revoke:
+		return slices.Concat(kill, end)
+	case r.Order == RevokeFirst:
+		return slices.Concat(kill, replace, end, []Step{Retire})
+	case r.Order == Overlap:
+		replace = append(replace, Confirm)
+	}
+	return slices.Concat(replace, kill, end, []Step{Retire})
+}
+
+// undo brings the old credential back before the new one goes.
+func undo(done []Step) []Step {
+	plan := []Step{EnableOld, VerifyOld}
+	if slices.Contains(done, Put) {
+		plan = append(plan, Restore)
+	}
+	if slices.Contains(done, Issue) {
+		plan = append(plan, Discard)
+	}
+	return plan
+}
+
+// Undoable reports whether what was done can be taken back: the credential is disabled
+// and not deleted.
+func Undoable(done []Step) bool {
+	return slices.Contains(done, DisableOld) && !slices.Contains(done, RevokeOld)
 }
 
 // ErrOutOfOrder reports a step that must not run yet.
@@ -145,14 +193,20 @@ func (i *Incident) Done(plan, before []Step, step Step, at time.Time) error {
 		return err
 	}
 	i.Stuck = ""
+	i.Held = time.Time{}
 	switch step {
-	case RevokeOld:
-		i.Contained = at
+	case RevokeOld, DisableOld:
+		if i.Contained.IsZero() {
+			i.Contained = at
+		}
 	case ProveDead:
 		i.Dead = at
+	case EnableOld:
+		i.Contained, i.Rotated, i.Dead = time.Time{}, time.Time{}, time.Time{}
 	}
 	done := append(slices.Clone(before), step)
-	if i.Rotated.IsZero() && slices.Contains(done, VerifyNew) && slices.Contains(done, RevokeOld) {
+	killed := slices.Contains(done, RevokeOld) || slices.Contains(done, DisableOld)
+	if i.Rotated.IsZero() && killed && slices.Contains(done, VerifyNew) && !slices.Contains(done, EnableOld) {
 		i.Rotated = at
 	}
 	i.ResolveIfDone(plan, done, at)
@@ -163,6 +217,9 @@ func (i *Incident) Done(plan, before []Step, step Step, at time.Time) error {
 // whether it is.
 func (i *Incident) ResolveIfDone(plan, done []Step, at time.Time) bool {
 	if slices.ContainsFunc(plan, func(s Step) bool { return !slices.Contains(done, s) }) {
+		return false
+	}
+	if slices.Contains(plan, EnableOld) { // it is live again, which ends nothing
 		return false
 	}
 	i.Resolved, i.Resolution = at, ResolutionRevoked
@@ -186,7 +243,7 @@ func (i *Incident) FoundDead(at time.Time) {
 // Reopen begins the incident anew: what was thought dead, or no secret, is live.
 func (i *Incident) Reopen() {
 	i.Contained, i.Rotated, i.Dead, i.Resolved = time.Time{}, time.Time{}, time.Time{}, time.Time{}
-	i.Resolution, i.Stuck = Unresolved, ""
+	i.Resolution, i.Stuck, i.Held = Unresolved, "", time.Time{}
 }
 
 // Dismiss ends the incident because the text is no secret. A live credential

@@ -14,16 +14,28 @@ import (
 // unless the order says so.
 func TestPlansNeverLoseTheOnlyWorkingCredential(t *testing.T) {
 	before := func(plan []Step, a, b Step) bool { return slices.Index(plan, a) < slices.Index(plan, b) }
-	for _, order := range []Order{ReplaceFirst, RevokeFirst} {
-		plan := Plan(Rotate, order, nil)
-		if !before(plan, Issue, Put) || !before(plan, Put, VerifyNew) || !before(plan, RevokeOld, ProveDead) {
-			t.Errorf("%s: plan %v is out of order", order, plan)
-		}
-		if !before(plan, ProveDead, Retire) || !before(plan, VerifyNew, Retire) {
-			t.Errorf("%s: plan %v destroys the stored value before the proof", order, plan)
-		}
-		if got := before(plan, VerifyNew, RevokeOld); got != (order == ReplaceFirst) {
-			t.Errorf("%s: verify_new before revoke_old = %v", order, got)
+	for _, order := range []Order{ReplaceFirst, RevokeFirst, Overlap} {
+		for _, reversible := range []bool{false, true} {
+			plan := Remedy{Rotate, order, reversible}.Plan(nil)
+			kill := RevokeOld
+			if reversible {
+				kill = DisableOld
+				if !before(plan, ProveDead, Hold) || !before(plan, Hold, RevokeOld) {
+					t.Errorf("%s: plan %v deletes before the proof and the hold", order, plan)
+				}
+			}
+			if !before(plan, Issue, Put) || !before(plan, Put, VerifyNew) || !before(plan, kill, ProveDead) {
+				t.Errorf("%s: plan %v is out of order", order, plan)
+			}
+			if !before(plan, ProveDead, Retire) || !before(plan, VerifyNew, Retire) || !before(plan, RevokeOld, Retire) {
+				t.Errorf("%s: plan %v destroys the stored value before the proof", order, plan)
+			}
+			if got := before(plan, VerifyNew, kill); got != (order != RevokeFirst) {
+				t.Errorf("%s: verify_new before %s = %v", order, kill, got)
+			}
+			if slices.Contains(plan, Confirm) && !before(plan, Confirm, kill) || slices.Contains(plan, Confirm) != (order == Overlap) {
+				t.Errorf("%s: plan %v does not wait for those who use it", order, plan)
+			}
 		}
 	}
 }
@@ -31,20 +43,23 @@ func TestPlansNeverLoseTheOnlyWorkingCredential(t *testing.T) {
 func TestIncidentLife(t *testing.T) {
 	clock := time.Unix(1000, 0)
 	tests := []struct {
-		name  string
-		verb  Verb
-		order Order
-		want  []State // after each step of the plan
-		end   Resolution
+		name   string
+		remedy Remedy
+		want   []State // after each step of the plan
+		end    Resolution
 	}{
-		{"replace first", Rotate, ReplaceFirst, []State{Open, Open, Open, Rotated, ProvedDead, Resolved}, ResolutionRotated},
-		{"revoke first", Rotate, RevokeFirst, []State{Contained, ProvedDead, ProvedDead, ProvedDead, ProvedDead, Resolved}, ResolutionRotated},
-		{"revoke only", Revoke, ReplaceFirst, []State{Contained, Resolved}, ResolutionRevoked},
+		{"replace first", Remedy{Rotate, ReplaceFirst, false}, []State{Open, Open, Open, Rotated, ProvedDead, Resolved}, ResolutionRotated},
+		{"revoke first", Remedy{Rotate, RevokeFirst, false}, []State{Contained, ProvedDead, ProvedDead, ProvedDead, ProvedDead, Resolved}, ResolutionRotated},
+		{"revoke only", Remedy{Revoke, ReplaceFirst, false}, []State{Contained, Resolved}, ResolutionRevoked},
+		{"replace first, held", Remedy{Rotate, ReplaceFirst, true}, []State{Open, Open, Open, Rotated, ProvedDead, ProvedDead, ProvedDead, Resolved}, ResolutionRotated},
+		{"revoke first, held", Remedy{Rotate, RevokeFirst, true}, []State{Contained, ProvedDead, ProvedDead, ProvedDead, ProvedDead, ProvedDead, ProvedDead, Resolved}, ResolutionRotated},
+		{"revoke only, held", Remedy{Revoke, ReplaceFirst, true}, []State{Contained, ProvedDead, ProvedDead, Resolved}, ResolutionRevoked},
+		{"overlap", Remedy{Rotate, Overlap, false}, []State{Open, Open, Open, Open, Rotated, ProvedDead, Resolved}, ResolutionRotated},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			i := Incident{ID: "i", Stuck: "press the button"}
-			plan := Plan(tt.verb, tt.order, nil)
+			plan := tt.remedy.Plan(nil)
 			for n, step := range plan {
 				clock = clock.Add(time.Second)
 				if err := i.Done(plan, plan[:n], step, clock); err != nil {
@@ -62,7 +77,7 @@ func TestIncidentLife(t *testing.T) {
 }
 
 func TestStepsOutOfOrderAreRefused(t *testing.T) {
-	plan := Plan(Rotate, ReplaceFirst, nil)
+	plan := Remedy{Verb: Rotate, Order: ReplaceFirst}.Plan(nil)
 	for n := range plan {
 		for _, step := range plan[n+1:] {
 			i := Incident{}
@@ -71,7 +86,7 @@ func TestStepsOutOfOrderAreRefused(t *testing.T) {
 			}
 		}
 	}
-	if err := MayRun(Plan(Revoke, ReplaceFirst, nil), nil, Issue); !errors.Is(err, ErrOutOfOrder) {
+	if err := MayRun(Remedy{Verb: Revoke, Order: ReplaceFirst}.Plan(nil), nil, Issue); !errors.Is(err, ErrOutOfOrder) {
 		t.Errorf("issue in a plan without it: %v", err)
 	}
 }
@@ -79,10 +94,10 @@ func TestStepsOutOfOrderAreRefused(t *testing.T) {
 // TestAbandonedRotations changes its mind after each step of a rotation.
 func TestAbandonedRotations(t *testing.T) {
 	for _, order := range []Order{ReplaceFirst, RevokeFirst} {
-		rotation := Plan(Rotate, order, nil)
+		rotation := Remedy{Verb: Rotate, Order: order}.Plan(nil)
 		for n := range rotation {
 			i, done := Incident{}, slices.Clone(rotation[:n])
-			plan := Plan(Revoke, order, done)
+			plan := Remedy{Verb: Revoke, Order: order}.Plan(done)
 			orphan := slices.Contains(done, Issue) && !slices.Contains(done, Put)
 			if slices.Contains(plan, Discard) != orphan {
 				t.Errorf("after %v the plan is %v", done, plan)
@@ -134,5 +149,43 @@ func TestDismiss(t *testing.T) {
 	i := Incident{Validity: checks.Active}
 	if err := i.Dismiss(now); err == nil || i.State() != Open {
 		t.Errorf("a live credential was dismissed: %v, %s", err, i.State())
+	}
+}
+
+// TestUndo takes back a rotation after each step that allows it.
+func TestUndo(t *testing.T) {
+	for _, remedy := range []Remedy{{Rotate, ReplaceFirst, true}, {Rotate, RevokeFirst, true}, {Revoke, ReplaceFirst, true}} {
+		plan := remedy.Plan(nil)
+		for n := range plan {
+			i, done := Incident{Validity: checks.Active}, []Step(nil)
+			for _, step := range plan[:n] {
+				if err := i.Done(plan, done, step, time.Unix(5, 0)); err != nil {
+					t.Fatal(err)
+				}
+				done = append(done, step)
+			}
+			if !Undoable(done) {
+				if slices.Contains(done, DisableOld) && !slices.Contains(done, RevokeOld) {
+					t.Errorf("after %v it cannot be undone", done)
+				}
+				continue
+			}
+			back := Remedy{Verb: Undo}.Plan(done)
+			if slices.Contains(back, Restore) != slices.Contains(done, Put) || slices.Contains(back, Discard) != slices.Contains(done, Issue) {
+				t.Errorf("after %v the plan is %v", done, back)
+			}
+			for m, step := range back {
+				if step == Discard && !slices.Contains(back[:m], VerifyOld) {
+					t.Errorf("%v: the new one goes before the old one works", back)
+				}
+				if err := i.Done(back, done, step, time.Unix(9, 0)); err != nil {
+					t.Fatal(err)
+				}
+				done = append(done, step)
+			}
+			if i.State() != Open || !i.Dead.IsZero() || !i.Contained.IsZero() {
+				t.Errorf("undone after %v: %s, dead %v", plan[:n], i.State(), i.Dead)
+			}
+		}
 	}
 }

@@ -27,6 +27,7 @@ import (
 // The request is signed with the secret and does not carry it.
 type amazon struct {
 	web      *web // whose base URLs and clients are used
+	own      *accessKeys
 	public   []awsPartition
 	accounts []string
 	pause    time.Duration
@@ -88,6 +89,10 @@ func (a *amazon) ready(*rules.Rule) string { return "" }
 
 func (a *amazon) host(*rules.Rule, checks.Credential) string { return a.partitions()[0].base }
 
+func (a *amazon) tell(*rules.Rule) Calls {
+	return Calls{Verify: "sts:GetCallerIdentity at " + a.partitions()[0].base}
+}
+
 // partitions are those to ask, or what the operator named in their place.
 func (a *amazon) partitions() []awsPartition {
 	if base, ok := a.web.operator["aws"]; ok {
@@ -134,18 +139,25 @@ func (a *amazon) verify(ctx context.Context, _ *rules.Rule, cred checks.Credenti
 			break
 		}
 	}
+	if verdict.Validity == checks.Active && temporary(cred) {
+		a.own.judgeSession(ctx, cred, &verdict)
+	}
 	return verdict, nil
+}
+
+// temporary reports whether a key is one of a session, which ends by itself.
+func temporary(cred checks.Credential) bool {
+	return strings.HasPrefix(cred.Parts["id"].Expose(), "ASIA")
 }
 
 // leaveAlone says why nobody asks about a key.
 func (a *amazon) leaveAlone(cred checks.Credential, account string) string {
-	temporary := strings.HasPrefix(cred.Parts["id"].Expose(), "ASIA")
 	switch {
 	case slices.Contains(awsCanaries, account):
 		return "not asked: the account is known for keys that are traps"
 	case len(a.accounts) > 0 && !slices.Contains(a.accounts, account):
 		return "not asked: STANCH_AWS_ACCOUNTS does not name the account"
-	case temporary && cred.Parts["token"].Len() == 0:
+	case temporary(cred) && cred.Parts["token"].Len() == 0:
 		return "not asked: without its session token a temporary key works nowhere"
 	}
 	return ""

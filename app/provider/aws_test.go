@@ -1,116 +1,40 @@
 package provider
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base32"
 	"encoding/binary"
-	"encoding/hex"
 	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
-	"net/url"
 	"os/exec"
-	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/ownaws/awstest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
 
-// An accessKey is one that the fake AWS knows.
-type accessKey struct {
-	secret, token string
-	inactive      bool
-	expired       bool
-}
-
 // fakeSTS answers GetCallerIdentity as STS does, with what decides there: that the
 // request is signed with the secret of an active key.
 type fakeSTS struct {
-	mu    sync.Mutex
-	keys  map[string]accessKey
+	awstest.STS
 	asked atomic.Int32
-}
-
-func (f *fakeSTS) set(id string, key accessKey) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.keys[id] = key
 }
 
 func (f *fakeSTS) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.asked.Add(1)
-	body, _ := io.ReadAll(r.Body)
-	form, _ := url.ParseQuery(string(body))
-	id, code, message := f.judge(r, body)
-	w.Header().Set("Content-Type", "text/xml")
-	switch {
-	case code != "":
-		w.WriteHeader(http.StatusForbidden)
-		fmt.Fprintf(w, `<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error><RequestId>1</RequestId></ErrorResponse>`, code, message)
-	case form.Get("Action") == "GetCallerIdentity":
-		io.WriteString(w, callerIdentity(awsAccount(id)))
-	}
+	f.OnlySTS(func(id string) string { return shopOf(awsAccount(id)) })(w, r)
 }
 
-func callerIdentity(account string) string {
-	return fmt.Sprintf(`<GetCallerIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><GetCallerIdentityResult><Arn>arn:aws:iam::%[1]s:user/shop</Arn><UserId>AIDASHOP</UserId><Account>%[1]s</Account></GetCallerIdentityResult><ResponseMetadata><RequestId>1</RequestId></ResponseMetadata></GetCallerIdentityResponse>`, account)
-}
+// shopOf is a user of an account.
+func shopOf(account string) string { return "arn:aws:iam::" + account + ":user/shop" }
 
-// judge checks a signature of version 4:
-// https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_sigv-create-signed-request.html
-func (f *fakeSTS) judge(r *http.Request, body []byte) (id, code, message string) {
-	named := map[string]string{}
-	authorization, ok := strings.CutPrefix(r.Header.Get("Authorization"), "AWS4-HMAC-SHA256 ")
-	for field := range strings.SplitSeq(authorization, ", ") {
-		name, value, _ := strings.Cut(field, "=")
-		named[name] = value
-	}
-	scope := strings.Split(named["Credential"], "/")
-	if !ok || len(scope) != 5 {
-		return "", "IncompleteSignature", "no signature of version 4"
-	}
-	f.mu.Lock()
-	key, known := f.keys[scope[0]]
-	f.mu.Unlock()
-	switch {
-	case !known || key.inactive || key.token != r.Header.Get("X-Amz-Security-Token"):
-		return "", "InvalidClientTokenId", "The security token included in the request is invalid."
-	case key.expired:
-		return "", "ExpiredToken", "The security token included in the request is expired"
-	}
-	headers := strings.Split(named["SignedHeaders"], ";")
-	var canonical strings.Builder
-	for _, name := range headers {
-		value := r.Header.Get(name)
-		switch name {
-		case "host":
-			value = r.Host
-		case "content-length":
-			value = fmt.Sprint(r.ContentLength)
-		}
-		fmt.Fprintf(&canonical, "%s:%s\n", name, strings.TrimSpace(value))
-	}
-	request := strings.Join([]string{r.Method, "/", "", canonical.String(), named["SignedHeaders"], fmt.Sprintf("%x", sha256.Sum256(body))}, "\n")
-	text := strings.Join([]string{"AWS4-HMAC-SHA256", r.Header.Get("X-Amz-Date"), strings.Join(scope[1:], "/"), fmt.Sprintf("%x", sha256.Sum256([]byte(request)))}, "\n")
-	sum := []byte("AWS4" + key.secret)
-	for _, part := range append(scope[1:], text) {
-		mac := hmac.New(sha256.New, sum)
-		io.WriteString(mac, part)
-		sum = mac.Sum(nil)
-	}
-	if hex.EncodeToString(sum) != named["Signature"] || !slices.Contains(headers, "host") || !slices.Contains(headers, "x-amz-date") {
-		return "", awsWrongSecret, awsWrongSecretText + " the signature you provided. Check your AWS Secret Access Key and signing method."
-	}
-	return scope[0], "", ""
-}
+func callerIdentity(account string) string { return awstest.CallerIdentity(shopOf(account)) }
 
 // newKey makes an access key's id and secret.
 func newKey(t *testing.T, kind string) (id, secret string) {
@@ -139,10 +63,10 @@ func atSTS(t *testing.T, address string, accounts ...string) *Providers {
 }
 
 func TestAWS(t *testing.T) {
-	fake := &fakeSTS{keys: map[string]accessKey{}}
+	fake := &fakeSTS{}
 	p := atSTS(t, serve(t, fake.ServeHTTP).URL)
 	id, secret := newKey(t, "AKIA")
-	fake.set(id, accessKey{secret: secret})
+	fake.Set(id, awstest.STSKey{Secret: secret})
 	t.Run("live", func(t *testing.T) {
 		v := ask(t, p, pair(id, secret, ""), checks.Active, GradeA)
 		if account := awsAccount(id); v.Evidence.Identity["account"] != account || v.Evidence.Identity["arn"] != "arn:aws:iam::"+account+":user/shop" {
@@ -158,21 +82,21 @@ func TestAWS(t *testing.T) {
 	t.Run("deactivated and deleted", func(t *testing.T) {
 		dead, secret := newKey(t, "AKIA")
 		ask(t, p, pair(dead, secret, ""), checks.Inactive, GradeB)
-		fake.set(dead, accessKey{secret: secret, inactive: true})
+		fake.Set(dead, awstest.STSKey{Secret: secret, Inactive: true})
 		ask(t, p, pair(dead, secret, ""), checks.Inactive, GradeB)
-		fake.set(dead, accessKey{secret: secret})
+		fake.Set(dead, awstest.STSKey{Secret: secret})
 		ask(t, p, pair(dead, secret, ""), checks.Active, GradeA)
 	})
 	t.Run("temporary", func(t *testing.T) {
 		session, secret := newKey(t, "ASIA")
-		fake.set(session, accessKey{secret: secret, token: "IQoJ" + "session"})
+		fake.Set(session, awstest.STSKey{Secret: secret, Token: "IQoJ" + "session"})
 		before := fake.asked.Load()
 		ask(t, p, pair(session, secret, ""), checks.Unknown, GradeC)
 		if fake.asked.Load() != before {
 			t.Error("AWS was asked about a temporary key without its token")
 		}
 		ask(t, p, pair(session, secret, "IQoJ"+"session"), checks.Active, GradeA)
-		fake.set(session, accessKey{secret: secret, token: "IQoJ" + "session", expired: true})
+		fake.Set(session, awstest.STSKey{Secret: secret, Token: "IQoJ" + "session", Expired: true})
 		ask(t, p, pair(session, secret, "IQoJ"+"session"), checks.Inactive, GradeB)
 	})
 }
@@ -180,22 +104,18 @@ func TestAWS(t *testing.T) {
 // STS may say that a right secret is wrong when it was asked about another one of the
 // same key a moment before.
 func TestAWSAsksAgain(t *testing.T) {
-	fake := &fakeSTS{keys: map[string]accessKey{}}
+	fake := &fakeSTS{}
 	id, secret := newKey(t, "AKIA")
-	fake.set(id, accessKey{secret: secret})
+	fake.Set(id, awstest.STSKey{Secret: secret})
 	var first atomic.Bool
 	p := atSTS(t, serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if !first.Swap(true) {
-			answer(w, 403, "text/xml", stsError(awsWrongSecret, awsWrongSecretText+" the signature you provided."))
+			answer(w, 403, "text/xml", awstest.Error(awsWrongSecret, awsWrongSecretText+" the signature you provided."))
 			return
 		}
 		fake.ServeHTTP(w, r)
 	}).URL)
 	ask(t, p, pair(id, secret, ""), checks.Active, GradeA)
-}
-
-func stsError(code, message string) string {
-	return fmt.Sprintf("<ErrorResponse><Error><Type>Sender</Type><Code>%s</Code><Message>%s</Message></Error></ErrorResponse>", code, message)
 }
 
 // Keys that are traps, and those of accounts that are not the operator's, are not
@@ -261,11 +181,11 @@ func TestAWSLies(t *testing.T) {
 		"captive portal":    always(200, "text/html", portal),
 		"firewall 403":      always(403, "text/html", portal),
 		"refusal in json":   always(403, "application/json", `{"Code":"InvalidClientTokenId"}`),
-		"clocks differ":     always(403, "text/xml", stsError(awsWrongSecret, "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z")),
-		"throttled":         always(400, "text/xml", stsError("Throttling", "Rate exceeded")),
-		"denied":            always(403, "text/xml", stsError("AccessDenied", "no")),
-		"server error":      always(500, "text/xml", stsError("InternalFailure", "")),
-		"region is off":     always(403, "text/xml", stsError("RegionDisabledException", "")),
+		"clocks differ":     always(403, "text/xml", awstest.Error(awsWrongSecret, "Signature expired: 20260101T000000Z is now earlier than 20260101T001000Z")),
+		"throttled":         always(400, "text/xml", awstest.Error("Throttling", "Rate exceeded")),
+		"denied":            always(403, "text/xml", awstest.Error("AccessDenied", "no")),
+		"server error":      always(500, "text/xml", awstest.Error("InternalFailure", "")),
+		"region is off":     always(403, "text/xml", awstest.Error("RegionDisabledException", "")),
 		"redirect": func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
 		},
@@ -273,7 +193,7 @@ func TestAWSLies(t *testing.T) {
 		"gzip bomb":               bomb,
 		"slow drip":               drip,
 		"hangs up":                func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
-		"a code that is a screen": always(403, "text/xml", stsError("\t\t"+strings.Repeat("x", 9999), "")),
+		"a code that is a screen": always(403, "text/xml", awstest.Error("\t\t"+strings.Repeat("x", 9999), "")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -287,7 +207,7 @@ func TestAWSLies(t *testing.T) {
 	}
 	t.Run("refuses everybody", func(t *testing.T) {
 		t.Parallel()
-		p := atSTS(t, serve(t, always(403, "text/xml", stsError(awsNoKey, ""))).URL)
+		p := atSTS(t, serve(t, always(403, "text/xml", awstest.Error(awsNoKey, ""))).URL)
 		ask(t, p, pair(id, secret, ""), checks.Inactive, GradeB)
 	})
 }
@@ -296,7 +216,8 @@ func TestAWSLies(t *testing.T) {
 // be asked, the refusal is half an answer.
 func TestAWSPartitions(t *testing.T) {
 	id, secret := newKey(t, "AKIA")
-	fake, empty := &fakeSTS{keys: map[string]accessKey{id: {secret: secret}}}, &fakeSTS{}
+	fake, empty := &fakeSTS{}, &fakeSTS{}
+	fake.Set(id, awstest.STSKey{Secret: secret})
 	knows, refuses, broken := serve(t, fake.ServeHTTP).URL, serve(t, empty.ServeHTTP).URL, serve(t, always(503, "text/html", portal)).URL
 	p := newProviders(t, Config{AllowedNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	driver := p.verifiers[driverAWS].(*amazon)
@@ -342,7 +263,7 @@ func TestMoto(t *testing.T) {
 	}
 	start(t, cmd, func() bool { return strings.Contains(call("CreateUser&UserName=shop"), "<UserName>shop<") })
 	created := call("CreateAccessKey&UserName=shop")
-	cred := pair(between(created, "<AccessKeyId>", "<"), between(created, "<SecretAccessKey>", "<"), "")
+	cred := pair(awstest.Between(created, "<AccessKeyId>", "<"), awstest.Between(created, "<SecretAccessKey>", "<"), "")
 	p := atSTS(t, base)
 	v := ask(t, p, cred, checks.Unknown, GradeC)
 	if !strings.HasPrefix(v.Evidence.Control, "accepted a random value") {
@@ -354,10 +275,4 @@ func TestMoto(t *testing.T) {
 	if err != nil || v.Validity != checks.Active || fmt.Sprint(v.Evidence.Identity) != fmt.Sprint(want) {
 		t.Errorf("%+v, %v", v, err)
 	}
-}
-
-func between(text, start, end string) string {
-	_, rest, _ := strings.Cut(text, start)
-	middle, _, _ := strings.Cut(rest, end)
-	return middle
 }

@@ -107,6 +107,12 @@ func (e *entra) whyNoRevoke(*rules.Rule) string {
 	return ""
 }
 
+func (*entra) tell(*rules.Rule) Calls {
+	return Calls{
+		Verify: "POST " + entraLogin + "/{tenant}/oauth2/v2.0/token", Revoke: "POST " + graphBase + graphApp + "/removePassword", Issue: "POST " + graphBase + graphApp + "/addPassword",
+	}
+}
+
 // revoke removes the leaked secret, if it works now and the app has exactly one that
 // begins so.
 func (e *entra) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {

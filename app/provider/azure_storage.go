@@ -76,6 +76,11 @@ func (s *storage) whyNoRevoke(rule *rules.Rule) string { return s.ready(rule) }
 
 func (s *storage) whyNoIssue(rule *rules.Rule) string { return s.ready(rule) }
 
+func (*storage) tell(*rules.Rule) Calls {
+	const list = "POST " + armBase + "/{account}/listKeys"
+	return Calls{Verify: list, Revoke: list + ", then POST /{account}/regenerateKey", Issue: list + ": the account's other key"}
+}
+
 // host is the account, whose keys are asked for.
 func (s *storage) host(_ *rules.Rule, cred checks.Credential) string {
 	base, _ := s.web.baseOf("azure", armBase)

@@ -86,6 +86,13 @@ func (g *googleAPIKeys) whyNoRevoke(rule *rules.Rule) string { return g.gcp.whyN
 
 func (g *googleAPIKeys) whyNoIssue(rule *rules.Rule) string { return g.gcp.whyNoIssue(rule) }
 
+func (*googleAPIKeys) tell(*rules.Rule) Calls {
+	const found = "GET " + googleAPIKeysBase + lookupKey + ", then "
+	return Calls{
+		Disable: found + "DELETE /v2/{key}", Enable: found + "POST /v2/{key}:undelete", Revoke: found + "DELETE /v2/{key}", Issue: found + "POST /v2/{parent}/keys",
+	}
+}
+
 // find asks which key a text is.
 func (g *googleAPIKeys) find(ctx context.Context, t Target) (k apiKey, err error) {
 	var found struct{ Parent, Name string }

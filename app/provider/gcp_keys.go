@@ -175,6 +175,13 @@ func (g *google) whyNoRevoke(*rules.Rule) string {
 	return ""
 }
 
+func (*google) tell(*rules.Rule) Calls {
+	return Calls{
+		Verify: "GET " + googleCertificates + googleCertificatesPath + "{client_email}", Disable: "POST " + googleIAM + googleKeyPath + ":disable",
+		Enable: "POST " + googleIAM + googleKeyPath + ":enable", Revoke: "DELETE " + googleIAM + googleKeyPath, Issue: "POST " + googleIAM + googleKeys + ":upload",
+	}
+}
+
 // revoke deletes the leaked key, for good.
 func (g *google) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
 	return g.each(ctx, rule, t, change{http.MethodDelete, "", mayDeleteKey, "deleted", rules.MeansRevoked, ErrCannotRevoke}, func(userKey) bool { return true })

@@ -25,6 +25,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/stanch-dev/stanch/app/cloud"
+	"github.com/stanch-dev/stanch/app/ownaws"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -83,6 +84,9 @@ type Config struct {
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
+	// AWS is Stanch's own identity there, with which access keys are disabled, replaced
+	// and deleted; nil without one.
+	AWS *ownaws.Caller
 
 	// JWTIssuers are the issuers whose signatures of JSON Web Tokens are verified, each
 	// with the URL of its key set: "https://id.example.net=https://id.example.net/keys".
@@ -318,15 +322,18 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	accessKeys := newAccessKeys(cfg, p.now, p.log)
 	gcp := newGoogle(p.web, cfg.Google, p.now)
 	apiKeys := &googleAPIKeys{gcp: gcp, pause: newKeyPause}
 	apps := &entra{web: p.web, account: cfg.Azure, now: p.now}
 	blobs := &storage{web: p.web, account: cfg.Azure, subscriptions: cfg.AzureSubscriptions, now: p.now}
 	p.revokers = map[string]revoker{
-		driverHTTP: p.web, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
+		driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys,
+		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.issuers = map[string]issuer{
-		driverBroker: broker, driverVault: p.vault, driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
+		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys,
+		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
@@ -335,7 +342,7 @@ func New(cfg Config) (*Providers, error) {
 		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
 		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
 		driverAppRole:    appRole{p.vault},
-		driverAWS:        &amazon{web: p.web, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
+		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
 		driverKey:        &keys{places: places, now: p.now},
 		driverGCP:        gcp,

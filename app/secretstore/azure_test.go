@@ -14,16 +14,10 @@ import (
 
 var _ store = (*Azure)(nil)
 
-// takesAll is a store that cannot tell what others are about to do.
-type takesAll struct{ renamed }
-
-func (takesAll) takesAll() {}
-
 func TestAzure(t *testing.T) {
 	f := newFakeKeyVault(t)
 	const root = "shop-vault/"
-	open := func() store { return takesAll{renamed{store: f.open(), root: root, numbered: f.numbered}} }
-	testStore(t, open(), open(), root)
+	testStore(t, renamed{f.open(), root}, renamed{f.open(), root}, root, takesAll)
 }
 
 // What is beside the value goes along, and the operation is noted there.

@@ -21,7 +21,7 @@ var _ store = (*GCP)(nil)
 func TestGCP(t *testing.T) {
 	f := newFakeSecretManager(t)
 	const root = "projects/shop/secrets/"
-	testStore(t, renamed{store: f.open(), root: root}, renamed{store: f.open(), root: root}, root)
+	testStore(t, renamed{f.open(), root}, renamed{f.open(), root}, root)
 }
 
 // A secret may be one text, such as the key file of a service account.

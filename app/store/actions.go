@@ -30,7 +30,7 @@ func (tx *Tx) Attempt(ctx context.Context, incident string, step incident.Step, 
 		return Action{}, err
 	}
 	if _, err := tx.q.ExecContext(ctx, `insert into actions (incident, step, operation, attempts, attempted) values (?, ?, ?, 1, ?)
-		on conflict (incident, step) do update set attempts = attempts + 1, attempted = excluded.attempted where done = 0`,
+		on conflict (incident, step) do update set attempts = actions.attempts + 1, attempted = excluded.attempted where actions.done = 0`,
 		incident, step, operation.String(), micros(at)); err != nil {
 		return Action{}, err
 	}

@@ -13,8 +13,8 @@ import (
 
 const selectAudit = `select seq, at, actor, verb, subject, detail, prev, hash from audit_log`
 
-// Audit appends an entry to the audit log. Transactions that write hold the
-// database's only write lock, so no two entries follow the same one.
+// Audit appends an entry to the audit log. Transactions run one after another, so no
+// two entries follow the same one.
 func (tx *Tx) Audit(ctx context.Context, e audit.Entry) error {
 	prev, err := readEntry(tx.q.QueryRowContext(ctx, selectAudit+` order by seq desc limit 1`))
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
@@ -35,7 +35,7 @@ func (tx *Tx) Audit(ctx context.Context, e audit.Entry) error {
 // AuditLog walks the audit log from its first entry.
 func (s *Store) AuditLog(ctx context.Context) iter.Seq2[audit.Entry, error] {
 	return func(yield func(audit.Entry, error) bool) {
-		rows, err := s.db.QueryContext(ctx, selectAudit+` order by seq`)
+		rows, err := s.q.QueryContext(ctx, selectAudit+` order by seq`)
 		if err != nil {
 			yield(audit.Entry{}, err)
 			return

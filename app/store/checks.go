@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -67,10 +68,9 @@ func (tx *Tx) EnsureCheck(ctx context.Context, c Check) (Check, error) {
 }
 
 // selectCheck takes what the repository is called now, not what it was called then.
-const selectCheck = `select id, installation, coalesce((select json_object('id', r.id, 'owner', r.owner, 'name', r.name,
-		'private', json(iif(r.private, 'true', 'false')), 'default_branch', r.default_branch)
-		from repositories r where r.id = checks.repository_id), repository),
-	head_sha, received, run_id, reported from checks`
+const selectCheck = `select id, installation, repository, known, owner, name, private, default_branch,
+		head_sha, received, run_id, reported
+	from checks left join (select id as known, owner, name, private, default_branch from repositories) r on known = repository_id`
 
 // Check returns a check by its id, or ErrNotFound.
 func (q queries) Check(ctx context.Context, id string) (Check, error) {
@@ -93,10 +93,18 @@ func scanCheck(row interface{ Scan(...any) error }) (Check, error) {
 	var c Check
 	var repo []byte
 	var received int64
-	if err := row.Scan(&c.ID, &c.Installation, &repo, &c.HeadSHA, &received, &c.RunID, &c.Reported); err != nil {
+	var known sql.NullInt64
+	var owner, name, branch sql.NullString
+	var private sql.NullBool
+	if err := row.Scan(&c.ID, &c.Installation, &repo, &known, &owner, &name, &private, &branch,
+		&c.HeadSHA, &received, &c.RunID, &c.Reported); err != nil {
 		return Check{}, notFound(err)
 	}
 	c.Received = fromMicros(received)
+	if known.Valid {
+		c.Repository = github.Repository{ID: known.Int64, Owner: owner.String, Name: name.String, Private: private.Bool, DefaultBranch: branch.String}
+		return c, nil
+	}
 	if err := json.Unmarshal(repo, &c.Repository); err != nil {
 		return Check{}, fmt.Errorf("check %s: repository: %w", c.ID, err)
 	}

@@ -18,21 +18,33 @@ type Incident struct {
 	incident.Incident
 	Grade    string          // of the evidence that came with Validity
 	Evidence json.RawMessage // what the provider said
-	Received time.Time       // when the delivery that brought it came in
 
-	Verb  incident.Verb  // the remediation that was approved; empty while none is
-	Order incident.Order // and its order
+	// When it came to where it is, at its first occurrence. Pushed is what GitHub says,
+	// in whole seconds, and zero where it does not say.
+	Pushed, Received, Detected, Verified time.Time
+
+	incident.Remedy           // that was approved; its Verb is empty while none is
+	Approver        string    // on whose word: "policy", or an actor of the audit log
+	Approved        time.Time // and when
+	// Hold is for how long a Reversible remedy can be taken back.
+	Hold      time.Duration
+	Confirmed time.Time // when a person said that nobody uses the credential any more
 	// WithoutReplacement is what the policy that counted then says of a credential
 	// that no store holds.
 	WithoutReplacement string
+	Adopt              string          // the store and path that take the replacement then
 	Stored             json.RawMessage // where the credential is kept, as package app wrote it
 
 	AskAgain time.Time // when the provider is to be asked again; the zero Time means never
 }
 
-// Plan is the incident's remediation, step by step, given what is done already.
-func (i *Incident) Plan(done []incident.Step) []incident.Step {
-	return incident.Plan(i.Verb, i.Order, done)
+// Timeline is how far the incident has come, and when.
+func (i Incident) Timeline() incident.Timeline {
+	return incident.NewTimeline(map[incident.Stage]time.Time{
+		incident.StagePushed: i.Pushed, incident.StageDelivered: i.Received, incident.StageDetected: i.Detected,
+		incident.StageVerified: i.Verified, incident.StageContained: i.Contained, incident.StageRotated: i.Rotated,
+		incident.StageProvedDead: i.Dead,
+	})
 }
 
 // An Occurrence is one place at which an incident's credential was found.
@@ -51,7 +63,8 @@ type Occurrence struct {
 var ErrErased = errors.New("the credential is not kept any more")
 
 const incidentColumns = `id, fingerprint, rule, redacted, validity, grade, evidence, opened, received,
-	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored, ask_again`
+	contained, rotated, dead, resolved, resolution, stuck, verb, plan_order, without_replacement, stored, ask_again,
+	reversible, hold, held, confirmed, adopt, approver, approved, pushed, detected, verified`
 
 // OpenIncident returns the incident of a credential, made from i if there is
 // none; opened reports which.
@@ -60,9 +73,10 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 	if err != nil {
 		return Incident{}, false, err
 	}
-	res, err := tx.q.ExecContext(ctx, `insert into incidents (id, fingerprint, rule, redacted, validity, grade, evidence, opened, received)
-		values (?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (fingerprint) do nothing`,
-		id.String(), i.Fingerprint, i.Rule, i.Redacted, i.Validity, i.Grade, string(i.Evidence), micros(i.Opened), micros(i.Received))
+	res, err := tx.q.ExecContext(ctx, `insert into incidents (id, fingerprint, rule, redacted, validity, grade, evidence, opened, received, pushed, detected, verified)
+		values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) on conflict (fingerprint) do nothing`,
+		id.String(), i.Fingerprint, i.Rule, i.Redacted, i.Validity, i.Grade, string(i.Evidence), micros(i.Opened), micros(i.Received),
+		micros(i.Pushed), micros(i.Detected), micros(i.Verified))
 	if err != nil {
 		return Incident{}, false, err
 	}
@@ -77,10 +91,13 @@ func (tx *Tx) OpenIncident(ctx context.Context, i Incident) (_ Incident, opened 
 // SaveIncident writes back everything about an incident that can change. When
 // it is resolved, what was sealed for it is erased.
 func (tx *Tx) SaveIncident(ctx context.Context, i Incident) error {
-	_, err := tx.q.ExecContext(ctx, `update incidents set validity = ?, grade = ?, evidence = ?,
-		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ?, ask_again = ? where id = ?`,
-		i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
-		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), micros(i.AskAgain), i.ID)
+	_, err := tx.q.ExecContext(ctx, `update incidents set rule = ?, redacted = ?, validity = ?, grade = ?, evidence = ?,
+		received = ?, contained = ?, rotated = ?, dead = ?, resolved = ?, resolution = ?, stuck = ?, verb = ?, plan_order = ?, without_replacement = ?, stored = ?, ask_again = ?,
+		reversible = ?, hold = ?, held = ?, confirmed = ?, adopt = ?, approver = ?, approved = ?, pushed = ?, detected = ?, verified = ? where id = ?`,
+		i.Rule, i.Redacted, i.Validity, i.Grade, string(i.Evidence), micros(i.Received), micros(i.Contained), micros(i.Rotated), micros(i.Dead), micros(i.Resolved),
+		i.Resolution, i.Stuck, i.Verb, i.Order, i.WithoutReplacement, string(i.Stored), micros(i.AskAgain),
+		i.Reversible, i.Hold.Microseconds(), micros(i.Held), micros(i.Confirmed), i.Adopt, i.Approver, micros(i.Approved),
+		micros(i.Pushed), micros(i.Detected), micros(i.Verified), i.ID)
 	if err != nil || i.Resolved.IsZero() {
 		return err
 	}
@@ -192,9 +209,10 @@ func (tx *Tx) DropOccurrences(ctx context.Context, delivery string) error {
 func readIncident(row scanner) (Incident, error) {
 	var i Incident
 	var evidence, stored string
-	var opened, received, contained, rotated, dead, resolved, askAgain int64
+	var opened, received, contained, rotated, dead, resolved, askAgain, hold, held, confirmed, approved, pushed, detected, verified int64
 	err := row.Scan(&i.ID, &i.Fingerprint, &i.Rule, &i.Redacted, &i.Validity, &i.Grade, &evidence, &opened, &received,
-		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored, &askAgain)
+		&contained, &rotated, &dead, &resolved, &i.Resolution, &i.Stuck, &i.Verb, &i.Order, &i.WithoutReplacement, &stored, &askAgain,
+		&i.Reversible, &hold, &held, &confirmed, &i.Adopt, &i.Approver, &approved, &pushed, &detected, &verified)
 	if err != nil {
 		return Incident{}, notFound(err)
 	}
@@ -202,6 +220,9 @@ func readIncident(row scanner) (Incident, error) {
 	i.Opened, i.Received = fromMicros(opened), fromMicros(received)
 	i.Contained, i.Rotated = fromMicros(contained), fromMicros(rotated)
 	i.Dead, i.Resolved, i.AskAgain = fromMicros(dead), fromMicros(resolved), fromMicros(askAgain)
+	i.Hold, i.Held, i.Approved = time.Duration(hold)*time.Microsecond, fromMicros(held), fromMicros(approved)
+	i.Confirmed = fromMicros(confirmed)
+	i.Pushed, i.Detected, i.Verified = fromMicros(pushed), fromMicros(detected), fromMicros(verified)
 	return i, nil
 }
 

@@ -2,11 +2,9 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 )
@@ -16,8 +14,6 @@ type State struct {
 	Exists  bool
 	Version int // of its tables
 	Known   int // to this program
-
-	path string
 }
 
 // Inspect looks at the database of a URL, and whether the keys fit, without changing
@@ -40,7 +36,7 @@ func View(ctx context.Context, databaseURL string, keys Keys) (*Store, error) {
 	s, state, err := inspect(ctx, databaseURL, keys)
 	if err == nil && state.Version < state.Known {
 		err = fmt.Errorf("database %s: its tables are of version %d; the next start of stanch serve brings them to %d",
-			state.path, state.Version, state.Known)
+			s.database, state.Version, state.Known)
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, err
@@ -49,24 +45,21 @@ func View(ctx context.Context, databaseURL string, keys Keys) (*Store, error) {
 // inspect opens a database for reading and says how it is. Without an error there is
 // one, whose keys fit.
 func inspect(ctx context.Context, databaseURL string, keys Keys) (s *Store, state State, err error) {
-	steps, err := schema()
+	d, err := ParseURL(databaseURL)
 	if err != nil {
 		return nil, state, err
 	}
-	state.Known = len(steps)
-	if state.path, err = SQLitePath(databaseURL); err != nil {
+	if state.Known, err = known(); err != nil {
 		return nil, state, err
 	}
-	if _, err := os.Stat(state.path); errors.Is(err, fs.ErrNotExist) {
-		if info, err := os.Stat(filepath.Dir(state.path)); err != nil || !info.IsDir() {
-			return nil, state, fmt.Errorf("database %s: there is no folder for it", state.path)
-		}
-		return nil, state, fmt.Errorf("database %s: %w", state.path, fs.ErrNotExist)
-	}
-	state.Exists = true
-	if s, err = openView(state.path, keys); err != nil {
+	if err := d.thereIs(); err != nil {
 		return nil, state, err
 	}
+	db, speak, err := d.view(ctx)
+	if err != nil {
+		return nil, state, d.problem("read", err)
+	}
+	s = d.newStore(db, speak, keys)
 	if state.Version, err = s.version(ctx); err == nil {
 		switch {
 		case state.Version > state.Known:
@@ -75,17 +68,24 @@ func inspect(ctx context.Context, databaseURL string, keys Keys) (s *Store, stat
 			err = s.checkKey(ctx)
 		}
 	}
+	state.Exists = state.Version > 0 || d.File() != ""
 	if err != nil {
-		return nil, state, errors.Join(fmt.Errorf("read database %s: %w", state.path, err), s.Close())
+		return nil, state, errors.Join(d.problem("read", err), s.Close())
 	}
 	return s, state, nil
 }
 
-func openView(path string, keys Keys) (*Store, error) {
-	params := url.Values{"mode": {"ro"}, "_pragma": {"busy_timeout(2000)", "query_only(1)"}}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params.Encode())
-	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+// thereIs reports whether there is a file to be read. Of a server's database its own
+// answer tells.
+func (d Database) thereIs() error {
+	if d.File() == "" {
+		return nil
 	}
-	return &Store{queries: queries{db, keys}, db: db, keys: keys, unlock: func() {}}, nil
+	if _, err := os.Stat(d.path); errors.Is(err, fs.ErrNotExist) {
+		if info, err := os.Stat(filepath.Dir(d.path)); err != nil || !info.IsDir() {
+			return fmt.Errorf("database %s: there is no folder for it", d.path)
+		}
+		return fmt.Errorf("database %s: %w", d.path, fs.ErrNotExist)
+	}
+	return nil
 }

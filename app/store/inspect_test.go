@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/stanch-dev/stanch/app/store/postgrestest"
 )
 
 // TestInspect looks at a database while a server has it open, and when none has.
@@ -62,7 +65,7 @@ func TestInspectBroken(t *testing.T) {
 		t.Fatal(err)
 	}
 	for url, want := range map[string]string{
-		"sqlite:" + path: "not a database", "sqlite:" + filepath.Join(dir, "none", "a.db"): "there is no folder", "postgres://db": "cannot use yet",
+		"sqlite:" + path: "not a database", "sqlite:" + filepath.Join(dir, "none", "a.db"): "there is no folder", "postgres://127.0.0.1:1/db": "cannot be reached",
 	} {
 		if _, err := Inspect(t.Context(), url, newKeys(t, 1)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", url, err, want)
@@ -72,5 +75,35 @@ func TestInspectBroken(t *testing.T) {
 	state, err := Inspect(t.Context(), "sqlite:"+filepath.Join(dir, "old.db"), newKeys(t, 1))
 	if err != nil || state.Version != 1 || state.Known < 2 {
 		t.Errorf("an old one: %+v, %v", state, err)
+	}
+}
+
+// TestInspectPostgres: a database in which nothing was made is none yet, and looking
+// makes nothing.
+func TestInspectPostgres(t *testing.T) {
+	at := postgrestest.URL(t)
+	for range 2 {
+		if state, err := Inspect(t.Context(), at, newKeys(t, 1)); err != nil || state.Exists || state.Known == 0 {
+			t.Errorf("an empty database: %+v, %v", state, err)
+		}
+	}
+	if _, err := View(t.Context(), at, newKeys(t, 1)); err == nil || !strings.Contains(err.Error(), "of version 0") {
+		t.Errorf("reading an empty database: %v", err)
+	}
+	s := openStore(t, at)
+	defer s.Close()
+	if state, err := Inspect(t.Context(), at, newKeys(t, 1)); err != nil || !state.Exists || state.Version != state.Known {
+		t.Errorf("beside a server: %+v, %v", state, err)
+	}
+	if _, err := Inspect(t.Context(), at, newKeys(t, 2)); err == nil || !strings.Contains(err.Error(), "another master key") {
+		t.Errorf("with another key: %v", err)
+	}
+	view, err := View(t.Context(), at, newKeys(t, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer view.Close()
+	if err := view.InTx(t.Context(), func(tx *Tx) error { return tx.SetMark(t.Context(), "x", time.Now()) }); err == nil {
+		t.Error("what was opened for reading writes")
 	}
 }

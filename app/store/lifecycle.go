@@ -1,6 +1,9 @@
 package store
 
-import "context"
+import (
+	"context"
+	"fmt"
+)
 
 // Erased counts what EraseRepository took away, and what it had to leave.
 type Erased struct {
@@ -65,12 +68,15 @@ func (tx *Tx) EraseRepository(ctx context.Context, id int64) (e Erased, err erro
 // HandOver takes what is known of a repository along to the installation of its
 // new owner.
 func (tx *Tx) HandOver(ctx context.Context, repository, to int64) error {
+	// Of rows about the same, the new owner's stays, or the last one's goes along.
+	const unless = ` and not exists (select 1 from %[1]s o where o.repository_id = ?1 and o.%[2]s = %[1]s.%[2]s
+		and (o.installation = ?2 or o.installation > %[1]s.installation))`
 	for _, query := range []string{
-		`update or ignore checks set installation = ?2 where repository_id = ?1`,
-		`update or ignore refs set installation = ?2 where repository_id = ?1`,
+		`update checks set installation = ?2 where repository_id = ?1` + fmt.Sprintf(unless, "checks", "head_sha"),
+		`update refs set installation = ?2 where repository_id = ?1` + fmt.Sprintf(unless, "refs", "ref"),
 		`update backfills set installation = ?2 where repository_id = ?1`,
 		`update alerts set installation = ?2 where repository_id = ?1`,
-		`update or ignore allowances set installation = ?2 where repository_id = ?1`,
+		`update allowances set installation = ?2 where repository_id = ?1` + fmt.Sprintf(unless, "allowances", "fingerprint"),
 	} {
 		if _, err := tx.q.ExecContext(ctx, query, repository, to); err != nil {
 			return err

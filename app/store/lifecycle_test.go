@@ -3,7 +3,6 @@ package store
 import (
 	"errors"
 	"fmt"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -72,9 +71,9 @@ func said(t *testing.T, s *Store, installation int64, i Incident, repository int
 }
 
 // What people said stays with the repository when it goes to another installation.
-func TestHandOverOfWhatPeopleSaid(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestHandOverOfWhatPeopleSaid(t *testing.T) { inStores(t, testHandOverOfWhatPeopleSaid) }
+
+func testHandOverOfWhatPeopleSaid(t *testing.T, s *Store) {
 	i := keep(t, s, "moved", false, 1)
 	say(t, s, i, 1)
 	inTx(t, s, func(tx *Tx) error { return tx.HandOver(t.Context(), 1, 8) })
@@ -83,9 +82,9 @@ func TestHandOverOfWhatPeopleSaid(t *testing.T) {
 	}
 }
 
-func TestEraseRepository(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestEraseRepository(t *testing.T) { inStores(t, testEraseRepository) }
+
+func testEraseRepository(t *testing.T, s *Store) {
 	inTx(t, s, func(tx *Tx) error {
 		return errors.Join(tx.MeetRepository(t.Context(), 7, github.Repository{ID: 1, Owner: "acme", Name: "shop"}),
 			tx.MoveRef(t.Context(), Ref{Installation: 7, Repository: 1, Name: "refs/heads/main", SHA: "a"}))
@@ -130,8 +129,10 @@ func TestEraseRepository(t *testing.T) {
 }
 
 func TestBackfillThatWasErasedIsNotSaved(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+	inStores(t, testBackfillThatWasErasedIsNotSaved)
+}
+
+func testBackfillThatWasErasedIsNotSaved(t *testing.T, s *Store) {
 	begin := func(at time.Time) Backfill {
 		b := Backfill{Repository: 1, Installation: 7, Started: at}
 		inTx(t, s, func(tx *Tx) error {

@@ -2,6 +2,8 @@ package store
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/stanch-dev/stanch/app/audit"
@@ -27,7 +29,13 @@ var stateConditions = map[string]string{
 	"rotated":     `resolved = 0 and dead = 0 and rotated > 0 and stuck = ''`,
 	"proved_dead": `dead > 0`,
 	"dismissed":   `resolved > 0 and dead = 0`,
+	"resolved":    `resolved > 0`,
 	"never_live":  `resolved = 0 and dead = 0 and validity = 'inactive' and stuck = ''`,
+}
+
+// States are the states that a Filter can have, but for the empty one, which is any.
+func States() []string {
+	return slices.DeleteFunc(slices.Sorted(maps.Keys(stateConditions)), func(s string) bool { return s == "" })
 }
 
 // KnownState reports whether a Filter can have that state.
@@ -79,7 +87,15 @@ func (q queries) LatestChecks(ctx context.Context, repository int64, limit int) 
 // them first.
 func (q queries) AuditOf(ctx context.Context, subject string, limit int) ([]audit.Entry, error) {
 	return collect(q, ctx, func(row scanner) (audit.Entry, error) { return readEntry(row) },
-		`select * from (`+selectAudit+` where subject = ? order by seq desc limit ?) order by seq`, subject, limit)
+		`select * from (`+selectAudit+` where subject = ? order by seq desc limit ?) newest order by seq`, subject, limit)
+}
+
+// HasDone reports whether the audit log says that something was done to a subject.
+func (q queries) HasDone(ctx context.Context, verb, subject string) (bool, error) {
+	n, err := collect(q, ctx, func(row scanner) (n int, err error) {
+		return n, row.Scan(&n)
+	}, `select 1 from audit_log where subject = ? and verb = ? limit 1`, subject, verb)
+	return len(n) > 0, err
 }
 
 // Places returns where an incident's credential was found in a repository, each place
@@ -93,6 +109,6 @@ func (q queries) Places(ctx context.Context, incident string, repository int64) 
 		return o, err
 	}, `select o.incident, o.commit_sha, o.path, o.line, o.col, o.author, o.date, max(o.in_tip)
 		from occurrences o join scans s on s.delivery = o.delivery join checks c on c.id = s.check_id
-		where o.incident = ? and c.repository_id = ? group by o.commit_sha, o.path, o.line, o.col order by o.date desc, o.path, o.line`,
+		where o.incident = ? and c.repository_id = ? group by o.incident, o.commit_sha, o.path, o.line, o.col, o.author, o.date order by o.date desc, o.path, o.line`,
 		incident, repository)
 }

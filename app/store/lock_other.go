@@ -2,6 +2,6 @@
 
 package store
 
-// lock does nothing where there is no flock: there, running two servers on one
+// Lock does nothing where there is no flock: there, running two servers on one
 // database file is the operator's to avoid.
-func lock(string) (unlock func(), err error) { return func() {}, nil }
+func Lock(string) (unlock func(), err error) { return func() {}, nil }

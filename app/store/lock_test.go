@@ -14,11 +14,11 @@ func TestLockIsGivenUp(t *testing.T) {
 		started := make(chan error, 1)
 		go func() { started <- exec.Command("git", "version").Run() }()
 		for done := false; !done; {
-			unlock, err := lock(path)
+			unlock, err := Lock(path)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if other, err := lock(path); err == nil {
+			if other, err := Lock(path); err == nil {
 				other()
 				t.Fatal("two have the lock")
 			}

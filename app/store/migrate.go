@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 
-	"github.com/riverqueue/river/riverdriver/riversqlite"
 	"github.com/riverqueue/river/rivermigrate"
 )
 
@@ -15,8 +14,10 @@ var schemaFiles embed.FS
 
 // schema returns the steps that make the tables, in the order of their names. The
 // first makes version 1, each other one brings the tables from the version before
-// it to its own. Steps that were released never change.
-func schema() ([]string, error) {
+// it to its own. Steps that were released never change. They are written for SQLite;
+// each dialect makes its own of them, and of what stands behind “-- [sqlite]” and
+// “-- [postgres]”, up to “-- [both]”, takes what is for it.
+func (d *dialect) schema() ([]string, error) {
 	names, err := fs.Glob(schemaFiles, "schema/*.sql") // sorted
 	if err != nil {
 		return nil, err
@@ -27,17 +28,44 @@ func schema() ([]string, error) {
 		if err != nil {
 			return nil, err
 		}
-		steps[n] = string(text)
+		if steps[n], err = d.step(string(text)); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
 	}
 	return steps, nil
 }
 
+// known is the version of the tables that this program makes.
+func known() (int, error) {
+	steps, err := sqlite.schema()
+	return len(steps), err
+}
+
+// migrate brings the tables up to date. Of several processes that start, one does.
 func (s *Store) migrate(ctx context.Context) error {
-	steps, err := schema()
+	if !s.dialect.shared {
+		return s.migrateAlone(ctx)
+	}
+	tx, err := s.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	river, err := rivermigrate.New(riversqlite.New(s.db), &rivermigrate.Config{Logger: s.quietLog()})
+	defer tx.Rollback()
+	// This transaction only keeps the lock meanwhile, however long that takes.
+	for _, query := range []string{`set local idle_in_transaction_session_timeout = 0`, migrationLock} {
+		if _, err := tx.ExecContext(ctx, query); err != nil {
+			return err
+		}
+	}
+	return s.migrateAlone(ctx)
+}
+
+func (s *Store) migrateAlone(ctx context.Context) error {
+	steps, err := s.dialect.schema()
+	if err != nil {
+		return err
+	}
+	river, err := rivermigrate.New(s.dialect.queue(s.db), &rivermigrate.Config{Logger: s.quietLog()})
 	if err != nil {
 		return err
 	}
@@ -64,8 +92,8 @@ func newer(version, known int) error {
 	return fmt.Errorf("its tables are of version %d and this program knows version %d: use a newer stanch", version, known)
 }
 
-func (s *Store) version(ctx context.Context) (version int, err error) {
-	return version, s.db.QueryRowContext(ctx, `pragma user_version`).Scan(&version)
+func (s *Store) version(ctx context.Context) (int, error) {
+	return s.dialect.version(ctx, s.q)
 }
 
 // upgrade takes the steps that are left, each with its version number in a
@@ -77,11 +105,11 @@ func (s *Store) upgrade(ctx context.Context, version int, steps []string) error 
 				return err
 			}
 			if n == 0 {
-				if _, err := tx.tx.ExecContext(ctx, `insert into meta (name, value) values ('key', ?)`, tx.keys.check()); err != nil {
+				if _, err := tx.q.ExecContext(ctx, `insert into meta (name, value) values ('key', ?)`, tx.keys.check()); err != nil {
 					return err
 				}
 			}
-			_, err := tx.tx.ExecContext(ctx, fmt.Sprintf(`pragma user_version = %d`, n+1))
+			_, err := tx.tx.ExecContext(ctx, fmt.Sprintf(s.dialect.setVersion, n+1))
 			return err
 		})
 		if err != nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"database/sql"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -15,7 +16,7 @@ import (
 // versionOne makes a database as the first version of the program left it.
 func versionOne(t *testing.T, path string) {
 	t.Helper()
-	steps, err := schema()
+	steps, err := sqlite.schema()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,17 +62,16 @@ func TestVersionOneIsUpgraded(t *testing.T) {
 	}
 }
 
-func TestFailedUpgradeChangesNothing(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.db")
-	s := newStore(t, path)
-	defer s.Close()
+func TestFailedUpgradeChangesNothing(t *testing.T) { inStores(t, testFailedUpgradeChangesNothing) }
+
+func testFailedUpgradeChangesNothing(t *testing.T, s *Store) {
 	version, err := s.version(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	steps := append(make([]string, version),
-		`create table good (a text) strict`,
-		`create table half (a text) strict; insert into nowhere values (1)`)
+		`create table good (a text)`,
+		`create table half (a text); insert into nowhere values (1)`)
 	if err := s.upgrade(t.Context(), version, steps); err == nil || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("a step that fails: %v", err)
 	}
@@ -83,7 +83,10 @@ func TestFailedUpgradeChangesNothing(t *testing.T) {
 		err = row.Scan(&name)
 		tables = append(tables, name)
 		return name, err
-	}, `select name from sqlite_schema where name in ('good', 'half')`); err != nil {
+	}, map[string]string{
+		sqlite.name:   `select name from sqlite_schema where name in ('good', 'half')`,
+		postgres.name: `select relname from pg_class where relname in ('good', 'half') and relnamespace = current_schema()::regnamespace`,
+	}[s.dialect.name]); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"good"}, tables); diff != "" {
@@ -91,21 +94,22 @@ func TestFailedUpgradeChangesNothing(t *testing.T) {
 	}
 }
 
-func TestNewerTablesAreRefused(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "a.db")
-	s := newStore(t, path)
-	if _, err := s.db.ExecContext(t.Context(), `pragma user_version = 999`); err != nil {
+func TestNewerTablesAreRefused(t *testing.T) { onBoth(t, testNewerTablesAreRefused) }
+
+func testNewerTablesAreRefused(t *testing.T, url string) {
+	s := openStore(t, url)
+	if _, err := s.db.ExecContext(t.Context(), fmt.Sprintf(s.dialect.setVersion, 999)); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()
-	if _, err := Open(t.Context(), "sqlite:"+path, newKeys(t, 1), quiet); err == nil || !strings.Contains(err.Error(), "newer stanch") {
+	if _, err := Open(t.Context(), url, newKeys(t, 1), quiet); err == nil || !strings.Contains(err.Error(), "newer stanch") {
 		t.Errorf("opening tables of a newer version: %v", err)
 	}
 }
 
-func TestRefMovesOnlyFromWhatIsKnown(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestRefMovesOnlyFromWhatIsKnown(t *testing.T) { inStores(t, testRefMovesOnlyFromWhatIsKnown) }
+
+func testRefMovesOnlyFromWhatIsKnown(t *testing.T, s *Store) {
 	move := func(sha string, from ...string) string {
 		inTx(t, s, func(tx *Tx) error {
 			return tx.MoveRef(t.Context(), Ref{Installation: 7, Repository: 9, Name: "refs/heads/main", SHA: sha}, from...)

@@ -2,14 +2,16 @@ package store
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/riverdriver/riversqlite"
+	"github.com/riverqueue/river/riverdriver"
 	"github.com/riverqueue/river/rivertype"
 )
 
@@ -32,14 +34,11 @@ const maxInterruptions = 5
 // concurrent jobs. Call Stop before Close.
 // Periodic jobs are added from time to time by themselves.
 func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[string]int, retry river.ClientRetryPolicy, periodic ...*river.PeriodicJob) error {
-	if err := s.reviveJobs(ctx); err != nil {
-		return fmt.Errorf("revive interrupted jobs: %w", err)
-	}
 	configs := make(map[string]river.QueueConfig, len(queues))
 	for name, n := range queues {
 		configs[name] = river.QueueConfig{MaxWorkers: n}
 	}
-	queue, err := river.NewClient(riversqlite.New(s.db), &river.Config{
+	cfg := river.Config{
 		Queues:            configs,
 		Workers:           workers,
 		PeriodicJobs:      periodic,
@@ -49,51 +48,75 @@ func (s *Store) Work(ctx context.Context, workers *river.Workers, queues map[str
 		FetchPollInterval: pollInterval,
 		FetchCooldown:     20 * time.Millisecond,
 		ErrorHandler:      errorLog{s.log},
-		Hooks:             []rivertype.Hook{river.HookInsertBeginFunc(startNow)},
+		Hooks:             []rivertype.Hook{river.HookInsertBeginFunc(startNow), river.HookInsertBeginFunc(withoutNUL)},
 		Middleware:        []rivertype.Middleware{river.WorkerMiddlewareFunc(s.catchPanic)},
 		Logger:            s.quietLog(),
-	})
+	}
+	if s.dialect.shared {
+		return s.workAsReplica(ctx, cfg)
+	}
+	// The lock file says that no other process can be running jobs.
+	err := s.InTx(ctx, func(tx *Tx) error { return tx.reviveJobs(ctx, ``) })
 	if err != nil {
-		return fmt.Errorf("make job queue: %w", err)
+		return fmt.Errorf("revive interrupted jobs: %w", err)
+	}
+	queue, err := startQueue(ctx, s.dialect.queue(s.db), &cfg)
+	if err != nil {
+		return err
+	}
+	s.queue.Store(queue)
+	s.stop = func(ctx context.Context) error { return stopQueue(ctx, queue) }
+	return nil
+}
+
+func startQueue(ctx context.Context, driver riverdriver.Driver[*sql.Tx], cfg *river.Config) (*river.Client[*sql.Tx], error) {
+	queue, err := river.NewClient(driver, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("make job queue: %w", err)
 	}
 	if err := queue.Start(ctx); err != nil {
-		return fmt.Errorf("start job queue: %w", err)
+		return nil, fmt.Errorf("start job queue: %w", err)
 	}
-	s.queue = queue
-	return nil
+	return queue, nil
 }
 
 // Stop waits for running jobs until ctx ends, then cancels them; an interrupted
-// job runs again at the next start.
+// job runs again at the next start, or by another replica.
 func (s *Store) Stop(ctx context.Context) error {
-	if s.queue == nil {
+	if s.stop == nil {
 		return nil
 	}
-	if err := s.queue.Stop(ctx); err != nil {
+	return s.stop(ctx)
+}
+
+func stopQueue(ctx context.Context, queue *river.Client[*sql.Tx]) error {
+	if err := queue.Stop(ctx); err != nil {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 		defer cancel()
-		return s.queue.StopAndCancel(ctx)
+		return queue.StopAndCancel(ctx)
 	}
 	return nil
 }
 
-// reviveJobs makes the jobs available that were running when the last process
-// on this database was killed. River does so after its rescue time, an hour; but
-// the lock file says that no other process can be running them, so there is
-// nothing to wait for. A job that is found like this again and again may be what
-// kills the process: it is discarded. Its check run stays unfinished, not green.
-func (s *Store) reviveJobs(ctx context.Context) error {
-	res, err := s.db.ExecContext(ctx, `update river_job set state = 'discarded', finalized_at = strftime('%Y-%m-%d %H:%M:%f', 'now')
-		where state = 'running' and attempt - json_array_length(coalesce(errors, '[]')) > ?`, maxInterruptions)
+// reviveJobs makes the jobs available that are said to be running, with a further
+// condition, but are not: their process was killed. River does so after its rescue
+// time, an hour. A job that is found like this again and again may be what kills the
+// process: it is discarded. Its check run stays unfinished, not green.
+func (tx *Tx) reviveJobs(ctx context.Context, condition string) error {
+	res, err := tx.q.ExecContext(ctx, `update river_job set state = 'discarded', finalized_at = current_timestamp
+		where state = 'running' and attempt - `+tx.store.dialect.failures+` > ?`+condition, maxInterruptions)
 	if err != nil {
 		return err
 	}
 	if n, err := res.RowsAffected(); err == nil && n > 0 {
-		s.log.ErrorContext(ctx, "jobs were running at each of the last crashes and are discarded; push or re-run their checks", "jobs", n)
+		tx.store.log.ErrorContext(ctx, "jobs were running at each of the last crashes and are discarded; push or re-run their checks", "jobs", n)
 	}
-	_, err = s.db.ExecContext(ctx, `update river_job set state = 'available' where state = 'running'`)
+	_, err = tx.q.ExecContext(ctx, `update river_job set state = 'available' where state = 'running'`+condition)
 	return err
 }
+
+// ErrRunning reports a unique job that runs right now.
+var ErrRunning = errors.New("one is still running")
 
 // Enqueue adds a job when the transaction commits. A unique job that is there
 // already is an error: what the new one was to see, the old one may have passed.
@@ -103,7 +126,7 @@ func (tx *Tx) Enqueue(ctx context.Context, job river.JobArgs) error {
 		return err
 	}
 	if duplicate {
-		return fmt.Errorf("enqueue %s job: one is still running", job.Kind())
+		return fmt.Errorf("enqueue %s job: %w", job.Kind(), ErrRunning)
 	}
 	return nil
 }
@@ -115,16 +138,37 @@ func (tx *Tx) EnqueueOnce(ctx context.Context, job river.JobArgs) error {
 	return err
 }
 
+// Restart adds a unique job that begins with its first step when the transaction
+// commits, in place of one like it that waits. One that runs is ErrRunning.
+func (tx *Tx) Restart(ctx context.Context, job river.JobArgs) error {
+	queue := tx.store.queue.Load()
+	for {
+		res, err := queue.InsertTx(ctx, tx.tx, job, nil)
+		switch {
+		case err != nil:
+			return fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
+		case !res.UniqueSkippedAsDuplicate:
+			return nil
+		case res.Job.State == rivertype.JobStateRunning:
+			return ErrRunning
+		}
+		if _, err := queue.JobCancelTx(ctx, tx.tx, res.Job.ID); err != nil {
+			return fmt.Errorf("end the %s job that waits: %w", job.Kind(), err)
+		}
+	}
+}
+
 // insert adds a job where its turn is, and reports whether it is there already.
 func (tx *Tx) insert(ctx context.Context, job river.JobArgs) (duplicate bool, err error) {
-	if tx.store.queue == nil {
+	queue := tx.store.queue.Load()
+	if queue == nil {
 		return false, errors.New("enqueue job: the queue is not running")
 	}
 	opts, err := tx.insertOpts(ctx, job)
 	if err != nil {
 		return false, fmt.Errorf("find the turn of a %s job: %w", job.Kind(), err)
 	}
-	res, err := tx.store.queue.InsertTx(ctx, tx.tx, job, opts)
+	res, err := queue.InsertTx(ctx, tx.tx, job, opts)
 	if err != nil {
 		return false, fmt.Errorf("enqueue %s job: %w", job.Kind(), err)
 	}
@@ -134,7 +178,7 @@ func (tx *Tx) insert(ctx context.Context, job river.JobArgs) (duplicate bool, er
 // FinishStep records in the transaction that the job's current resumable step
 // is done, so that a crash right after the commit does not repeat it.
 func FinishStep[T river.JobArgs](ctx context.Context, tx *Tx, job *river.Job[T]) error {
-	_, err := river.ResumableSetStepTx[*riversqlite.Driver](ctx, tx.tx, job)
+	_, err := river.ResumableSetStepTx[riverdriver.Driver[*sql.Tx]](ctx, tx.tx, job)
 	return err
 }
 
@@ -150,8 +194,18 @@ func (s *Store) catchPanic(ctx context.Context, job *rivertype.JobRow, work func
 			err = errPanic
 		}
 	}()
-	return work(ctx)
+	err = work(ctx)
+	if err != nil && strings.Contains(err.Error(), "\x00") {
+		err = withoutNULs{err}
+	}
+	return err
 }
+
+// withoutNULs is an error whose text PostgreSQL can keep.
+type withoutNULs struct{ error }
+
+func (e withoutNULs) Error() string { return strings.ReplaceAll(e.error.Error(), "\x00", "\uFFFD") }
+func (e withoutNULs) Unwrap() error { return e.error }
 
 // errorLog logs what goes wrong in jobs. Errors hold no secrets.
 type errorLog struct{ log *slog.Logger }
@@ -197,6 +251,6 @@ func (h minLevel) WithGroup(name string) slog.Handler {
 
 // Working counts the jobs that wait or run.
 func (s *Store) Working(ctx context.Context) (n int, err error) {
-	return n, s.db.QueryRowContext(ctx, `select count(*) from river_job
+	return n, s.q.QueryRowContext(ctx, `select count(*) from river_job
 		where state in ('available', 'pending', 'running', 'retryable', 'scheduled')`).Scan(&n)
 }

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 )
 
@@ -52,14 +53,20 @@ func (tx *Tx) MoveRefs(ctx context.Context, r Ref, names []string, from ...strin
 	if len(names) == 0 {
 		return 0, nil
 	}
-	list, err := json.Marshal([2]any{names, from})
-	if err != nil {
-		return 0, err
+	var args []any
+	for _, name := range names {
+		args = append(args, r.Installation, r.Repository, name, r.SHA)
 	}
-	res, err := tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha)
-		select ?1, ?2, value, ?3 from json_each(?4, '$[0]') where true
-		on conflict (installation, repository_id, ref) do update set sha = excluded.sha
-			where refs.sha in (select value from json_each(?4, '$[1]'))`, r.Installation, r.Repository, r.SHA, string(list))
+	for _, sha := range from {
+		args = append(args, sha)
+	}
+	rows := strings.TrimSuffix(strings.Repeat(`(?, ?, ?, ?), `, len(names)), `, `)
+	known := marks(len(from))
+	if known == "" {
+		known = `null` // nothing is equal to that
+	}
+	res, err := tx.q.ExecContext(ctx, `insert into refs (installation, repository_id, ref, sha) values `+rows+`
+		on conflict (installation, repository_id, ref) do update set sha = excluded.sha where refs.sha in (`+known+`)`, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -72,12 +79,11 @@ func (tx *Tx) ForgetRefs(ctx context.Context, installation, repository int64, na
 	if len(names) == 0 {
 		return nil
 	}
-	list, err := json.Marshal(names)
-	if err != nil {
-		return err
+	args := []any{installation, repository}
+	for _, name := range names {
+		args = append(args, name)
 	}
-	_, err = tx.q.ExecContext(ctx, `delete from refs where installation = ? and repository_id = ?
-		and ref in (select value from json_each(?))`, installation, repository, string(list))
+	_, err := tx.q.ExecContext(ctx, `delete from refs where installation = ? and repository_id = ? and ref in (`+marks(len(names))+`)`, args...)
 	return err
 }
 
@@ -93,24 +99,29 @@ func (q queries) Scanned(ctx context.Context, installation, repository int64, he
 // run.
 func (q queries) QueuedRefs(ctx context.Context, kind string, repository int64) (map[string]bool, error) {
 	queued := map[string]bool{}
-	_, err := collect(q, ctx, func(row scanner) (name string, err error) {
-		err = row.Scan(&name)
-		queued[name] = true
-		return name, err
-	}, `select value from river_job, json_each(river_job.args, '$.refs') where kind = ? and json_extract(river_job.args, '$.repository.id') = ?
+	_, err := collect(q, ctx, func(row scanner) (names []string, err error) {
+		var list []byte
+		if err := row.Scan(&list); err != nil || list == nil {
+			return nil, err
+		}
+		err = json.Unmarshal(list, &names)
+		for _, name := range names {
+			queued[name] = true
+		}
+		return names, err
+	}, `select cast(args -> 'refs' as text) from river_job where kind = ? and `+jobRepository+` = ?
 		and state in ('available', 'pending', 'running', 'retryable', 'scheduled')`, kind, repository)
 	return queued, err
 }
 
 // Scanning reports whether a job about a repository waits or runs in one of the queues.
 func (q queries) Scanning(ctx context.Context, installation, repository int64, queues ...string) (scanning bool, err error) {
-	list, err := json.Marshal(queues)
-	if err != nil {
-		return false, err
+	args := []any{installation, repository}
+	for _, queue := range queues {
+		args = append(args, queue)
 	}
-	return scanning, q.q.QueryRowContext(ctx, `select exists (select 1 from river_job where queue in (select value from json_each(?))
-		and json_extract(args, '$.installation') = ? and finalized_at is null and json_extract(args, '$.repository.id') = ?)`,
-		string(list), installation, repository).Scan(&scanning)
+	return scanning, q.q.QueryRowContext(ctx, `select exists (select 1 from river_job where `+jobInstallation+` = ?
+		and finalized_at is null and `+jobRepository+` = ? and queue in (`+marks(len(queues))+`))`, args...).Scan(&scanning)
 }
 
 // Mark returns a time that SetMark kept under a name, the zero time without one.

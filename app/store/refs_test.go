@@ -2,7 +2,6 @@ package store
 
 import (
 	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -12,9 +11,9 @@ import (
 
 // TestThousandsOfRefs: 5,001 refs, one more than GitHub tells of, are moved and
 // forgotten, and nobody waits long for the database meanwhile.
-func TestThousandsOfRefs(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestThousandsOfRefs(t *testing.T) { inStores(t, testThousandsOfRefs) }
+
+func testThousandsOfRefs(t *testing.T, s *Store) {
 	var names []string
 	want := map[string]string{}
 	for n := range 5001 {

@@ -32,7 +32,7 @@ const repositoryColumns = `id, installation, owner, name, default_branch, privat
 func (tx *Tx) SaveRepository(ctx context.Context, r Repository) error {
 	_, err := tx.q.ExecContext(ctx, `insert into repositories (`+repositoryColumns+`) values (?, ?, ?, ?, ?, ?, ?)
 		on conflict (id) do update set installation = excluded.installation, owner = excluded.owner, name = excluded.name,
-			default_branch = case excluded.default_branch when '' then default_branch else excluded.default_branch end,
+			default_branch = case excluded.default_branch when '' then repositories.default_branch else excluded.default_branch end,
 			private = excluded.private, state = excluded.state`,
 		r.ID, r.Installation, r.Owner, r.Name, r.DefaultBranch, r.Private, r.State)
 	return err

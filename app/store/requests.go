@@ -83,6 +83,11 @@ func (q queries) OpenRequests(ctx context.Context, incident string, repository i
 	return collect(q, ctx, readRequest, selectRequest+` where incident = ? and repository_id = ? and ended = 0 order by asked, id`, incident, repository)
 }
 
+// Requests returns all that was asked for about an incident, oldest first.
+func (q queries) Requests(ctx context.Context, incident string) ([]Request, error) {
+	return collect(q, ctx, readRequest, selectRequest+` where incident = ? order by asked, id`, incident)
+}
+
 func readRequest(row scanner) (Request, error) {
 	var r Request
 	var asker, approver []byte

@@ -2,7 +2,6 @@ package store
 
 import (
 	"errors"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -10,8 +9,9 @@ import (
 	"github.com/stanch-dev/stanch/app/incident"
 )
 
-func TestRequests(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "stanch.db"))
+func TestRequests(t *testing.T) { inStores(t, testRequests) }
+
+func testRequests(t *testing.T, s *Store) {
 	var id string
 	inTx(t, s, func(tx *Tx) error {
 		i, _, err := tx.OpenIncident(t.Context(), Incident{Incident: incident.Incident{Fingerprint: "f00d", Rule: "widget"}})

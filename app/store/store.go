@@ -10,31 +10,33 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/url"
-	"os"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/riverqueue/river"
-	_ "modernc.org/sqlite" // the driver, without cgo
 )
 
-// maxConns bounds the database connections. SQLite has one writer at a time;
-// the others read.
+// maxConns bounds the database connections. There is one writer at a time; the
+// others read.
 const maxConns = 8
 
 // A Store is an open database. It is safe for concurrent use.
 type Store struct {
 	queries
-	db     *sql.DB
-	keys   Keys
-	unlock func()
-	log    *slog.Logger
-	// writer is held by the transaction that runs. SQLite has one writer at a time:
-	// who waits here gets his turn, and in SQLite itself he would try again and again.
+	db       *sql.DB
+	dialect  *dialect
+	database Database
+	keys     Keys
+	unlock   func()
+	log      *slog.Logger
+	// writer is held by the transaction that runs, of which there is one at a time:
+	// who waits here gets his turn. In SQLite itself he would try again and again, and
+	// in PostgreSQL he would keep a connection.
 	writer chan struct{}
+	held   keyedMutex // of what Hold holds in this process
 
-	queue *river.Client[*sql.Tx] // set by Work
+	queue atomic.Pointer[river.Client[*sql.Tx]] // nil until Work
+	stop  func(context.Context) error           // set by Work
 }
 
 // A Tx is a transaction of a Store.
@@ -44,60 +46,37 @@ type Tx struct {
 	store *Store
 }
 
-// Open opens the database at a URL, "sqlite:PATH", and brings its tables up to
-// date. One process at a time may have a SQLite database open for serving.
+// ErrLocked means that another process has the database open for serving.
+var ErrLocked = errors.New("another stanch has it open: stop that one first")
+
+// Open opens the database at a URL, "sqlite:PATH" or "postgres://…", and brings its
+// tables up to date. One process at a time may have a SQLite database open for
+// serving, and many a PostgreSQL database.
 func Open(ctx context.Context, databaseURL string, keys Keys, log *slog.Logger) (*Store, error) {
-	path, err := SQLitePath(databaseURL)
+	d, err := ParseURL(databaseURL)
 	if err != nil {
 		return nil, err
 	}
-	unlock, err := lock(path + ".lock")
+	unlock, err := d.lock()
 	if err != nil {
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		return nil, d.problem("open", err)
 	}
-	s, err := open(ctx, path, keys, log)
+	s, err := open(ctx, d, keys, log)
 	if err != nil {
 		unlock()
-		return nil, fmt.Errorf("open database %s: %w", path, err)
+		return nil, d.problem("open", err)
 	}
 	s.unlock = unlock
 	return s, nil
 }
 
-// SQLitePath is the file that a database URL names. Errors do not repeat the
-// URL, which may hold a password.
-func SQLitePath(databaseURL string) (string, error) {
-	kind, path, ok := strings.Cut(databaseURL, ":")
-	switch {
-	case ok && kind == "sqlite" && path != "":
-		return path, nil
-	case kind == "postgres" || kind == "postgresql":
-		return "", errors.New("STANCH_DATABASE_URL names PostgreSQL, which this version cannot use yet: use sqlite:PATH")
-	}
-	return "", errors.New("STANCH_DATABASE_URL is not of the form sqlite:PATH, for instance sqlite:stanch.db")
-}
-
-func open(ctx context.Context, path string, keys Keys, log *slog.Logger) (*Store, error) {
-	// The file is made here, not by SQLite, so that other users cannot read it.
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+func open(ctx context.Context, d Database, keys Keys, log *slog.Logger) (*Store, error) {
+	db, speak, err := d.connect(ctx)
 	if err != nil {
 		return nil, err
 	}
-	f.Close()
-
-	// Write-ahead log: readers and the writer do not wait for each other.
-	// Immediate transactions: a transaction that starts can also commit.
-	// synchronous=full: what was answered with 202 survives a power cut.
-	params := url.Values{
-		"_pragma": {"journal_mode(wal)", "synchronous(full)", "busy_timeout(10000)", "foreign_keys(1)", "secure_delete(1)"},
-		"_txlock": {"immediate"},
-	}
-	db, err := sql.Open("sqlite", "file:"+(&url.URL{Path: path}).EscapedPath()+"?"+params.Encode())
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(maxConns)
-	s := &Store{queries: queries{db, keys}, db: db, keys: keys, unlock: func() {}, log: log, writer: make(chan struct{}, 1)}
+	s := d.newStore(db, speak, keys)
+	s.log = log
 	if err := s.migrate(ctx); err != nil {
 		db.Close()
 		return nil, err
@@ -115,7 +94,7 @@ func (s *Store) Close() error {
 func (s *Store) Ping(ctx context.Context) error { return s.db.PingContext(ctx) }
 
 // InTx runs f in a transaction, which it commits when f returns nil and undoes
-// otherwise.
+// otherwise. Transactions run one after another, in whatever process.
 func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
 	select {
 	case s.writer <- struct{}{}:
@@ -128,7 +107,11 @@ func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer tx.Rollback() // does nothing after Commit
-	if err := f(&Tx{queries{tx, s.keys}, tx, s}); err != nil {
+	speaking := conn{tx, s.dialect}
+	if err := s.begin(ctx, speaking); err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	if err := f(&Tx{queries{speaking, s.keys}, tx, s}); err != nil {
 		return err
 	}
 	if err := tx.Commit(); err != nil {
@@ -137,9 +120,21 @@ func (s *Store) InTx(ctx context.Context, f func(*Tx) error) error {
 	return nil
 }
 
+// begin waits for the turn of a transaction, and ends the transactions of a job whose
+// replica was taken for dead: somebody else has that job.
+func (s *Store) begin(ctx context.Context, tx conn) error {
+	if s.dialect.begin == "" {
+		return nil
+	}
+	if _, err := tx.ExecContext(ctx, s.dialect.begin); err != nil {
+		return err
+	}
+	return s.mustLive(ctx, tx)
+}
+
 func (s *Store) checkKey(ctx context.Context) error {
 	var check string
-	if err := s.db.QueryRowContext(ctx, `select value from meta where name = 'key'`).Scan(&check); err != nil {
+	if err := s.q.QueryRowContext(ctx, `select value from meta where name = 'key'`).Scan(&check); err != nil {
 		return err
 	}
 	if check != s.keys.check() {
@@ -150,11 +145,7 @@ func (s *Store) checkKey(ctx context.Context) error {
 
 // queries are the questions that can be asked inside and outside transactions.
 type queries struct {
-	q interface {
-		QueryContext(context.Context, string, ...any) (*sql.Rows, error)
-		QueryRowContext(context.Context, string, ...any) *sql.Row
-		ExecContext(context.Context, string, ...any) (sql.Result, error)
-	}
+	q    conn
 	keys Keys
 }
 

@@ -2,7 +2,6 @@ package store
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,13 +10,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/riverqueue/river"
-	"github.com/riverqueue/river/rivertype"
 
 	"github.com/stanch-dev/stanch/app/audit"
 	"github.com/stanch-dev/stanch/app/github"
@@ -38,7 +34,12 @@ func newKeys(t testing.TB, seed byte) Keys {
 
 func newStore(t testing.TB, path string) *Store {
 	t.Helper()
-	s, err := Open(t.Context(), "sqlite:"+path, newKeys(t, 1), quiet)
+	return openStore(t, "sqlite:"+path)
+}
+
+func openStore(t testing.TB, url string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), url, newKeys(t, 1), quiet)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,9 +103,9 @@ func TestLoadKey(t *testing.T) {
 	}
 }
 
-func TestDeliveryIsRecordedOnce(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestDeliveryIsRecordedOnce(t *testing.T) { inStores(t, testDeliveryIsRecordedOnce) }
+
+func testDeliveryIsRecordedOnce(t *testing.T, s *Store) {
 	d := Delivery{ID: "guid", Event: "push", Installation: 7, Received: time.Unix(100, 0).UTC(), Outcome: "queued"}
 	for n := range 3 {
 		inTx(t, s, func(tx *Tx) error {
@@ -142,9 +143,9 @@ func scanOf(t testing.TB, s *Store, delivery, sha string, pulls ...int) Check {
 	return check
 }
 
-func TestChecksAreSharedByDeliveries(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestChecksAreSharedByDeliveries(t *testing.T) { inStores(t, testChecksAreSharedByDeliveries) }
+
+func testChecksAreSharedByDeliveries(t *testing.T, s *Store) {
 	push := scanOf(t, s, "push", "abc")
 	pull := scanOf(t, s, "pull", "abc", 3)
 	other := scanOf(t, s, "other", "def")
@@ -229,9 +230,9 @@ func TestIncidentsKeepCredentialsSealed(t *testing.T) {
 
 // TestOccurrencesOfSeveralScans: the same place, found for a push and for a pull
 // request, is one, and the stricter policy counts.
-func TestOccurrencesOfSeveralScans(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestOccurrencesOfSeveralScans(t *testing.T) { inStores(t, testOccurrencesOfSeveralScans) }
+
+func testOccurrencesOfSeveralScans(t *testing.T, s *Store) {
 	inTx(t, s, func(tx *Tx) error {
 		check, err := tx.EnsureCheck(t.Context(), Check{Installation: 1, Repository: github.Repository{ID: 2}, HeadSHA: "abc"})
 		if err != nil {
@@ -265,9 +266,9 @@ func TestOccurrencesOfSeveralScans(t *testing.T) {
 	})
 }
 
-func TestAllowances(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestAllowances(t *testing.T) { inStores(t, testAllowances) }
+
+func testAllowances(t *testing.T, s *Store) {
 	made := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	first := Allowance{Installation: 1, Repository: 2, Fingerprint: "f", Reason: "a test's key", Owner: "@dana", Made: made, Expires: made.Add(time.Hour)}
 	second := first
@@ -317,9 +318,9 @@ func TestSealIsBoundToItsPlace(t *testing.T) {
 	}
 }
 
-func TestActions(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestActions(t *testing.T) { inStores(t, testActions) }
+
+func testActions(t *testing.T, s *Store) {
 	var i Incident
 	var operation string
 	try := func(want int) {
@@ -356,9 +357,9 @@ func TestActions(t *testing.T) {
 	}
 }
 
-func TestAuditLog(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
+func TestAuditLog(t *testing.T) { inStores(t, testAuditLog) }
+
+func testAuditLog(t *testing.T, s *Store) {
 	var wg sync.WaitGroup
 	for n := range 20 {
 		wg.Go(func() {
@@ -378,103 +379,11 @@ func TestAuditLog(t *testing.T) {
 		}
 	}
 	// Somebody who drops the trigger first is still noticed.
-	if _, err := s.db.Exec(`drop trigger audit_log_is_append_only_update; update audit_log set actor = 'x' where seq = 3`); err != nil {
+	drop := map[string]string{sqlite.name: `drop trigger audit_log_is_append_only_update`, postgres.name: `drop trigger audit_log_is_append_only on audit_log`}
+	if _, err := s.db.Exec(drop[s.dialect.name] + `; update audit_log set actor = 'x' where seq = 3`); err != nil {
 		t.Fatal(err)
 	}
 	if last, err := s.keys.Audit.Verify(s.AuditLog(t.Context())); err == nil || last.Seq != 2 {
 		t.Errorf("Verify of a changed log = %d, %v", last.Seq, err)
-	}
-}
-
-type countArgs struct {
-	N int `json:"n"`
-}
-
-func (countArgs) Kind() string { return "count" }
-
-type uniqueArgs struct {
-	N int `json:"n"`
-}
-
-func (uniqueArgs) Kind() string { return "unique" }
-func (uniqueArgs) InsertOpts() river.InsertOpts {
-	return river.InsertOpts{UniqueOpts: river.UniqueOpts{ByArgs: true}}
-}
-
-type soon struct{}
-
-func (soon) NextRetry(*rivertype.JobRow) time.Time { return time.Now() }
-
-func TestQueue(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
-	var ran atomic.Int64
-	release := make(chan struct{})
-	ws := river.NewWorkers()
-	river.AddWorker(ws, river.WorkFunc(func(context.Context, *river.Job[countArgs]) error { ran.Add(1); return nil }))
-	river.AddWorker(ws, river.WorkFunc(func(context.Context, *river.Job[uniqueArgs]) error { <-release; return nil }))
-	if err := s.InTx(t.Context(), func(tx *Tx) error { return tx.Enqueue(t.Context(), countArgs{}) }); err == nil {
-		t.Error("enqueueing before the queue runs: no error")
-	}
-	if err := s.Work(t.Context(), ws, map[string]int{river.QueueDefault: 4}, soon{}); err != nil {
-		t.Fatal(err)
-	}
-	// What is undone is not run.
-	undone := errors.New("undone")
-	if err := s.InTx(t.Context(), func(tx *Tx) error { return errors.Join(tx.Enqueue(t.Context(), countArgs{1}), undone) }); !errors.Is(err, undone) {
-		t.Fatal(err)
-	}
-	inTx(t, s, func(tx *Tx) error { return tx.Enqueue(t.Context(), countArgs{2}) })
-	inTx(t, s, func(tx *Tx) error { return tx.Enqueue(t.Context(), uniqueArgs{1}) })
-	if err := s.InTx(t.Context(), func(tx *Tx) error { return tx.Enqueue(t.Context(), uniqueArgs{1}) }); err == nil {
-		t.Error("a second unique job was silently dropped")
-	}
-	close(release)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-	defer cancel()
-	for ran.Load() == 0 && ctx.Err() == nil {
-		time.Sleep(5 * time.Millisecond)
-	}
-	if err := s.Stop(ctx); err != nil {
-		t.Fatal(err)
-	}
-	if ran.Load() != 1 {
-		t.Errorf("%d jobs ran, want 1", ran.Load())
-	}
-}
-
-// TestInterruptedJobsAreRevived is a process that dies in a job: the next one
-// runs the job again at once.
-func TestInterruptedJobsAreRevived(t *testing.T) {
-	s := newStore(t, filepath.Join(t.TempDir(), "a.db"))
-	defer s.Close()
-	ran := make(chan int, 1)
-	ws := river.NewWorkers()
-	river.AddWorker(ws, river.WorkFunc(func(_ context.Context, job *river.Job[countArgs]) error { ran <- job.Args.N; return nil }))
-	queues := map[string]int{river.QueueDefault: 1}
-	if err := s.Work(t.Context(), ws, queues, soon{}); err != nil {
-		t.Fatal(err)
-	}
-	inTx(t, s, func(tx *Tx) error { return tx.Enqueue(t.Context(), countArgs{4}) })
-	<-ran
-	if err := s.Stop(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.db.Exec(`update river_job set state = 'running', finalized_at = null`); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Work(t.Context(), ws, queues, soon{}); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case n := <-ran:
-		if n != 4 {
-			t.Errorf("ran job %d", n)
-		}
-	case <-time.After(10 * time.Second):
-		t.Error("the interrupted job did not run again")
-	}
-	if err := s.Stop(t.Context()); err != nil {
-		t.Fatal(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"regexp"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -42,8 +43,14 @@ type TurnTaker interface {
 
 // turnsIndex finds an installation's jobs. It is made at every start: River's own
 // migrations make the table anew.
-const turnsIndex = `create index if not exists river_job_turns on river_job
-	(queue, json_extract(args, '$.installation'), state, scheduled_at) where finalized_at is null`
+const turnsIndex = `create index if not exists river_job_installation on river_job
+	(queue, (` + jobInstallation + `), state, scheduled_at) where finalized_at is null`
+
+// The installation and the repository that a job's arguments name.
+const (
+	jobInstallation = `cast(args ->> 'installation' as bigint)`
+	jobRepository   = `cast(args -> 'repository' ->> 'id' as bigint)`
+)
 
 // insertOpts is where a job stands in its queue; nil where River itself decides.
 func (tx *Tx) insertOpts(ctx context.Context, job river.JobArgs) (*river.InsertOpts, error) {
@@ -69,7 +76,7 @@ func (tx *Tx) insertOpts(ctx context.Context, job river.JobArgs) (*river.InsertO
 // busy reports whether a job of an installation waits or runs in one of two queues.
 func (tx *Tx) busy(ctx context.Context, installation int64, queue, next string) (busy bool, err error) {
 	return busy, tx.q.QueryRowContext(ctx, `select exists (select 1 from river_job where queue in (?, ?)
-		and json_extract(args, '$.installation') = ? and state in ('available', 'running') and finalized_at is null)`,
+		and `+jobInstallation+` = ? and state in ('available', 'running') and finalized_at is null)`,
 		queue, next, installation).Scan(&busy)
 }
 
@@ -78,7 +85,7 @@ func (tx *Tx) turn(ctx context.Context, opts river.InsertOpts, t Turn, now time.
 	var first, last sql.NullString
 	if err := tx.q.QueryRowContext(ctx, `select
 		(select scheduled_at from river_job where state = 'available' and queue = ?1 and priority = ?2 order by scheduled_at limit 1),
-		(select max(scheduled_at) from river_job where queue = ?1 and json_extract(args, '$.installation') = ?3
+		(select max(scheduled_at) from river_job where queue = ?1 and `+jobInstallation+` = ?3
 			and state = 'available' and finalized_at is null)`,
 		opts.Queue, max(opts.Priority, river.PriorityDefault), t.Installation).Scan(&first, &last); err != nil {
 		return now, err
@@ -103,6 +110,21 @@ func (tx *Tx) turn(ctx context.Context, opts river.InsertOpts, t Turn, now time.
 		at = now
 	}
 	return at, nil
+}
+
+// escaped is a backslash or a NUL in JSON.
+var escaped = regexp.MustCompile(`\\\\|\\u0000`)
+
+// withoutNUL takes the NULs out of a job's arguments: PostgreSQL's JSON has none, and
+// strangers' texts may.
+func withoutNUL(_ context.Context, job *rivertype.JobInsertParams) error {
+	job.EncodedArgs = escaped.ReplaceAllFunc(job.EncodedArgs, func(found []byte) []byte {
+		if len(found) == 2 {
+			return found // a backslash, whatever follows
+		}
+		return []byte(`\ufffd`)
+	})
+	return nil
 }
 
 // startNow makes a job available whose time has come. River would let it wait for

@@ -33,27 +33,28 @@ const (
 
 // An incidentPage is all that a reader may know about an incident.
 type incidentPage struct {
-	ID       string
-	Title    string
-	State    string
-	Tone     report.Tone
-	Received time.Time
-	Stages   []stage
-	Told     string // what the reader has just had done
-	Desks    []desk // one for each repository
-	Facts    *facts // nil for who sees only how far it has come
-	Actions  []action
-	Places   []place
-	More     int // places that are not shown
-	Log      []entry
+	ID      string
+	Title   string
+	State   string
+	Tone    report.Tone
+	Stages  []stage
+	Pushed  bool   // the timeline begins with the push
+	Told    string // what the reader has just had done
+	Desks   []desk // one for each repository
+	Facts   *facts // nil for who sees only how far it has come
+	Actions []action
+	Places  []place
+	More    int // places that are not shown
+	Log     []entry
 }
 
 // A stage is a point of the timeline.
 type stage struct {
 	Name    string
 	At      time.Time // zero: it was not passed
-	Seconds float64   // since the delivery
-	Note    string    // instead of the time
+	First   bool
+	Seconds float64 // since the first
+	Note    string  // instead of the time
 }
 
 // A desk is where the people of one repository decide about an incident.
@@ -152,7 +153,7 @@ func (s *server) incident(ctx context.Context, who github.Person, id string) (st
 // describe gathers what may be shown of an incident to who sees that much of its
 // repositories. What is of other repositories is left out.
 func (s *server) describe(ctx context.Context, i store.Incident, seen []sight) (*incidentPage, error) {
-	p := &incidentPage{ID: i.ID, Title: "Incident", Received: i.Received, Stages: stages(i)}
+	p := &incidentPage{ID: i.ID, Title: "Incident", Stages: stages(i), Pushed: !i.Pushed.IsZero()}
 	p.State, p.Tone = standing(i)
 	open := map[string]bool{} // repositories of which the log may tell, by name and by id
 	for _, repo := range seen {
@@ -191,35 +192,36 @@ func (s *server) describe(ctx context.Context, i store.Incident, seen []sight) (
 	return p, err
 }
 
-// stages are the timeline. A provider is asked as soon as something is found, and an
-// incident is opened as soon as it has answered.
-func stages(i store.Incident) []stage {
-	found, verified := i.Opened, i.Opened
-	if at := evidence(i).At; !at.IsZero() {
-		found = at
-		if verified.Before(found) { // it was opened when it leaked before
-			verified = found
+// stageNames are the stages as the timeline's headings.
+var stageNames = map[incident.Stage]string{
+	incident.StagePushed: "Pushed", incident.StageDelivered: "Delivered", incident.StageDetected: "Detected", incident.StageVerified: "Verified",
+	incident.StageContained: "Contained", incident.StageRotated: "Rotated", incident.StageProvedDead: "Proved dead",
+}
+
+// stages are the timeline: what was passed, and then what was not.
+func stages(i store.Incident) (all []stage) {
+	passed := map[incident.Stage]bool{incident.StagePushed: true} // nobody will tell any more
+	for n, p := range i.Timeline() {
+		passed[p.Stage] = true
+		all = append(all, stage{Name: stageNames[p.Stage], At: p.At, First: n == 0, Seconds: p.Seconds})
+	}
+	for _, s := range incident.Stages {
+		if !passed[s] {
+			all = append(all, stage{Name: stageNames[s], Note: missing(i, s)})
 		}
-	}
-	note := "not yet"
-	if !i.Resolved.IsZero() || i.Validity == checks.Inactive {
-		note = "not needed"
-	}
-	var all []stage
-	for _, one := range []stage{
-		{Name: "Delivered", At: i.Received}, {Name: "Detected", At: found}, {Name: "Verified", At: verified},
-		{Name: "Contained", At: i.Contained}, {Name: "Rotated", At: i.Rotated}, {Name: "Proved dead", At: i.Dead},
-	} {
-		if !one.At.IsZero() {
-			one.Seconds = max(0, one.At.Sub(i.Received).Seconds())
-		}
-		one.Note = note
-		all = append(all, one)
-	}
-	if i.Validity == checks.Unknown {
-		all[2].At, all[2].Note = time.Time{}, "nobody could tell"
 	}
 	return all
+}
+
+// missing says why an incident has not passed a stage.
+func missing(i store.Incident, s incident.Stage) string {
+	switch {
+	case s == incident.StageVerified && i.Validity == checks.Unknown:
+		return "nobody could tell"
+	case !i.Resolved.IsZero() || i.Validity == checks.Inactive:
+		return "not needed"
+	}
+	return "not yet"
 }
 
 // desk says where an incident stands for a repository, and what can be decided there.

@@ -184,7 +184,7 @@ func (s *server) row(i store.Incident, places []store.Repository, levels map[int
 	slices.Sort(shown.Repositories)
 	shown.State, shown.Tone = standing(i)
 	if !i.Dead.IsZero() {
-		shown.DeadAfter = i.Dead.Sub(i.Received)
+		shown.DeadAfter, _ = i.Timeline().Until(incident.StageProvedDead)
 	}
 	if !shown.Hidden {
 		shown.Kind, shown.Redacted = s.kind(i.Rule), i.Redacted
@@ -207,6 +207,12 @@ func standing(i store.Incident) (string, report.Tone) {
 		return "No secret", report.Settled
 	case state == incident.Resolved && i.Resolution == incident.ResolutionRotated:
 		return "Rotated, proved dead", report.Settled
+	case state == incident.Resolved && i.Resolution == incident.ResolutionUsedInTests:
+		return "Used in tests", report.Settled
+	case state == incident.Resolved && i.Resolution == incident.ResolutionWontFix:
+		return "Will not be fixed", report.Settled
+	case state == incident.Resolved && i.Dead.IsZero() && i.Validity != checks.Inactive:
+		return "Revoked, says a person", report.Settled
 	case state == incident.Resolved, state == incident.ProvedDead:
 		return "Proved dead", report.Settled
 	case i.Stuck != "":

@@ -129,6 +129,7 @@ func (s *server) routes() http.Handler {
 		"GET /checks/{owner}/{repo}/{sha}":             s.showCheck,
 		"GET /repositories/{owner}/{repo}":             s.showRepository,
 		"GET /providers":                               s.showProviders,
+		"GET /times":                                   s.showTimes,
 		"POST /repositories/{owner}/{repo}/allowances": s.takeAllowance,
 		"/": func(*http.Request, github.Person) (view, error) { return view{}, errNotFound },
 	} {

@@ -62,7 +62,12 @@ func holed() []checks.Coverage {
 	return c
 }
 
-func isLive(l *Leak)  { l.Validity, l.CanRotate, l.CanRevoke = checks.Active, true, true }
+// pastTimeline is that of what is live.
+const pastTimeline = "pushed 03:03:56 UTC · delivered +1.2 s · found +1.5 s · verified +1.9 s"
+
+func isLive(l *Leak) {
+	l.Validity, l.CanRotate, l.CanRevoke, l.Timeline = checks.Active, true, true, pastTimeline
+}
 func waiting(l *Leak) { isLive(l); l.Actionable = true }
 func isStuck(l *Leak) {
 	isLive(l)
@@ -72,6 +77,7 @@ func isUnknown(l *Leak) { l.Validity, l.CanDismiss = checks.Unknown, true }
 func isDead(l *Leak) {
 	isLive(l)
 	l.State, l.DeadAfter, l.Stored = StateProvedDead, 9*time.Second, "vault: kv/ci/deploy, field token, version 4"
+	l.Timeline = pastTimeline + " · contained +7.9 s · rotated +7.9 s · dead +8.4 s"
 	l.Proof = "asked with the leaked credential, GET https://api.github.com/user answered 401 at 2026-01-02 03:04:05 UTC"
 }
 func isGone(l *Leak) {
@@ -122,7 +128,10 @@ func isDismissed(l *Leak) {
 	l.State, l.Resolution = StateResolved, resolvedFalsePositive
 	l.Conclusion, l.Why, l.Reason = Success, "@dana until 2027-03-11", "an example"
 }
-func inContained(l *Leak)  { isLive(l); l.State = StateContained }
+func inContained(l *Leak) {
+	isLive(l)
+	l.State, l.Timeline = StateContained, pastTimeline+" · contained +7.9 s"
+}
 func liveAndNone(l *Leak)  { isLive(l); l.State, l.Resolution = StateResolved, resolvedUsedInTests }
 func diedByItself(l *Leak) { isInactive(l); l.State = StateContained }
 

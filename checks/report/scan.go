@@ -51,6 +51,7 @@ type Leak struct {
 	State      LeakState
 	Resolution string        // one of GitHub's resolutions, or "rotated"
 	DeadAfter  time.Duration // from the push to the proof of death
+	Timeline   string        // how far it has come, and when, in one line
 	Stored     string        // where its replacement is: "vault: kv/ci/deploy, field token, version 4"
 	Proof      string        // how the provider refused it, with the time
 	Reach      string        // what it can do, in its provider's words
@@ -116,7 +117,13 @@ const (
 	resolvedRevoked       = "revoked"
 	resolvedFalsePositive = "false_positive"
 	resolvedUsedInTests   = "used_in_tests"
+	resolvedWontFix       = "wont_fix"
+	// RevokedOnWord is what somebody says of a credential about which nobody can be asked.
+	RevokedOnWord = "revoked, on a person’s word"
 )
+
+// dismissals are the resolutions behind which stands somebody's word and no proof.
+var dismissals = []string{resolvedFalsePositive, resolvedUsedInTests, resolvedWontFix, RevokedOnWord}
 
 // phase is what a leak means to the reader of a check. Smaller is worse.
 type phase int
@@ -132,7 +139,7 @@ const (
 	excused                 // the policy or a list says that it stops nothing
 	gone                    // dead and out of the file
 	neverLive               // it did not work when it was first seen
-	dismissed               // somebody said that it is no secret
+	dismissed               // somebody said that nothing has to be done
 )
 
 // phase judges the leak, as far as the policy and people let it stop anything.
@@ -168,7 +175,7 @@ func (l Leak) standing() phase {
 		return contained
 	case l.Validity == checks.Active:
 		return live
-	case l.Resolution == resolvedFalsePositive || l.Resolution == resolvedUsedInTests:
+	case slices.Contains(dismissals, l.Resolution):
 		return dismissed
 	case l.Validity == checks.Inactive:
 		return neverLive

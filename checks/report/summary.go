@@ -30,6 +30,7 @@ func (s Scan) summary() string {
 	b.WriteString(s.state())
 	b.WriteString(s.findings(s.Leaks))
 	b.WriteString(s.proofs())
+	b.WriteString(s.timelines())
 	b.WriteString(s.allowLines())
 	b.WriteString(s.notes())
 	b.WriteString(s.manifest())
@@ -369,6 +370,24 @@ func (s Scan) proofs() string {
 		return ""
 	}
 	return "#### Proof of death\n\n" + b.String() + "\n"
+}
+
+// timelines tells when each credential that was live passed which stage. In public
+// they are told of what is dead alone.
+func (s Scan) timelines() string {
+	var b strings.Builder
+	seen := map[string]bool{}
+	for _, l := range s.Leaks {
+		if l.Timeline == "" || seen[l.Incident] || len(seen) == maxRows || !l.proved() && (s.Public || l.Validity != checks.Active) {
+			continue
+		}
+		seen[l.Incident] = true
+		fmt.Fprintf(&b, "- %s: %s\n", place(l), l.Timeline) // our own words alone
+	}
+	if b.Len() == 0 {
+		return ""
+	}
+	return "#### Time to dead\n\n" + b.String() + "\n"
 }
 
 // runbooks tells for each kind of leak what a person does when no program can.

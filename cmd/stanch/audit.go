@@ -130,19 +130,20 @@ func (env *environment) view(ctx context.Context) (*store.Store, audit.Key, erro
 	if err := readEnvironment(ctx, env.getenv, &where); err != nil {
 		return nil, nil, err
 	}
-	path, err := store.SQLitePath(where.DatabaseURL)
+	database, err := store.ParseURL(where.DatabaseURL)
 	if err != nil {
 		return nil, nil, err
 	}
-	if _, err := os.Stat(path); err != nil {
-		return nil, nil, fmt.Errorf("no database to read: %w: STANCH_DATABASE_URL names the server's", err)
-	}
-	if where.Key == "" { // which would make one
-		if _, err := os.Stat(keyFile(path)); errors.Is(err, fs.ErrNotExist) {
-			return nil, nil, fmt.Errorf("the master key of %s is not there: set STANCH_KEY or STANCH_KEY_FILE, or put it into %s", path, keyFile(path))
+	if database.File() != "" {
+		if _, err := os.Stat(database.File()); err != nil {
+			return nil, nil, fmt.Errorf("no database to read: %w: STANCH_DATABASE_URL names the server's", err)
+		}
+		_, err := os.Stat(keyFile(database))
+		if where.Key == "" && errors.Is(err, fs.ErrNotExist) { // or else one would be made
+			return nil, nil, fmt.Errorf("the master key of %s is not there: set STANCH_KEY or STANCH_KEY_FILE, or put it into %s", database, keyFile(database))
 		}
 	}
-	keys, err := settings{Key: where.Key}.keys(path)
+	keys, err := settings{Key: where.Key}.keys(database)
 	if err != nil {
 		return nil, nil, err
 	}

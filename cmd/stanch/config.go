@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -32,8 +33,9 @@ import (
 // given as NAME_FILE, the path of a file that holds the value; secrets should be.
 type settings struct {
 	Addr        string `env:"STANCH_ADDR, default=127.0.0.1:8080" help:"address to listen on"`
-	DatabaseURL string `env:"STANCH_DATABASE_URL, default=sqlite:stanch.db" help:"where to remember: sqlite:PATH"`
-	Key         string `env:"STANCH_KEY" help:"master key, 32 bytes in base64; default: the file beside the database, made at the first start"`
+	DatabaseURL string `env:"STANCH_DATABASE_URL, default=sqlite:stanch.db" help:"where to remember: sqlite:PATH, or postgres://USER:PASSWORD@HOST:PORT/DATABASE for several replicas"`
+	Key         string `env:"STANCH_KEY" help:"master key, 32 bytes in base64; default: the file beside the SQLite database, made at the first start"`
+	Scratch     string `env:"STANCH_SCRATCH" help:"folder for what is fetched to be scanned, one for each process; default: beside the SQLite database, or stanch.scratch"`
 	Policy      string `env:"STANCH_POLICY" help:"policy file; without one Stanch reports, verifies, and asks before it acts"`
 	LogLevel    string `env:"STANCH_LOG_LEVEL, default=info" help:"debug, info, warn or error"`
 
@@ -53,6 +55,7 @@ type settings struct {
 	BrokerURL   string `env:"STANCH_BROKER_URL" help:"endpoint of yours that issues credentials for providers without an interface for it"`
 	BrokerToken string `env:"STANCH_BROKER_TOKEN" help:"what Stanch says to it"`
 
+	AtAWS
 	CloudOptions
 	Reach
 }
@@ -157,48 +160,57 @@ func printVariables(w io.Writer) {
 
 // config turns the settings into what the App needs, and opens its database.
 func (s settings) config(ctx context.Context, log *slog.Logger) (app.Config, *store.Store, error) {
+	cfg, err := s.appConfig(log)
+	if err != nil {
+		return cfg, nil, err
+	}
+	memory, err := store.Open(ctx, s.DatabaseURL, cfg.Keys, log)
+	return cfg, memory, err
+}
+
+// appConfig turns the settings into what the App needs besides its database.
+func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 	catalogue, err := rules.Catalogue()
 	if err != nil {
-		return app.Config{}, nil, err
+		return app.Config{}, err
 	}
-	database, err := store.SQLitePath(s.DatabaseURL)
+	database, err := store.ParseURL(s.DatabaseURL)
 	if err != nil {
-		return app.Config{}, nil, err
+		return app.Config{}, err
 	}
 	keys, err := s.keys(database)
 	if err != nil {
-		return app.Config{}, nil, err
+		return app.Config{}, err
 	}
 	policy := app.DefaultPolicy()
 	if s.Policy != "" {
 		if policy, err = app.LoadPolicy(s.Policy, catalogue); err != nil {
-			return app.Config{}, nil, err
+			return app.Config{}, err
 		}
 	}
 	cfg := app.Config{
 		Catalogue: catalogue, Keys: keys, Policy: policy, Logger: log,
 		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
 		WebhookSecrets: s.WebhookSecrets,
-		Scratch:        database + ".scratch",
+		Scratch:        cmp.Or(s.Scratch, cmp.Or(database.File(), "stanch")+".scratch"),
 		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs, Verdicts: sweepVerdicts},
 	}
 	if cfg.Dashboard, err = s.dashboard(); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if cfg.APIToken, err = s.apiToken(); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if err := s.checkBroker(); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
 	if err := s.addSecretStores(&cfg); err != nil {
-		return cfg, nil, err
+		return cfg, err
 	}
-	memory, err := store.Open(ctx, s.DatabaseURL, keys, log)
-	return cfg, memory, err
+	return cfg, nil
 }
 
 // dashboard is nil when nothing of it is set. Set by half it would be a surprise.
@@ -236,17 +248,23 @@ func (s settings) apiToken() (checks.Secret, error) {
 }
 
 // keyFile is where the master key is kept beside a database.
-func keyFile(database string) string {
-	return strings.TrimSuffix(database, filepath.Ext(database)) + ".key"
+func keyFile(database store.Database) string {
+	return strings.TrimSuffix(database.File(), filepath.Ext(database.File())) + ".key"
 }
 
+// errNoKey is told where the database has no folder in which the key could be.
+var errNoKey = errors.New("STANCH_KEY is not set: all processes on one PostgreSQL database need the same master key; make one with “openssl rand -base64 32”")
+
 // keys come from STANCH_KEY, or else from the file beside the database.
-func (s settings) keys(database string) (store.Keys, error) {
+func (s settings) keys(database store.Database) (store.Keys, error) {
 	var master []byte
 	var err error
-	if s.Key != "" {
+	switch {
+	case s.Key != "":
 		master, err = store.DecodeKey(s.Key)
-	} else {
+	case database.File() == "":
+		return store.Keys{}, errNoKey
+	default:
 		master, err = store.LoadKey(keyFile(database))
 	}
 	if err != nil {
@@ -300,7 +318,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
-	return cfg, nil
+	return cfg, s.awsKeys(&cfg)
 }
 
 // restrict says which credentials are asked about, and through what.
@@ -387,6 +405,9 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 			return err
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
+	}
+	if err := s.addAWSSecrets(cfg); err != nil {
+		return err
 	}
 	if err := s.addClouds(cfg); err != nil {
 		return err

@@ -213,7 +213,7 @@ func (d *demo) newApp(ctx context.Context, registered githubtest.App) error {
 	}
 	cfg := app.Config{
 		Catalogue: catalogue, Keys: d.keeper.keys, Logger: d.log, Observe: d.timeline.observe,
-		Policy:         app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}},
+		Policy:         app.Policy{Remedy: app.Remedy{Remediation: app.Automatic, Order: incident.ReplaceFirst, WithoutReplacement: app.Ask}, AutomaticPerHour: 1000},
 		GitHub:         github.Config{AppID: registered.ID, PrivateKey: []byte(registered.PrivateKeyPEM), URL: d.github.URL(), Logger: d.log},
 		WebhookSecrets: []string{registered.WebhookSecret},
 		SecretStores:   []app.SecretStore{d.keeper.secrets},

@@ -14,6 +14,7 @@ import (
 )
 
 const doctorUsage = `Usage: stanch doctor [--provider NAME…] [--format text|json]
+       stanch doctor --policy[=NAME]
 
 Reads the environment of stanch serve and says, of all that the server needs, what is
 well and what is not, and what to do about it: the settings, the database and its key,
@@ -27,6 +28,10 @@ which it must refuse. One that does not is held at grade C by the server, and no
 is done on its word without a person.
 
 No setting's value is printed.
+
+With --policy nothing is looked at: what Stanch's own accounts must be allowed is
+printed, line by line with the action that fails without it, for what the environment
+has Stanch do, for one of them, or for all.
 
 Exit status: 0 all is well, 2 something is wrong.
 `
@@ -62,6 +67,8 @@ func runDoctor(ctx context.Context, env *environment, args []string) int {
 	var format string
 	var names []string
 	f := flag.NewFlagSet("doctor", flag.ContinueOnError)
+	var policy policyFlag
+	f.Var(&policy, "policy", "print what Stanch's own accounts must be allowed: at `NAME`, at all, or, without a name, wherever the environment has it act")
 	f.StringVar(&format, "format", "text", "`FORMAT` of the report: text or json")
 	f.Func("provider", "send random values to the provider `NAME`, which it must refuse; may be repeated", listOf(&names))
 	rest, err := env.parseFlags(f, doctorUsage, args)
@@ -79,6 +86,13 @@ func runDoctor(ctx context.Context, env *environment, args []string) int {
 	}
 	if err := d.mustKnow(names); err != nil {
 		return env.fail(err)
+	}
+	if policy.given {
+		d.readSettings()
+		if err := printPolicies(env.stdout, d.settings, policy.name); err != nil {
+			return env.fail(err)
+		}
+		return exitDone
 	}
 	d.examine(ctx, names)
 	problems := count(d.found, func(one diagnosis) bool { return one.Status == statusProblem })
@@ -113,6 +127,7 @@ func (d *doctor) examine(ctx context.Context, names []string) {
 	d.github(ctx)
 	d.vault(ctx)
 	d.storeFile()
+	d.aws(ctx)
 	d.clouds(ctx)
 	d.broker()
 	d.pages()

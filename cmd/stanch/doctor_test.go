@@ -18,6 +18,7 @@ import (
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/secretstore/baotest"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/app/store/postgrestest"
 )
 
 // githubApp is githubapp [WEBHOOK-PATH]: it starts a simulated GitHub with an App that is
@@ -140,6 +141,11 @@ func TestDoctorNamesWhatTheAppLacks(t *testing.T) {
 
 // A database is looked at while a server has it open, and its key must be its own.
 func TestDoctorBesideAServer(t *testing.T) {
+	t.Run("sqlite", func(t *testing.T) { testDoctorBesideAServer(t, "sqlite:"+filepath.Join(t.TempDir(), "stanch.db")) })
+	t.Run("postgres", func(t *testing.T) { testDoctorBesideAServer(t, postgrestest.URL(t)) })
+}
+
+func testDoctorBesideAServer(t *testing.T, at string) {
 	key := func(n byte) (text string, keys store.Keys) {
 		master := bytes.Repeat([]byte{n}, 32)
 		keys, err := store.NewKeys(master)
@@ -150,7 +156,9 @@ func TestDoctorBesideAServer(t *testing.T) {
 	}
 	own, keys := key(1)
 	other, _ := key(2)
-	at := "sqlite:" + filepath.Join(t.TempDir(), "stanch.db")
+	if _, r, told := diagnose(t, map[string]string{"STANCH_DATABASE_URL": at, "STANCH_KEY": own}); len(r.say(aboutDatabase, "made at the first start")) != 1 {
+		t.Errorf("before there is one:\n%s", told)
+	}
 	server, err := store.Open(t.Context(), at, keys, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)

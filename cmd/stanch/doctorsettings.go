@@ -105,29 +105,29 @@ func (d *doctor) policy() {
 
 // database looks at the database and at its key, and makes neither.
 func (d *doctor) database(ctx context.Context) {
-	path, err := store.SQLitePath(d.settings.DatabaseURL)
+	database, err := store.ParseURL(d.settings.DatabaseURL)
 	if err != nil {
 		d.problem(aboutDatabase, err.Error(), "correct STANCH_DATABASE_URL")
 		return
 	}
-	if d.settings.Key == "" {
-		_, noKey := os.Stat(keyFile(path))
-		_, noDatabase := os.Stat(path)
+	if d.settings.Key == "" && database.File() != "" {
+		_, noKey := os.Stat(keyFile(database))
+		_, noDatabase := os.Stat(database.File())
 		switch {
 		case !errors.Is(noKey, fs.ErrNotExist):
 		case noDatabase == nil:
-			d.problem(aboutDatabase, "the master key of the database is not there: neither STANCH_KEY nor "+keyFile(path), "restore the key that belongs to the database: without it what it holds cannot be used")
+			d.problem(aboutDatabase, "the master key of the database is not there: neither STANCH_KEY nor "+keyFile(database), "restore the key that belongs to the database: without it what it holds cannot be used")
 			return
 		default:
 			if _, err := store.Inspect(ctx, d.settings.DatabaseURL, store.Keys{}); err != nil {
 				d.problem(aboutDatabase, err.Error(), "make the folder, or correct STANCH_DATABASE_URL")
 				return
 			}
-			d.ok(aboutDatabase, "%s and its key are made at the first start", path)
+			d.ok(aboutDatabase, "%s and its key are made at the first start", database)
 			return
 		}
 	}
-	keys, err := d.settings.keys(path)
+	keys, err := d.settings.keys(database)
 	if err != nil {
 		d.problem(aboutDatabase, err.Error(), "correct STANCH_KEY, or the key file")
 		return
@@ -137,12 +137,20 @@ func (d *doctor) database(ctx context.Context) {
 	case err != nil:
 		d.problem(aboutDatabase, err.Error(), "correct STANCH_DATABASE_URL or STANCH_KEY, or restore the database; who runs the server must be able to read it")
 	case !state.Exists:
-		d.ok(aboutDatabase, "%s is made at the first start", path)
+		d.ok(aboutDatabase, "%s is made at the first start", made(database))
 	case state.Version < state.Known:
-		d.ok(aboutDatabase, "%s opens, and the key fits; its tables are of version %d, which the next start brings to %d", path, state.Version, state.Known)
+		d.ok(aboutDatabase, "%s opens, and the key fits; its tables are of version %d, which the next start brings to %d", database, state.Version, state.Known)
 	default:
-		d.ok(aboutDatabase, "%s opens, and the key fits; its tables are of version %d", path, state.Version)
+		d.ok(aboutDatabase, "%s opens, and the key fits; its tables are of version %d", database, state.Version)
 	}
+}
+
+// made is what the first start makes: a file, or the tables that a server is to keep.
+func made(database store.Database) string {
+	if database.File() == "" {
+		return fmt.Sprintf("%s answers; what Stanch keeps there", database)
+	}
+	return database.String()
 }
 
 // storeFile looks at the embedded secret store.

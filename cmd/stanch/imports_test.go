@@ -21,10 +21,12 @@ const modulePath = "github.com/stanch-dev/stanch"
 
 // The packages that rules below speak of by name.
 const (
-	simulator = "app/github/githubtest"         // the simulated GitHub
-	openapi   = "app/github/githubtest/openapi" // holds it to GitHub's own description
-	realVault = "app/secretstore/baotest"       // a real server, for tests
-	clouds    = "app/cloud/cloudtest"           // what stands for Google Cloud and Azure in tests
+	simulator    = "app/github/githubtest"         // the simulated GitHub
+	openapi      = "app/github/githubtest/openapi" // holds it to GitHub's own description
+	realVault    = "app/secretstore/baotest"       // a real server, for tests
+	realPostgres = "app/store/postgrestest"        // likewise
+	motoAWS      = "app/ownaws/awstest"            // moto, with what it lacks, for tests
+	clouds       = "app/cloud/cloudtest"           // what stands for Google Cloud and Azure in tests
 )
 
 // mayImport lists, for each package, the packages of this module that it may
@@ -42,12 +44,15 @@ var mayImport = map[string][]string{
 	"app/grants":      {},
 	"app/incident":    {"checks"},
 	"app/cloud":       {"checks"},
-	"app/provider":    {"rules", "checks", "app/grants", "app/cloud"},
-	"app/secretstore": {"checks", "app/grants", "app/cloud"},
+	"app/ownaws":      {},
+	"app/provider":    {"rules", "checks", "app/grants", "app/cloud", "app/ownaws"},
+	"app/secretstore": {"checks", "app/grants", "app/cloud", "app/ownaws"},
 	"app/github":      {"rules", "checks", "checks/git", "checks/report"},
 	simulator:         {"rules", "checks", openapi},
 	openapi:           {},
 	realVault:         {},
+	motoAWS:           {},
+	realPostgres:      {},
 	clouds:            {},
 	"app/webhook":     {"app/github"},
 	"app/web":         {"rules", "checks", "checks/git", "checks/report", "app/audit", "app/incident", "app/github", "app/provider", "app/store"},
@@ -72,10 +77,12 @@ var outsideRules = []outsideRule{
 	{"github.com/gofri/go-github-ratelimit", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
 	{"golang.org/x/oauth2", []string{"app/github", "app/cloud"}, nil, "app/github is the one door to GitHub, and app/cloud to Stanch's accounts at clouds"},
 	{"database/sql", []string{"app/store", "app/provider"}, nil, "app/store is the one door to the database; app/provider logs in at others'"},
+	{"github.com/jackc/pgx", []string{"app/store", "app/store/postgrestest", "app/provider"}, nil, "app/store is the one door to the database; app/provider logs in at others'"},
 	{"modernc.org/sqlite", []string{"app/store"}, nil, "app/store is the one door to the database"},
 	{"github.com/riverqueue/river/riverdriver", []string{"app/store"}, nil, "app/store is the one door to the database"},
 	{"github.com/riverqueue/river/rivermigrate", []string{"app/store"}, nil, "app/store is the one door to the database"},
 	{"github.com/hashicorp/vault", []string{"app/provider", "app/secretstore"}, []string{"cmd/stanch"}, "Vault is spoken to as a provider or as a store of secrets"},
+	{"github.com/aws", []string{"app/ownaws", "app/provider", "app/secretstore"}, nil, "app/ownaws is the one door to AWS, where access keys and secrets are"},
 	{"github.com/getkin/kin-openapi", []string{openapi}, nil, "only the simulator is held to GitHub's description"},
 	{"unsafe", nil, nil, "it could read a checks.Secret past Expose"},
 }
@@ -180,7 +187,7 @@ func leftwards(f goFile) (faults []string) {
 		return []string{f.fault(f.ast.Package, "package %s has no row in mayImport of imports_test.go: decide what it may import and add one", f.dir())}
 	}
 	if f.isTest() {
-		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, clouds, f.dir())
+		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, realPostgres, motoAWS, clouds, f.dir())
 	}
 	for imported, spec := range imports(f) {
 		ours, ok := strings.CutPrefix(imported, modulePath+"/")

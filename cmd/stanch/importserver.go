@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -37,13 +36,14 @@ type server struct {
 	client *http.Client
 }
 
-// newServer refuses addresses to which secrets would travel in the clear.
-func (env *environment) newServer(o importOptions) (*server, error) {
-	u, err := url.Parse(o.server)
+// newServer is the server at an address. It refuses those to which secrets would travel
+// in the clear.
+func (env *environment) newServer(address string) (*server, error) {
+	u, err := url.Parse(address)
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" {
 		return nil, errors.New("--server is no address such as https://stanch.example.com") // not repeated: it may hold a password
 	}
-	if ip := net.ParseIP(u.Hostname()); u.Scheme != "https" && (u.Scheme != "http" || u.Hostname() != "localhost" && !ip.IsLoopback()) {
+	if u.Scheme != "https" && (u.Scheme != "http" || !isLoopback(u.Hostname())) {
 		return nil, errors.New("--server is not https: the secrets would travel in the clear")
 	}
 	token, err := lookup(env.getenv, "STANCH_API_TOKEN")
@@ -53,20 +53,22 @@ func (env *environment) newServer(o importOptions) (*server, error) {
 	if token == "" {
 		return nil, errors.New("the server wants its token: set STANCH_API_TOKEN, or STANCH_API_TOKEN_FILE to the path of a file that holds it")
 	}
-	s := &server{url: strings.TrimRight(u.String(), "/") + "/api/v1/import", token: token}
-	if o.repository != "" {
-		s.url += "?repository=" + url.QueryEscape(o.repository)
-	}
-	s.client = &http.Client{Timeout: serverTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	return s, nil
+	return &server{
+		url: strings.TrimRight(u.String(), "/"), token: token,
+		client: &http.Client{Timeout: serverTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
+	}, nil
 }
 
 // importTo hands findings to a server, some at a time. What a failure leaves over can be
 // sent again: the server knows what it has.
 func (env *environment) importTo(ctx context.Context, o importOptions, all intake.Report) (int, error) {
-	s, err := env.newServer(o)
+	s, err := env.newServer(o.server)
 	if err != nil {
 		return 0, err
+	}
+	s.url += "/api/v1/import"
+	if o.repository != "" {
+		s.url += "?repository=" + url.QueryEscape(o.repository)
 	}
 	done := app.Imported{Formats: all.Formats(), Closed: all.Closed, Findings: []app.ImportedFinding{}, NotImported: []app.Left{}}
 	left := map[string]int{}

@@ -20,7 +20,7 @@ import (
 
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
-		"stanch": main,
+		"stanch": mortalMain,
 		"sample": printSample,
 		"status": expectStatus,
 		"files":  printFiles,

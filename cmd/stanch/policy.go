@@ -247,5 +247,6 @@ func explainFinding(w io.Writer, j *app.Judge, r *rules.Rule, file string) {
 	fmt.Fprintf(table, "  remediation\t%s\t%s\n", remedy.Remediation, j.Policy.OriginOf(r.ID, "remediation"))
 	fmt.Fprintf(table, "  order\t%s\t%s\n", remedy.Order, j.Policy.OriginOf(r.ID, "order"))
 	fmt.Fprintf(table, "  without_replacement\t%s\t%s\n", remedy.WithoutReplacement, j.Policy.OriginOf(r.ID, "without_replacement"))
+	fmt.Fprintf(table, "  hold\t%s\t%s\n", remedy.HoldFor(), j.Policy.OriginOf(r.ID, "hold"))
 	table.Flush()
 }

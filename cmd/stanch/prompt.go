@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/stanch-dev/stanch/checks/intake"
 	"github.com/stanch-dev/stanch/rules"
 )
 
@@ -26,7 +27,7 @@ func (env *environment) credentialText(ctx context.Context, o verifyOptions, rul
 		return env.prompt(ctx, terminal, "credential")
 	}
 	var lines strings.Builder
-	for _, name := range partsOf(rule) {
+	for _, name := range intake.PartsOf(rule) {
 		value, err := env.prompt(ctx, terminal, name)
 		if err != nil {
 			return "", err

@@ -81,6 +81,31 @@ func TestVerifyPrompt(t *testing.T) {
 	}
 }
 
+// At a terminal the plan is shown, unless --yes says to do it.
+func TestRevokePrompt(t *testing.T) {
+	w := newHandWorld(t)
+	token := w.token("")
+	for _, args := range [][]string{{"revoke"}, {"revoke", "--rule", "github-pat", "--parts"}, {"revoke", "--yes"}} {
+		terminal, person := openTerminal(t)
+		var out, errs strings.Builder
+		ended := make(chan int, 1)
+		go func() {
+			ended <- run(t.Context(), args, terminal, &out, &errs, func(name string) string { return w.env[name] })
+		}()
+		awaitEcho(t, terminal, false)
+		if _, err := person.WriteString(token + "\n"); err != nil {
+			t.Fatal(err)
+		}
+		code := <-ended
+		yes := args[len(args)-1] == "--yes"
+		if code != exitDone || yes == w.github.TokenLive(token) || yes == strings.Contains(out.String(), "this was a dry run") {
+			t.Errorf("%q: status %d\n%s%s", args, code, out.String(), errs.String())
+		}
+		w.told += out.String() + errs.String()
+	}
+	w.findNoSecret()
+}
+
 // A prompt that is interrupted leaves no terminal that shows nothing.
 func TestVerifyPromptInterrupted(t *testing.T) {
 	terminal, person := openTerminal(t)

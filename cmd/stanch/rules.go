@@ -14,6 +14,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"github.com/stanch-dev/stanch/checks/intake"
 	"github.com/stanch-dev/stanch/rules"
 )
 
@@ -192,7 +193,7 @@ func (env *environment) showRule(r *rules.Rule) {
 		{"entropy", positive(r.Detect.Entropy)},
 		{"checksum", r.Detect.Checksum},
 		{"together with", strings.Join(together(&r.Detect), " ")},
-		{"parts", strings.Join(partsOf(r), " ")},
+		{"parts", strings.Join(intake.PartsOf(r), " ")},
 		{"verify", because(r.Verify)},
 		{"revoke", because(r.Revoke)},
 		{"issue", because(r.Issue)},

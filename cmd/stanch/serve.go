@@ -41,11 +41,14 @@ runs, and, as far as the policy allows, replaces and kills leaked credentials.
 It is configured by environment variables. Each of them can be given as NAME_FILE
 instead, the path of a file with the value; do that with secrets.
 
-Paths: POST /webhook, POST /api/v1/import (with STANCH_API_TOKEN), GET /healthz,
-/readyz, /metrics, and the dashboard, whose callback URL in the App's settings is
-STANCH_URL/sign-in/callback.
+Paths: POST /webhook; with STANCH_API_TOKEN the API at /api/v1 (POST import and
+remediations, GET incidents, …); GET /healthz, /readyz, /metrics; and the dashboard,
+whose callback URL in the App's settings is STANCH_URL/sign-in/callback.
 
 `
+
+// onStep is told how remediations go. It is for tests that kill the process meanwhile.
+var onStep func(app.Progress)
 
 func runServe(ctx context.Context, env *environment, args []string) int {
 	var usage strings.Builder
@@ -80,6 +83,7 @@ func serve(ctx context.Context, env *environment) error {
 		return err
 	}
 	defer memory.Close()
+	cfg.Step = onStep
 	a, err := app.New(cfg, memory)
 	if err != nil {
 		return err

@@ -23,6 +23,7 @@ import (
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/app/store/postgrestest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -51,6 +52,8 @@ type serveWorld struct {
 	env     []string
 	order   string // of the policy
 
+	database string // its URL
+
 	mu      sync.Mutex
 	process *exec.Cmd
 	killAt  func(request) bool
@@ -66,6 +69,7 @@ type request struct {
 func newServeWorld(t *testing.T, prepare func(*serveWorld, store.Keys)) *serveWorld {
 	t.Helper()
 	w := &serveWorld{t: t, dir: t.TempDir(), killed: make(chan struct{})}
+	w.database = "sqlite:" + filepath.Join(w.dir, "stanch.db")
 	var err error
 	w.github, err = githubtest.New(githubtest.Config{Dir: filepath.Join(w.dir, "github"), AnonymousFetch: true})
 	w.must(err)
@@ -137,7 +141,8 @@ func (w *serveWorld) serve() {
 	cmd := &exec.Cmd{Path: self, Args: []string{"stanch", "serve"}, Stdout: w.log, Stderr: w.log, Env: []string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + filepath.Join(w.dir, "tmp"),
 		"STANCH_ADDR=127.0.0.1:0", "STANCH_LOG_LEVEL=debug",
-		"STANCH_DATABASE_URL=sqlite:" + filepath.Join(w.dir, "stanch.db"),
+		"STANCH_DATABASE_URL=" + w.database, "STANCH_KEY_FILE=" + filepath.Join(w.dir, "stanch.key"),
+		"STANCH_SCRATCH=" + filepath.Join(w.dir, "scratch"),
 		"STANCH_POLICY=" + policy,
 		"STANCH_GITHUB_APP_ID=" + strconv.FormatInt(w.self.ID, 10), "STANCH_GITHUB_PRIVATE_KEY_FILE=" + key,
 		"STANCH_GITHUB_WEBHOOK_SECRETS=old," + w.self.WebhookSecret, "STANCH_GITHUB_URL=" + w.proxy.URL,
@@ -313,20 +318,20 @@ func TestKill9(t *testing.T) {
 		name  string
 		after bool
 		at    func(*serveWorld, request) bool
-	}{
-		{"accepted, before the check run", false, func(_ *serveWorld, r request) bool {
-			return r.method == "POST" && strings.HasSuffix(r.path, "/check-runs")
+	}{ // the first ones are tried on PostgreSQL too
+		{"the replacement was issued, the answer lost", true, func(_ *serveWorld, r request) bool { return r.path == "/broker" }},
+		{"stored, before the replacement is verified", false, func(w *serveWorld, r request) bool {
+			return user(r, w.leaked, false) && r.token == w.stored()
 		}},
 		{"the check run was made, the answer lost", true, func(_ *serveWorld, r request) bool {
+			return r.method == "POST" && strings.HasSuffix(r.path, "/check-runs")
+		}},
+		{"accepted, before the check run", false, func(_ *serveWorld, r request) bool {
 			return r.method == "POST" && strings.HasSuffix(r.path, "/check-runs")
 		}},
 		{"while fetching", false, func(_ *serveWorld, r request) bool { return strings.HasSuffix(r.path, "/git-upload-pack") }},
 		{"before it is verified", false, func(w *serveWorld, r request) bool { return user(r, w.leaked, true) }},
 		{"before the replacement is issued", false, func(_ *serveWorld, r request) bool { return r.path == "/broker" }},
-		{"the replacement was issued, the answer lost", true, func(_ *serveWorld, r request) bool { return r.path == "/broker" }},
-		{"stored, before the replacement is verified", false, func(w *serveWorld, r request) bool {
-			return user(r, w.leaked, false) && r.token == w.stored()
-		}},
 		{"the replacement was verified, the answer lost", true, func(w *serveWorld, r request) bool {
 			return user(r, w.leaked, false) && r.token == w.stored()
 		}},
@@ -341,13 +346,21 @@ func TestKill9(t *testing.T) {
 			return r.method == "PATCH" && strings.Contains(r.path, "/check-runs/")
 		}},
 	}
-	for _, order := range []string{"replace_first", "revoke_first"} {
-		for _, p := range points {
-			t.Run(order+"/"+p.name, func(t *testing.T) {
+	const onPostgres = 3
+	for n, order := range []string{"replace_first", "revoke_first", "replace_first"} {
+		try, name := points, order
+		if n == 2 {
+			try, name = points[:onPostgres], "postgres"
+		}
+		for _, p := range try {
+			t.Run(name+"/"+p.name, func(t *testing.T) {
 				t.Parallel()
 				w := newServeWorld(t, func(w *serveWorld, keys store.Keys) {
 					withGitHubToken(w, keys)
 					w.order = order
+					if name == "postgres" {
+						w.database = postgrestest.URL(t)
+					}
 				})
 				w.killWhen(p.after, func(r request) bool { return p.at(w, r) })
 				head := w.push()
@@ -381,6 +394,9 @@ func (w *serveWorld) findNoSecret() {
 func (w *serveWorld) written() map[string][]byte {
 	w.t.Helper()
 	all := map[string][]byte{"GitHub": w.github.Everything()}
+	if strings.HasPrefix(w.database, "postgres:") {
+		all["the database"] = postgrestest.Everything(w.t, w.database)
+	}
 	for _, page := range []string{"http://" + w.addr + "/metrics", w.github.URL() + "/", w.github.CheckRuns("acme/shop")[0].URL} {
 		resp, err := http.Get(page)
 		w.must(err)

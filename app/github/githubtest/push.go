@@ -161,12 +161,14 @@ func eventful(pushes []Push) []Push {
 
 // pushPayload is the push event.
 func (s *Server) pushPayload(repo *repository, pusher *account, before map[string]string, p Push) (object, error) {
+	about := repo.json(s)
+	about["created_at"], about["pushed_at"] = repo.created.Unix(), repo.pushed.Unix() // other events have text here
 	payload := object{
 		"ref": p.Ref, "before": p.Before, "after": p.After, "base_ref": nil,
 		"created": none(p.Before), "deleted": none(p.After), "forced": s.forced(repo, p),
 		"commits": []object{}, "head_commit": nil, "compare": s.compareURL(repo, p),
 		"pusher": object{"name": pusher.login, "email": pusher.login + "@users.noreply.example.com"},
-		"sender": pusher.simple(s),
+		"sender": pusher.simple(s), "repository": about,
 	}
 	if none(p.After) {
 		return payload, nil

@@ -103,10 +103,22 @@ create table audit_log (
 	prev    text not null,
 	hash    text not null
 ) strict;
+-- [sqlite]
 create trigger audit_log_is_append_only_update before update on audit_log
 	begin select raise(abort, 'the audit log is append-only'); end;
 create trigger audit_log_is_append_only_delete before delete on audit_log
 	begin select raise(abort, 'the audit log is append-only'); end;
+-- [postgres]
+create function refuse_change() returns trigger language plpgsql as
+	$$ begin raise exception 'the audit log is append-only'; end $$;
+create trigger audit_log_is_append_only before update or delete or truncate on audit_log
+	for each statement execute function refuse_change();
+-- What SQLite's tables have anyway: the order in which rows came.
+alter table checks add column rowid bigint generated always as identity;
+alter table scans add column rowid bigint generated always as identity;
+alter table occurrences add column rowid bigint generated always as identity;
+alter table actions add column rowid bigint generated always as identity;
+-- [both]
 
 create table meta (
 	name  text primary key,

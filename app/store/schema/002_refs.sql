@@ -11,10 +11,12 @@ create table repositories (
 ) strict;
 create index repositories_installation on repositories (installation);
 
+-- [sqlite]
 insert into repositories
 	select repository_id, installation, json_extract(repository, '$.owner'), json_extract(repository, '$.name'),
 		json_extract(repository, '$.default_branch'), json_extract(repository, '$.private'), 'active'
 	from (select *, max(received) from checks group by repository_id);
+-- [both]
 
 -- What each branch and tag pointed at when it was last scanned to the end.
 create table refs (

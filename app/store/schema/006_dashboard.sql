@@ -9,4 +9,8 @@ create index sessions_expires on sessions (expires);
 
 create index audit_log_subject on audit_log (subject);
 create index checks_repository on checks (repository_id, received);
+-- [sqlite]
 create index repositories_name on repositories (owner collate nocase, name collate nocase);
+-- [postgres]
+create index repositories_name on repositories (lower(owner), lower(name));
+-- [both]

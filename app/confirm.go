@@ -1,0 +1,83 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/riverqueue/river"
+
+	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/store"
+)
+
+const (
+	// quietFor is how long the old credential of an overlap must not have been used. AWS
+	// tells the last use of a key with a delay of up to four hours
+	// (docs.aws.amazon.com/IAM/latest/UserGuide/access-analyzer-last-accessed.html).
+	quietFor = 4 * time.Hour
+	// overlapFor is how long an overlap waits for the users of the old credential before a
+	// person is asked.
+	overlapFor = 48 * time.Hour
+	// confirmWait is how often they are looked for.
+	confirmWait = 5 * time.Minute
+)
+
+// confirm waits until nobody uses the old credential any more: its provider says so, or
+// a person does. Who still needs it after overlapFor is a person's to find out.
+func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, error) {
+	if !i.Confirmed.IsZero() {
+		return result{detail: map[string]string{"confirmed": i.Approver}}, nil
+	}
+	put, err := r.putAtTime(ctx)
+	if err != nil {
+		return result{}, err
+	}
+	use, known, err := r.app.providers.LastUse(ctx, r.target(i))
+	if err != nil {
+		return result{}, fmt.Errorf("ask when the old credential was last used: %w", err)
+	}
+	since := r.app.now().Sub(put)
+	if known && since >= quietFor && use.At.Before(put) {
+		return result{detail: map[string]string{"last_use": use.At.UTC().Format(time.RFC3339)}}, nil
+	}
+	if since < overlapFor {
+		return result{}, river.JobSnooze(confirmWait)
+	}
+	text := "its provider does not tell whether anybody still uses the old one"
+	if known {
+		text = fmt.Sprintf("the old one was last used at %s by %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.By)
+	}
+	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”.",
+		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id))
+}
+
+// putAtTime is when the replacement was in its place.
+func (r *remediation) putAtTime(ctx context.Context) (time.Time, error) {
+	actions, err := r.app.store.Actions(ctx, r.id)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for _, a := range actions {
+		if a.Step == incident.Put {
+			return a.Done, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("incident %s: nothing was put anywhere", r.id)
+}
+
+// ErrNothingToConfirm reports an incident whose remedy does not wait for its users.
+var ErrNothingToConfirm = errors.New("nothing waits for the users of this credential")
+
+// Confirm says that nobody uses an incident's old credential any more.
+func (a *App) Confirm(ctx context.Context, id, by, reason string) error {
+	return a.order(ctx, id, by, "confirm", reason, func(_ *store.Tx, i *store.Incident, done []incident.Step) error {
+		if i.Order != incident.Overlap || !slices.Contains(done, incident.VerifyNew) || slices.Contains(done, incident.Confirm) {
+			return ErrNothingToConfirm
+		}
+		i.Verb, i.Stuck, i.Confirmed, i.Approver = incident.Rotate, "", a.now(), by
+		return nil
+	})
+}

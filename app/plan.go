@@ -1,0 +1,318 @@
+package app
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/stanch-dev/stanch/app/incident"
+	"github.com/stanch-dev/stanch/app/provider"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+)
+
+// A Plan is what a remediation would do as things are now, call by call. It holds no
+// secret.
+type Plan struct {
+	Incident    string          `json:"incident"` // empty while there is none
+	Rule        string          `json:"rule"`
+	Description string          `json:"description"`
+	Redacted    string          `json:"redacted"`
+	Fingerprint string          `json:"fingerprint"`
+	Validity    checks.Validity `json:"validity"`
+	Identity    string          `json:"identity"` // whose it is, and what it can do
+	Verb        incident.Verb   `json:"verb"`     // that is carried out
+	Order       incident.Order  `json:"order"`
+	Steps       []PlannedStep   `json:"steps"`
+	Risks       []string        `json:"risks"` // what could break
+	Notes       []string        `json:"notes"`
+	// Stops says why nothing would be done before a person has done something.
+	Stops string `json:"stops"`
+	// Approvals is how many others must agree.
+	Approvals int `json:"approvals"`
+}
+
+// An Effect says whether what a step does can be taken back.
+type Effect string
+
+// The effects.
+const (
+	EffectNone       Effect = "none"
+	EffectReversible Effect = "reversible"
+	EffectFinal      Effect = "final"
+)
+
+// A PlannedStep is one step of a plan.
+type PlannedStep struct {
+	Step   incident.Step `json:"step"`
+	What   string        `json:"what"`
+	Call   string        `json:"call"`   // what is sent to the provider
+	Places []string      `json:"places"` // of secret stores that it changes
+	Effect Effect        `json:"effect"`
+	Undo   string        `json:"undo"` // how it is taken back, where it can be
+	Done   bool          `json:"done"`
+}
+
+func (a *App) planIncident(r *http.Request) (any, error) {
+	ctx := r.Context()
+	verb := incident.Verb(r.URL.Query().Get("verb"))
+	i, err := a.store.Incident(ctx, r.PathValue("id"))
+	if err != nil {
+		return nil, err
+	}
+	if verb == "" {
+		if verb = i.Verb; verb == "" {
+			verb = incident.Rotate
+		}
+	}
+	if err := checkVerb(verb); err != nil && verb != incident.Undo {
+		return nil, &refusal{http.StatusBadRequest, "verb is rotate, revoke or undo"}
+	}
+	policy, err := a.policyForPeople(ctx, i.ID)
+	if err != nil {
+		return nil, err
+	}
+	cred, err := a.store.Unseal(ctx, i.ID, store.Leaked)
+	if err != nil && !errors.Is(err, store.ErrErased) {
+		return nil, err
+	}
+	done, err := a.store.StepsDone(ctx, i.ID)
+	if err != nil {
+		return nil, err
+	}
+	return a.planFor(ctx, i, cred, verb, policy, done)
+}
+
+// planFor is the plan of a remediation of an incident, some of whose steps may be done.
+// It looks into the stores and asks
+// the provider for the last use, and changes nothing.
+func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credential, verb incident.Verb, p Policy, done []incident.Step) (*Plan, error) {
+	plan := &Plan{
+		Incident: i.ID, Rule: i.Rule, Description: i.Rule, Redacted: i.Redacted, Fingerprint: string(i.Fingerprint),
+		Validity: i.Validity, Identity: reach(i), Verb: verb, Steps: []PlannedStep{}, Risks: []string{}, Notes: []string{}, Approvals: p.People.Approvals,
+	}
+	if rule := a.rules[i.Rule]; rule != nil {
+		plan.Description = rule.Title
+	}
+	if plan.Stops = a.whyNotPlanned(i, verb, p, done); plan.Stops != "" {
+		return plan, nil
+	}
+	remedy := p.For(i.Rule)
+	if verb == incident.Undo {
+		i.Verb = verb
+	} else if i.Verb == "" {
+		i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
+		i.WithoutReplacement, i.Adopt, i.Hold = string(remedy.WithoutReplacement), remedy.Adopt, remedy.HoldFor()
+	}
+	kept, err := a.planPlaces(ctx, &i, cred, plan)
+	if err != nil || plan.Stops != "" {
+		return plan, err
+	}
+	plan.Verb = i.Verb
+	if plan.Verb == incident.Rotate {
+		plan.Order = i.Order
+	}
+	calls := a.providers.Calls(i.Rule)
+	for _, step := range i.Plan(done) {
+		planned := planStep(step, calls, kept, i.Hold)
+		planned.Done = slices.Contains(done, step)
+		plan.Steps = append(plan.Steps, planned)
+	}
+	if verb == incident.Undo {
+		plan.Risks = append(plan.Risks, "it is live again, for whoever has it")
+		return plan, nil
+	}
+	return plan, a.planRisks(ctx, plan, i, cred, kept)
+}
+
+// whyNotPlanned says why a verb cannot be carried out now; empty when it can.
+func (a *App) whyNotPlanned(i store.Incident, verb incident.Verb, p Policy, done []incident.Step) string {
+	switch {
+	case i.State() == incident.Resolved:
+		return a.whyNotNow(i, p)
+	case verb == incident.Undo && !incident.Undoable(done):
+		return ErrNoUndo.Error()
+	case verb == incident.Undo, i.Verb == verb:
+		return ""
+	case i.Verb != "":
+		return fmt.Sprintf("another remediation is under way (%s)", i.Verb)
+	case !a.actionable(i, p):
+		return a.whyNotNow(i, p)
+	}
+	return ""
+}
+
+// planPlaces finds where the credential is kept, and turns a rotation that cannot be into
+// what is done instead, as a remediation does.
+func (a *App) planPlaces(ctx context.Context, i *store.Incident, cred checks.Credential, plan *Plan) (kept []place, err error) {
+	if kept, err = places(*i); err != nil || len(kept) > 0 {
+		return kept, err
+	}
+	if i.Verb != incident.Rotate {
+		kept, _, err = a.find(ctx, i.Fingerprint)
+		return kept, err
+	}
+	opened := *i
+	opened.ID = cmp.Or(i.ID, "INCIDENT") // which is a part of where a replacement is adopted
+	w, err := a.whereabouts(ctx, opened, cred)
+	person := new(personError)
+	switch {
+	case errors.As(err, &person):
+		plan.Stops = strings.TrimSpace(person.todo + " " + a.runbook(i.Rule))
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case w.revoke:
+		plan.Notes = append(plan.Notes, w.why)
+		i.Verb = incident.Revoke
+		kept, _, err = a.find(ctx, i.Fingerprint)
+		return kept, err
+	}
+	return w.kept, nil
+}
+
+func (a *App) runbook(rule string) string {
+	if known := a.rules[rule]; known != nil {
+		return strings.Join(strings.Fields(known.Runbook), " ")
+	}
+	return ""
+}
+
+// planStep says what a step does.
+func planStep(step incident.Step, calls provider.Calls, kept []place, hold time.Duration) PlannedStep {
+	p := PlannedStep{Step: step, What: whatSteps[step], Places: []string{}, Effect: EffectNone}
+	switch step {
+	case incident.Issue:
+		p.Call, p.Effect, p.Undo = calls.Issue, EffectReversible, "a replacement that nobody needs is revoked"
+	case incident.Put:
+		p.Effect, p.Undo = EffectReversible, "the versions before it stay until they are destroyed"
+		p.Places = placeTexts(kept, func(pl place) bool { return !pl.Leaked.Superseded })
+	case incident.VerifyNew, incident.ProveDead, incident.VerifyOld:
+		p.Call = calls.Verify
+	case incident.DisableOld:
+		p.Call, p.Effect, p.Undo = calls.Disable, EffectReversible, fmt.Sprintf("for %s: %s", hold, calls.Enable)
+	case incident.Hold:
+		p.What = fmt.Sprintf(p.What, hold)
+	case incident.EnableOld:
+		p.Call, p.Effect, p.Undo = calls.Enable, EffectReversible, "it is disabled again when it is revoked"
+	case incident.RevokeOld, incident.Discard:
+		p.Call, p.Effect = calls.Revoke, EffectFinal
+	case incident.Retire:
+		p.Effect = EffectFinal
+		p.Places = placeTexts(kept, func(pl place) bool { return !pl.Adopted })
+	case incident.Restore:
+		p.Effect, p.Undo = EffectReversible, "the versions before it stay"
+		p.Places = placeTexts(kept, func(pl place) bool { return pl.Replacement != nil })
+	}
+	return p
+}
+
+// whatSteps say what the steps do.
+var whatSteps = map[incident.Step]string{
+	incident.Issue:      "a replacement is issued",
+	incident.Put:        "the replacement is written as a new version, if nobody else has changed the secret",
+	incident.VerifyNew:  "the provider is asked whether the replacement works, and for whom",
+	incident.Confirm:    "nothing happens until nobody uses the old one any more: its provider tells, or a person confirms it",
+	incident.DisableOld: "the provider is told to refuse the old one",
+	incident.RevokeOld:  "the provider is told to kill the old one for good",
+	incident.ProveDead:  "the provider is asked until it refuses the old one",
+	incident.Hold:       "nothing happens for %s, in which it can be undone",
+	incident.Retire:     "the versions that hold the old one are destroyed",
+	incident.Discard:    "a replacement that nobody needs is revoked",
+	incident.EnableOld:  "the provider is told to take the old one again",
+	incident.VerifyOld:  "the provider is asked until it takes the old one",
+	incident.Restore:    "the old one is put where its replacement is",
+}
+
+func placeTexts(kept []place, which func(place) bool) []string {
+	texts := []string{}
+	for _, p := range kept {
+		if which(p) {
+			texts = append(texts, p.Leaked.String())
+		}
+	}
+	return texts
+}
+
+// planRisks says what could break.
+func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred checks.Credential, kept []place) error {
+	risk := func(format string, args ...any) { plan.Risks = append(plan.Risks, fmt.Sprintf(format, args...)) }
+	if plan.Approvals > 0 {
+		plan.Notes = append(plan.Notes, "The policy wants a second person to agree.")
+	}
+	if i.Validity != checks.Active {
+		risk("its provider does not say that it works (%s): perhaps it is dead, or another host’s", i.Validity)
+	}
+	current := placeTexts(kept, func(p place) bool { return !p.Leaked.Superseded && !p.Adopted })
+	switch {
+	case len(kept) > 0 && kept[0].Adopted:
+		risk("no secret store that Stanch knows holds it: whoever uses it is to read its replacement from %s from then on", kept[0].Leaked)
+	case len(current) == 0:
+		risk("no secret store that Stanch knows holds it: whoever uses it is not told, and fails from then on")
+	case plan.Verb == incident.Revoke:
+		risk("%s: whoever reads it there gets a dead one", strings.Join(current, "; "))
+	default:
+		risk("whoever has read it from %s before keeps the old one until they read it again", strings.Join(current, "; "))
+	}
+	if plan.Verb == incident.Rotate && i.Order == incident.RevokeFirst {
+		risk("the order is revoke_first: from the revocation until the replacement is stored nobody has a working one")
+	}
+	for _, s := range a.cfg.SecretStores {
+		if denied := s.Skipped(); len(denied) > 0 {
+			risk("%s does not let Stanch look into %s: copies there are not replaced", s.Name(), strings.Join(denied, ", "))
+		}
+	}
+	if i.ID != "" {
+		if err := a.riskInFiles(ctx, i.ID, risk); err != nil {
+			return err
+		}
+	}
+	a.riskOfUse(ctx, i, cred, risk)
+	return nil
+}
+
+// riskInFiles tells of repositories whose newest files still hold the credential.
+func (a *App) riskInFiles(ctx context.Context, id string, risk func(string, ...any)) error {
+	names, ids, err := a.foundIn(ctx, id)
+	if err != nil {
+		return err
+	}
+	for n, repository := range ids {
+		found, err := a.store.Places(ctx, id, repository)
+		if err != nil {
+			return err
+		}
+		for _, p := range found {
+			if p.InTip {
+				risk("%s: %s:%d still holds it: what reads it from there fails", names[n], p.Path, p.Line)
+			}
+		}
+	}
+	return nil
+}
+
+// riskOfUse tells when the credential was last used, where its provider tells.
+func (a *App) riskOfUse(ctx context.Context, i store.Incident, cred checks.Credential, risk func(string, ...any)) {
+	if len(cred.Parts) == 0 {
+		return
+	}
+	use, known, err := a.providers.LastUse(ctx, provider.Target{Credential: cred, Identity: identity(i)})
+	switch {
+	case err != nil:
+		a.log.WarnContext(ctx, "the last use of a credential cannot be asked for", "rule", i.Rule, "error", err)
+		risk("its provider did not say when it was last used: Stanch’s log says why")
+	case !known:
+		risk("its provider does not tell when it was last used")
+	case use.At.IsZero():
+		risk("its provider knows of no use of it")
+	case use.By != "":
+		risk("it was last used at %s, by %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.By)
+	default:
+		risk("it was last used at %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"))
+	}
+}

@@ -1,0 +1,201 @@
+//go:build !race
+
+package main
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stanch-dev/stanch/app/incident"
+)
+
+var writeMatrix = flag.Bool("write-matrix", false, "write docs/crash-matrix.md anew")
+
+// maxAnswers bounds the answers of one step at which the process is killed: the first
+// ones, and the last.
+const maxAnswers = 4
+
+// A crashRow is what came of the crashes of one kind of credential in one store.
+type crashRow struct {
+	store, kind           string
+	steps                 []string
+	cases                 int
+	lost, orphaned, twice int
+	persons               map[string]string // what people were told to do, by the step
+}
+
+// TestCrashMatrix kills the server before, during and after each step of a remediation,
+// for each kind of credential in each store, and starts it again: what works must be in
+// the store at all times, and in the end the leaked one is dead, or a person is told
+// what is to be done.
+func TestCrashMatrix(t *testing.T) {
+	vault := newCrashVault(t)
+	aws := newCrashAWS(t)
+	kinds := map[string]crashKind{"GitHub token (broker)": newGitHubTokens(t), "Vault token": vaultTokens{vault}, "AWS access key": awsKeys{aws}}
+	stores := map[string]crashStore{"encrypted file": inFile{}, "Vault KV 2": inVault{vault}, "AWS Secrets Manager": inAWS{aws}}
+	var mu sync.Mutex
+	rows := map[string]crashRow{}
+	t.Run("all", func(t *testing.T) {
+		for kind := range kinds {
+			for s := range stores {
+				name := kind + " in " + s
+				t.Run(name, func(t *testing.T) {
+					t.Parallel()
+					row := crashEverywhere(t, kinds[kind], stores[s])
+					row.kind, row.store = kind, s
+					mu.Lock()
+					defer mu.Unlock()
+					rows[name] = row
+				})
+			}
+		}
+	})
+	text := matrixText(rows)
+	path := filepath.Join("..", "..", "docs", "crash-matrix.md")
+	if *writeMatrix && !t.Failed() {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	known, err := os.ReadFile(path)
+	if err != nil || head(string(known)) != head(text) {
+		t.Errorf("docs/crash-matrix.md does not tell what came of it (%v): go test ./cmd/stanch -run TestCrashMatrix -write-matrix", err)
+	}
+	t.Log(text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:])
+}
+
+// head is a matrix without its last line, in which how many answers a server takes counts.
+func head(text string) string { return text[:strings.LastIndex(strings.TrimSpace(text), "\n")+1] }
+
+// crashEverywhere learns what a remediation does when nothing happens, and then kills it
+// at each of these points.
+func crashEverywhere(t *testing.T, kind crashKind, s crashStore) crashRow {
+	w := newCrashWorld(t, kind, s, incident.ReplaceFirst)
+	w.start()
+	w.leak()
+	w.eventually("the remediation ends", func() error {
+		if over, stuck := w.over(); !over || stuck != "" {
+			return fmt.Errorf("over %v, stuck %q", over, stuck)
+		}
+		return nil
+	})
+	w.reaper.kill()
+	row := crashRow{persons: map[string]string{}}
+	for _, point := range w.reaper.seen {
+		step, moment, _ := strings.Cut(point, "/")
+		if moment != "begun" {
+			continue
+		}
+		row.steps = append(row.steps, step)
+		for _, p := range pointsOf(step, w.reaper.counts[step]) {
+			t.Run(fmt.Sprintf("%s, %s, answer %d", step, p.moment, p.answer), func(t *testing.T) {
+				crashAt(t, &row, kind, s, step+"/"+p.moment, p.answer)
+			})
+		}
+	}
+	return row
+}
+
+type crashPoint struct {
+	moment string
+	answer int
+}
+
+func pointsOf(step string, answers int) []crashPoint {
+	all := []crashPoint{{"begun", 0}, {"acted", 0}, {"recorded", 0}}
+	for n := 1; n <= answers; n++ {
+		if n < maxAnswers || n == answers {
+			all = append(all, crashPoint{"begun", n})
+		}
+	}
+	return all
+}
+
+// crashAt kills the server at one point and holds what is left to the laws.
+func crashAt(t *testing.T, row *crashRow, kind crashKind, s crashStore, point string, answer int) {
+	w := newCrashWorld(t, kind, s, incident.ReplaceFirst)
+	w.reaper.at(point, answer)
+	w.start()
+	g := w.guard()
+	w.leak()
+	died := w.dies()
+	if !died && answer == 0 {
+		t.Fatalf("it was not killed at %s", point)
+	}
+	row.cases++
+	if !w.working() {
+		row.lost++
+		t.Errorf("after the crash the store holds nothing that works\n%s", w.tail())
+	}
+	if w.kind.live() > 2 {
+		row.twice++
+		t.Error("more than one replacement was issued before the crash")
+	}
+	w.start()
+	var stuck string
+	w.eventually("the remediation ends", func() error {
+		over, why := w.over()
+		if stuck = why; !over {
+			return fmt.Errorf("it goes on: %q", why)
+		}
+		return nil
+	})
+	w.reaper.kill()
+	g.stop()
+	if g.lost > 0 || !w.working() {
+		row.lost++
+		t.Errorf("%d of %d times the store held nothing that works\n%s", g.lost, g.n, w.tail())
+	}
+	live := w.kind.live()
+	switch {
+	case live > 2:
+		row.twice++
+		t.Errorf("%d credentials live: more than one was issued", live)
+	case stuck != "":
+		row.persons[strings.Split(point, "/")[0]] = stuckWords(stuck)
+	case w.kind.leakedWorks():
+		t.Errorf("resolved, and the leaked one lives\n%s", w.tail())
+	case live != 1:
+		row.orphaned++
+		t.Errorf("%d credentials live, want the one in the store\n%s", live, w.tail())
+	}
+}
+
+// changing is what differs from case to case in what people are told.
+var changing = regexp.MustCompile(`[0-9][0-9a-f:-]*(?: [0-9:]+ UTC)?`)
+
+// stuckWords is the first sentence of what a person is told.
+func stuckWords(stuck string) string {
+	first, _, _ := strings.Cut(changing.ReplaceAllString(stuck, "…"), ". ")
+	return first
+}
+
+func matrixText(rows map[string]crashRow) string {
+	var b strings.Builder
+	b.WriteString("# Crash matrix\n\n" +
+		"`stanch serve` is killed (`kill -9`) at every step of a remediation, and started again: before the step does anything, after\n" +
+		"each answer that it gets from outside and does not see any more, after it has done its deed and not recorded it, and after\n" +
+		"that is recorded. All the time the store must hold a credential that works; in the end the leaked one is dead, or a person is\n" +
+		"told what is to be done. Written by `go test ./cmd/stanch -run TestCrashMatrix -write-matrix`.\n\n" +
+		"| Credential | Store | Killed in each of | After the restart |\n|---|---|---|---|\n")
+	sum := crashRow{}
+	for _, name := range slices.Sorted(maps.Keys(rows)) {
+		r := rows[name]
+		sum.cases, sum.lost, sum.orphaned, sum.twice = sum.cases+r.cases, sum.lost+r.lost, sum.orphaned+r.orphaned, sum.twice+r.twice
+		outcome := "goes on by itself"
+		for _, step := range slices.Sorted(maps.Keys(r.persons)) {
+			outcome += fmt.Sprintf("; in %s a person may be asked: “%s”", step, r.persons[step])
+		}
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", r.kind, r.store, strings.Join(r.steps, ", "), outcome)
+	}
+	fmt.Fprintf(&b, "\n%d cases: %d lost, %d orphaned, %d double issues\n", sum.cases, sum.lost, sum.orphaned, sum.twice)
+	return b.String()
+}
