@@ -3,9 +3,9 @@
 // version when that is proved dead.
 //
 // The stores have the same behaviour. Vault speaks to KV version 2 of HashiCorp Vault
-// and OpenBao, GCP to Google Cloud's Secret Manager, Azure to Key Vaults. File is one
-// encrypted file, for those who have none of them. All keep versions, and replace a
-// value only if nobody else has replaced it meanwhile.
+// and OpenBao, AWS to AWS Secrets Manager, GCP to Google Cloud's Secret Manager, Azure
+// to Key Vaults. File is one encrypted file, for those who have none of them. All keep
+// versions, and replace a value only if nobody else has replaced it meanwhile.
 //
 // A store is searched by fingerprint. None keeps values in memory for that: File reads
 // itself anew each time, and the others remember keyed hashes.
