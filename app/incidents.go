@@ -40,8 +40,8 @@ type WholeIncident struct {
 	TellIncident
 	Sources  []string          `json:"sources"` // repository, import, by hand
 	Evidence provider.Evidence `json:"evidence"`
-	Reach    string            `json:"reach"` // what it can do
-	Timeline []Reached         `json:"timeline"`
+	Reach    string            `json:"reach"`    // what it can do
+	Timeline incident.Timeline `json:"timeline"` // the stages that were passed
 	Steps    []StepTaken       `json:"steps"`
 	Places   []FoundAt         `json:"places"` // in repositories
 	Stored   []StoredAt        `json:"stored"` // in secret stores
@@ -51,13 +51,6 @@ type WholeIncident struct {
 	Approver string            `json:"approver"`
 	Can      []string          `json:"can"` // what can be done now: rotate, revoke, resolve, undo, end-hold, confirm
 	Next     string            `json:"next"`
-}
-
-// A Reached is a stage of the timeline. A stage that was not passed has no time.
-type Reached struct {
-	Stage   Stage      `json:"stage"`
-	At      *time.Time `json:"at"`
-	Seconds *float64   `json:"seconds"` // since the push was delivered
 }
 
 // A StepTaken is a step of a remediation that was tried.
@@ -204,7 +197,7 @@ func (a *App) wholeIncident(ctx context.Context, id string) (*WholeIncident, err
 	if err != nil {
 		return nil, err
 	}
-	w := &WholeIncident{TellIncident: a.tellIncident(i, names), Evidence: evidence(i), Reach: reach(i), Timeline: timeline(i), Places: []FoundAt{}, Held: passed(i.Held), Approver: i.Approver}
+	w := &WholeIncident{TellIncident: a.tellIncident(i, names), Evidence: evidence(i), Reach: reach(i), Timeline: i.Timeline(), Places: []FoundAt{}, Held: passed(i.Held), Approver: i.Approver}
 	for n, repository := range ids {
 		places, err := a.store.Places(ctx, id, repository)
 		if err != nil {
@@ -322,32 +315,4 @@ func passed(t time.Time) *time.Time {
 	}
 	t = t.UTC()
 	return &t
-}
-
-// timeline is when an incident passed its stages. A provider is asked as soon as
-// something is found, and an incident is opened as soon as it has answered.
-func timeline(i store.Incident) []Reached {
-	found, verified := i.Opened, i.Opened
-	if at := evidence(i).At; !at.IsZero() {
-		found = at
-		if verified.Before(found) { // it was opened when it leaked before
-			verified = found
-		}
-	}
-	if i.Validity == checks.Unknown {
-		verified = noTime
-	}
-	all := []Reached{}
-	for _, m := range []struct {
-		stage Stage
-		at    time.Time
-	}{{Delivered, i.Received}, {Detected, found}, {Verified, verified}, {Contained, i.Contained}, {Rotated, i.Rotated}, {ProvedDead, i.Dead}} {
-		one := Reached{Stage: m.stage, At: passed(m.at)}
-		if one.At != nil {
-			seconds := max(0, m.at.Sub(i.Received).Seconds())
-			one.Seconds = &seconds
-		}
-		all = append(all, one)
-	}
-	return all
 }

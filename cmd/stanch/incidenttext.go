@@ -72,11 +72,7 @@ func (env *environment) printIncident(i app.WholeIncident) error {
 	})
 	fmt.Fprintln(w, "Timeline")
 	for _, m := range i.Timeline {
-		at := "not yet"
-		if m.At != nil {
-			at = fmt.Sprintf("%s  after %.3f s", m.At.UTC().Format(time.RFC3339), *m.Seconds)
-		}
-		fmt.Fprintf(w, "  %-11s  %s\n", m.Stage, at)
+		fmt.Fprintf(w, "  %-11s  %s  after %.3f s\n", m.Stage, m.At.UTC().Format(time.RFC3339), m.Seconds)
 	}
 	printSection(w, "Steps", i.Steps, func(s app.StepTaken) string {
 		state := fmt.Sprintf("not done, %s, the last at %s", report.Count(s.Attempts, "attempt"), s.Attempted.UTC().Format(time.RFC3339))
@@ -171,8 +167,12 @@ func printStep(w io.Writer, n int, s app.PlannedStep) {
 	if s.Done {
 		effect = "done already"
 	}
+	var copies []string
+	for _, c := range s.Copies {
+		copies = append(copies, "and its copy "+c)
+	}
 	fmt.Fprintf(w, "  %d %-11s  %s\n", n, s.Step, report.Printable(s.What))
-	for _, line := range slices.Concat([]string{s.Call}, s.Places, []string{effect}) {
+	for _, line := range slices.Concat([]string{s.Call}, s.Places, copies, []string{effect}) {
 		if line != "" {
 			fmt.Fprintf(w, "                 %s\n", report.Printable(line))
 		}
