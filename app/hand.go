@@ -57,12 +57,13 @@ func (a *App) remediate(r *http.Request) (any, error) {
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
 	}
+	answered := a.now()
 	if call.DryRun {
 		return a.planHanded(ctx, found, v, call.Verb)
 	}
 	var id string
 	if err := a.store.InTx(ctx, func(tx *store.Tx) error {
-		i, _, err := a.openIncident(ctx, tx, scanArgs{Received: asked}, git.Leak{Finding: found}, v, byPeople, moments{asked, v.Evidence.At})
+		i, _, err := a.openIncident(ctx, tx, scanArgs{Received: asked}, git.Leak{Finding: found}, v, byPeople, moments{asked, answered})
 		if err != nil {
 			return err
 		}

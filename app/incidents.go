@@ -40,8 +40,8 @@ type WholeIncident struct {
 	TellIncident
 	Sources  []string          `json:"sources"` // repository, import, by hand
 	Evidence provider.Evidence `json:"evidence"`
-	Reach    string            `json:"reach"`    // what it can do
-	Timeline incident.Timeline `json:"timeline"` // the stages that were passed
+	Reach    string            `json:"reach"` // what it can do
+	Timeline []Reached         `json:"timeline"`
 	Steps    []StepTaken       `json:"steps"`
 	Places   []FoundAt         `json:"places"` // in repositories
 	Stored   []StoredAt        `json:"stored"` // in secret stores
@@ -51,6 +51,13 @@ type WholeIncident struct {
 	Approver string            `json:"approver"`
 	Can      []string          `json:"can"` // what can be done now: rotate, revoke, resolve, undo, end-hold, confirm
 	Next     string            `json:"next"`
+}
+
+// A Reached is a stage of the timeline. A stage that was not passed has no time.
+type Reached struct {
+	Stage   Stage      `json:"stage"`
+	At      *time.Time `json:"at"`
+	Seconds *float64   `json:"seconds"` // since the push, or since its delivery where the push is not known
 }
 
 // A StepTaken is a step of a remediation that was tried.
@@ -197,7 +204,7 @@ func (a *App) wholeIncident(ctx context.Context, id string) (*WholeIncident, err
 	if err != nil {
 		return nil, err
 	}
-	w := &WholeIncident{TellIncident: a.tellIncident(i, names), Evidence: evidence(i), Reach: reach(i), Timeline: i.Timeline(), Places: []FoundAt{}, Held: passed(i.Held), Approver: i.Approver}
+	w := &WholeIncident{TellIncident: a.tellIncident(i, names), Evidence: evidence(i), Reach: reach(i), Timeline: timeline(i), Places: []FoundAt{}, Held: passed(i.Held), Approver: i.Approver}
 	for n, repository := range ids {
 		places, err := a.store.Places(ctx, id, repository)
 		if err != nil {
@@ -315,4 +322,18 @@ func passed(t time.Time) *time.Time {
 	}
 	t = t.UTC()
 	return &t
+}
+
+// timeline is when an incident passed its stages, all of them in their usual order.
+func timeline(i store.Incident) []Reached {
+	all := []Reached{}
+	passed := i.Timeline()
+	for _, stage := range incident.Stages {
+		one := Reached{Stage: stage}
+		if p, ok := passed.Of(stage); ok {
+			one.At, one.Seconds = &p.At, &p.Seconds
+		}
+		all = append(all, one)
+	}
+	return all
 }

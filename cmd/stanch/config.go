@@ -59,6 +59,7 @@ type settings struct {
 	AtAWS
 	GitHubOptions
 	KubernetesOptions
+	AtDatabases
 	Reach
 }
 
@@ -76,8 +77,9 @@ type Reach struct {
 	TLSServers      []string          `env:"STANCH_VERIFY_TLS" help:"TLS servers that may use leaked keys: www.example.com,mail.example.com:465,…"`
 	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS" help:"GitHub users whose published SSH keys leaked keys are compared with"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM, besides the system's"`
-	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
-	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
+	VaultEngines
+	AWSAccounts []string `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
+	JWTIssuers  []string `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
 
 	Verify        string   `env:"STANCH_VERIFY, default=on" help:"off: no provider is asked about any credential, and none is revoked without a person"`
 	VerifyRules   []string `env:"STANCH_VERIFY_RULES" help:"ids of the rules whose credentials are asked about; default: all"`
@@ -276,6 +278,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken), DeployKeyRepos: s.DeployKeys,
 		Logger: log,
 	}
+	s.VaultEngines.tell(&cfg)
 	api, err := github.APIURL(s.GitHubURL)
 	if err != nil {
 		return cfg, fmt.Errorf("STANCH_GITHUB_URL: %w", err)
@@ -308,6 +311,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
+	s.administrate(&cfg)
 	return cfg, s.awsKeys(&cfg)
 }
 
@@ -380,9 +384,13 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "") {
 		return errors.New("STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set: set VAULT_ADDR and VAULT_TOKEN too")
 	}
+	if err := s.VaultEngines.check(reachable); err != nil {
+		return err
+	}
 	if reachable {
 		v, err := secretstore.NewVault(secretstore.VaultConfig{
 			Addr: s.VaultAddr, Token: checks.NewSecret(s.VaultToken), Namespace: s.VaultNamespace, Mounts: s.VaultMounts, Key: key, Logger: cfg.Logger,
+			AuditLog: s.VaultAuditLog, AuditDevice: s.VaultAuditDevice,
 		})
 		if err != nil {
 			return err
@@ -396,6 +404,7 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
 	}
+	s.addOwn(cfg)
 	if err := s.addAWSSecrets(cfg); err != nil {
 		return err
 	}

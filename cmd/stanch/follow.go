@@ -185,7 +185,7 @@ func (env *environment) outcome(done app.Ordered, format string) (int, error) {
 // proved reports whether the provider refuses the credential, and nobody has to do
 // anything more.
 func proved(i *app.WholeIncident) bool {
-	_, dead := i.Timeline.Until(incident.StageProvedDead)
+	dead := slices.ContainsFunc(i.Timeline, func(m app.Reached) bool { return m.Stage == incident.StageProvedDead && m.At != nil })
 	return dead && (i.Stuck == "" || i.Doing != "") || i.Validity == checks.Inactive
 }
 

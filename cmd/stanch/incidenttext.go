@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/checks/report"
 )
 
@@ -72,7 +73,14 @@ func (env *environment) printIncident(i app.WholeIncident) error {
 	})
 	fmt.Fprintln(w, "Timeline")
 	for _, m := range i.Timeline {
-		fmt.Fprintf(w, "  %-11s  %s  after %.3f s\n", m.Stage, m.At.UTC().Format(time.RFC3339), m.Seconds)
+		at := "not yet"
+		switch {
+		case m.At == nil && m.Stage == incident.StagePushed:
+			at = "not known"
+		case m.At != nil:
+			at = fmt.Sprintf("%s  after %.3f s", m.At.UTC().Format(time.RFC3339), *m.Seconds)
+		}
+		fmt.Fprintf(w, "  %-11s  %s\n", m.Stage, at)
 	}
 	printSection(w, "Steps", i.Steps, func(s app.StepTaken) string {
 		state := fmt.Sprintf("not done, %s, the last at %s", report.Count(s.Attempts, "attempt"), s.Attempted.UTC().Format(time.RFC3339))

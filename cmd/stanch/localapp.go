@@ -90,7 +90,9 @@ func (l *localApp) open(ctx context.Context, s settings, p purpose, env *environ
 	}
 	cfg.WithoutGitHub, cfg.Dashboard = true, nil
 	if p >= toDecide || l.scratch != "" {
-		l.memory, err = store.Open(ctx, s.DatabaseURL, cfg.Keys, log)
+		if l.memory, err = store.Open(ctx, s.DatabaseURL, cfg.Keys, log); err == nil {
+			err = l.memory.Alone(ctx)
+		}
 	} else {
 		l.memory, err = store.View(ctx, s.DatabaseURL, cfg.Keys)
 	}
