@@ -70,8 +70,10 @@ type Config struct {
 	// WithoutGitHub is for an App that carries out orders on this machine alone: Local
 	// and StartLocal are all that it has.
 	WithoutGitHub bool
-	// APIToken is what callers of the API say; there is none when it is empty.
+	// APIToken is what callers of the API say, and APITokens are those of callers who have
+	// one of their own, by their names. Without any there is no API.
 	APIToken     checks.Secret
+	APITokens    map[string]checks.Secret
 	Providers    provider.Config
 	SecretStores []SecretStore
 	// Copies are secrets at GitHub that are written when their place in a secret store is.
@@ -253,7 +255,7 @@ func (a *App) Handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", dashboard)
 	mux.Handle("POST /webhook", hook)
-	if a.cfg.APIToken.Len() > 0 {
+	if a.cfg.APIToken.Len() > 0 || len(a.cfg.APITokens) > 0 {
 		mux.Handle("POST /api/v1/import", a.authenticated(newImporter(a)))
 		mux.Handle("/api/v1/", a.authenticated(a.incidentsAPI()))
 	}

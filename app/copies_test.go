@@ -7,6 +7,8 @@ import (
 
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/secretstore"
+	"github.com/stanch-dev/stanch/checks"
 )
 
 const (
@@ -14,21 +16,23 @@ const (
 	environmentCopy = "acme/shop:env/production:DEPLOY_TOKEN"
 )
 
-// copied has the place “ci” of the world's secret store copied to GitHub.
-func copied(t *testing.T, w *world, cfg *app.Config) {
-	for _, to := range []string{repositoryCopy, environmentCopy} {
-		c, err := app.ParseCopy(to + "=" + w.secrets.Name() + ":ci#token")
-		if err != nil {
-			t.Fatal(err)
-		}
+// copied has the place “ci” of the world's secret store copied to GitHub, and another
+// field beside it.
+func copied(w *world, cfg *app.Config) {
+	for _, entry := range []string{repositoryCopy + "=file:ci#token", environmentCopy + "=file:ci#token", "acme/shop:actions:OTHER=file:ci#region"} {
+		c, err := app.ParseCopy(entry)
+		w.must(err)
 		cfg.Copies = append(cfg.Copies, c)
 	}
 }
 
 func newCopiedWorld(t *testing.T) (*world, string) {
-	w := newWorld(t, worldOptions{tamper: func(w *world, cfg *app.Config) { copied(t, w, cfg) }})
+	w := newWorld(t, worldOptions{tamper: func(w *world, cfg *app.Config) { copied(w, cfg) }})
 	w.must(w.github.Allow(w.self.ID, "environments", "write"))
 	leaked := w.token("ci")
+	region := secretstore.Location{Store: w.secrets.Name(), Path: "ci", Field: "region", Version: "1"}
+	_, err := w.secrets.Put(t.Context(), region, map[string]checks.Secret{"region": checks.NewSecret("eu")}, "test")
+	w.must(err)
 	for _, to := range []string{repositoryCopy, environmentCopy} {
 		w.must(w.github.SetSecret(to, leaked))
 	}

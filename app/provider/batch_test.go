@@ -95,14 +95,19 @@ func TestRevokedTogether(t *testing.T) {
 	for n := range all {
 		all[n] = leakedToken(t, n)
 	}
-	for n, err := range revokeAll(t, p, append(slices.Clone(all), all[0])) {
+	for n, err := range revokeAll(t, p, slices.Concat(slices.Repeat(all[:1], 9), all)) {
 		if err != nil {
 			t.Errorf("%d: %v", n, err)
 		}
 	}
 	told := slices.Concat(d.requests...)
-	if len(d.requests) > 20 || len(told) < 200 || len(told) > 201 {
+	if len(d.requests) > 20 || len(told) < 200 {
 		t.Errorf("%d requests for %d tokens", len(d.requests), len(told))
+	}
+	for _, asked := range d.requests {
+		if slices.Sort(asked); len(slices.Compact(asked)) < len(asked) {
+			t.Error("a token is named twice in a request")
+		}
 	}
 	for n, c := range all {
 		if !slices.Contains(told, c.Secret().Expose()) {

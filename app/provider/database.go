@@ -24,6 +24,8 @@ type database struct {
 	try   func(context.Context, login) attempt
 	hosts hosts
 	now   func() time.Time
+	// engine may keep passwords of this kind; nil in no server that is configured.
+	engine *engine
 }
 
 // A login is what stands in a connection string.
@@ -77,6 +79,9 @@ func (d *database) verify(ctx context.Context, _ *rules.Rule, cred checks.Creden
 	a := d.try(ctx, l)
 	if repeats(a.identity, l.password) {
 		a = unclear(ReasonUnfit, "the answer repeats the credential")
+	}
+	if a.validity == checks.Active && d.engine != nil {
+		d.engine.sign(ctx, l, d.port, &a)
 	}
 	evidence.Answer, evidence.Identity = a.answer, shortened(a.identity)
 	return Verdict{

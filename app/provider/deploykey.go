@@ -85,7 +85,7 @@ func (p deployKeyPlace) look(ctx context.Context, key publicKey) (map[string]str
 	list, err := p.in(ctx, p.repo, ssh.FingerprintSHA256(key.ssh))
 	switch {
 	case err != nil:
-		return nil, "GitHub could not be asked: " + err.Error()
+		return nil, short("GitHub could not be asked: " + err.Error())
 	case len(list) == 0:
 		return nil, ""
 	}

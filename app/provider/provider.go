@@ -119,6 +119,13 @@ type Config struct {
 	// deploy/vault/stanch-issue.hcl. Without one they are created as orphans,
 	// for which Vault wants sudo.
 	VaultIssueRole string
+	// VaultAppRoleMounts are where AppRole is mounted there, "approle" when empty.
+	VaultAppRoleMounts []string
+	// VaultDatabaseMounts are where the database engine is mounted there, which then is
+	// asked whether it keeps a leaked password.
+	VaultDatabaseMounts []string
+	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
+	VaultPKIMounts []string
 
 	// BrokerURL is the operator's endpoint that issues credentials for providers
 	// without an interface for it; BrokerToken is what Stanch says to it.
@@ -238,6 +245,7 @@ type Providers struct {
 	issuers    map[string]issuer
 	web        *web
 	vault      *vault
+	engine     *engine
 	off        bool
 	only       map[string]bool // the kinds that are asked about; nil for all
 	control    control
@@ -334,16 +342,14 @@ func New(cfg Config) (*Providers, error) {
 		return nil, err
 	}
 	places = append(places, deploys.places()...)
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys}
+	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys}
 	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
-		driverAppRole:    appRole{p.vault},
 		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
-		driverKey:        &keys{places: places, now: p.now},
 		driverGCP:        &google{web: p.web, now: p.now},
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      &entra{web: p.web, now: p.now},
@@ -351,6 +357,7 @@ func New(cfg Config) (*Providers, error) {
 	for name, d := range administered {
 		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
 	}
+	p.addVault(cfg, places, deploys)
 	return p, nil
 }
 

@@ -43,10 +43,11 @@ type settings struct {
 	PrivateKey     string   `env:"STANCH_GITHUB_PRIVATE_KEY, required" help:"private key of the GitHub App, PEM"`
 	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
 
-	URL          string `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
-	ClientID     string `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
-	ClientSecret string `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
-	APIToken     string `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without it there is no API"`
+	URL          string            `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
+	ClientID     string            `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
+	ClientSecret string            `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
+	APIToken     string            `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without any token there is no API"`
+	APITokens    map[string]string `env:"STANCH_API_TOKENS" help:"tokens of callers who have one of their own: ada:TOKEN,bob:TOKEN; where two people must agree nobody can pretend to be one of them"`
 
 	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced; default: all that the token can see"`
 	VaultIssueRole string   `env:"STANCH_VAULT_ISSUE_ROLE" help:"token role with which replacements of leaked Vault tokens are made"`
@@ -76,8 +77,9 @@ type Reach struct {
 	TLSServers      []string          `env:"STANCH_VERIFY_TLS" help:"TLS servers that may use leaked keys: www.example.com,mail.example.com:465,…"`
 	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS" help:"GitHub users whose published SSH keys leaked keys are compared with"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM, besides the system's"`
-	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
-	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
+	VaultEngines
+	AWSAccounts []string `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
+	JWTIssuers  []string `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
 
 	Verify        string   `env:"STANCH_VERIFY, default=on" help:"off: no provider is asked about any credential, and none is revoked without a person"`
 	VerifyRules   []string `env:"STANCH_VERIFY_RULES" help:"ids of the rules whose credentials are asked about; default: all"`
@@ -200,7 +202,7 @@ func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 	if cfg.Dashboard, err = s.dashboard(); err != nil {
 		return cfg, err
 	}
-	if cfg.APIToken, err = s.apiToken(); err != nil {
+	if cfg.APIToken, cfg.APITokens, err = s.apiTokens(); err != nil {
 		return cfg, err
 	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
@@ -240,16 +242,6 @@ func isLoopback(host string) bool {
 	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
-// leastAPIToken is how long a token must be that nobody can guess.
-const leastAPIToken = 32
-
-func (s settings) apiToken() (checks.Secret, error) {
-	if s.APIToken != "" && len(s.APIToken) < leastAPIToken {
-		return checks.Secret{}, fmt.Errorf("STANCH_API_TOKEN has fewer than %d characters: make one that nobody can guess, for instance with “openssl rand -hex 32”", leastAPIToken)
-	}
-	return checks.NewSecret(s.APIToken), nil
-}
-
 // keyFile is where the master key is kept beside a database.
 func keyFile(database store.Database) string {
 	return strings.TrimSuffix(database.File(), filepath.Ext(database.File())) + ".key"
@@ -286,6 +278,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken), DeployKeyRepos: s.DeployKeys,
 		Logger: log,
 	}
+	s.VaultEngines.tell(&cfg)
 	api, err := github.APIURL(s.GitHubURL)
 	if err != nil {
 		return cfg, fmt.Errorf("STANCH_GITHUB_URL: %w", err)
@@ -391,9 +384,13 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "") {
 		return errors.New("STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set: set VAULT_ADDR and VAULT_TOKEN too")
 	}
+	if err := s.VaultEngines.check(reachable); err != nil {
+		return err
+	}
 	if reachable {
 		v, err := secretstore.NewVault(secretstore.VaultConfig{
 			Addr: s.VaultAddr, Token: checks.NewSecret(s.VaultToken), Namespace: s.VaultNamespace, Mounts: s.VaultMounts, Key: key, Logger: cfg.Logger,
+			AuditLog: s.VaultAuditLog, AuditDevice: s.VaultAuditDevice,
 		})
 		if err != nil {
 			return err

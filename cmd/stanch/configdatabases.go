@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/stanch-dev/stanch/app"
@@ -16,6 +17,14 @@ type AtDatabases struct {
 
 func (d AtDatabases) adminURLs() []string {
 	return strings.FieldsFunc(d.AdminURLs, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) })
+}
+
+// administers reports whether there is a login at a server of one of the protocols.
+func (d AtDatabases) administers(schemes ...string) bool {
+	return slices.ContainsFunc(d.adminURLs(), func(u string) bool {
+		scheme, _, _ := strings.Cut(u, "://")
+		return slices.Contains(schemes, scheme)
+	})
 }
 
 func (d AtDatabases) administrate(cfg *provider.Config) {

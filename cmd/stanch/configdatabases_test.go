@@ -36,6 +36,15 @@ func TestAdminURLs(t *testing.T) {
 			t.Errorf("%s: %+v", rule, can)
 		}
 	}
+	var printed strings.Builder
+	if err := printPolicies(&printed, s, ""); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{"PostgreSQL (sql)": true, "CREATEROLE": true, "Redis (redis)": true, "MariaDB": false, password: false} {
+		if strings.Contains(printed.String(), text) != want {
+			t.Errorf("%q in the policies: %t", text, !want)
+		}
+	}
 	keys, err := store.NewKeys(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)

@@ -27,6 +27,15 @@ var doors = []door{
 	{"aws-secrets", func(s settings) bool { return len(s.AWSSecrets) > 0 }, func(s settings) []grants.Policy {
 		return []grants.Policy{secretstore.AWSPolicy("*", s.AWSSecrets...)}
 	}},
+	{"postgres", func(s settings) bool { return s.administers("postgres", "postgresql") }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.PostgresPolicy()}
+	}},
+	{"mysql", func(s settings) bool { return s.administers("mysql", "mariadb") }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.MySQLPolicy()}
+	}},
+	{"redis", func(s settings) bool { return s.administers("redis", "rediss") }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.RedisPolicy()}
+	}},
 }
 
 // allDoors is the name that stands for every door.
