@@ -87,7 +87,7 @@ func losesAnswers(t *testing.T, l *link, p *Providers, old Target, validity func
 	})
 	validity(old, checks.Active)
 	validity(fresh, checks.Active)
-	for _, do := range []change{p.Disable, p.Enable, p.Disable, p.Revoke} {
+	for _, do := range []command{p.Disable, p.Enable, p.Disable, p.Revoke} {
 		l.lose(t, func(bool) error { _, err := do(ctx, old); return err })
 		validity(fresh, checks.Active)
 	}

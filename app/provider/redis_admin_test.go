@@ -131,7 +131,7 @@ func (w *redisWorld) validity(target Target, want checks.Validity) {
 	}
 }
 
-func (w *redisWorld) does(do change, on Target, want rules.Meaning) Receipt {
+func (w *redisWorld) does(do command, on Target, want rules.Meaning) Receipt {
 	w.t.Helper()
 	got, err := do(w.t.Context(), on)
 	if err != nil || got.Meaning != want {
