@@ -49,7 +49,8 @@ type databaseServer interface {
 }
 
 func (k crashDatabase) begin(t *testing.T) crashCase {
-	c := &databaseUser{crashDatabase: k, user: fmt.Sprintf("job%d", k.n.Add(1))}
+	c := &databaseUser{crashDatabase: k, user: fmt.Sprintf("job%d", k.n.Add(1)), password: crashLeaked}
+	c.login = c.user
 	if err := k.engine.create(c.user); err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +59,13 @@ func (k crashDatabase) begin(t *testing.T) crashCase {
 
 type databaseUser struct {
 	crashDatabase
-	user string
-	seen string // the address by which Stanch knows the server
+	user            string // who acts, whoever logs in
+	login, password string // which leak
+	seen            string // the address by which Stanch knows the server
 }
 
 func (c *databaseUser) link(addr string) string {
-	u := url.URL{Scheme: c.scheme, User: url.UserPassword(c.user, crashLeaked), Host: addr, Path: "/" + crashDatabaseName}
+	u := url.URL{Scheme: c.scheme, User: url.UserPassword(c.login, c.password), Host: addr, Path: "/" + crashDatabaseName}
 	return u.String()
 }
 
@@ -74,25 +76,34 @@ func (c *databaseUser) stored() map[string]string {
 	if c.asURL {
 		return map[string]string{"url": c.link(c.addr), "note": "of the nightly job"}
 	}
-	return map[string]string{"username": c.user, "password": crashLeaked, "database": c.user, "host": c.addr}
+	return map[string]string{"username": c.login, "password": c.password, "database": c.user, "host": c.addr}
 }
 
 func (c *databaseUser) rule() string      { return c.crashDatabase.rule }
-func (c *databaseUser) secret() string    { return crashLeaked }
+func (c *databaseUser) secret() string    { return c.password }
 func (c *databaseUser) leak() string      { return "DATABASE_URL=" + c.link(c.seen) }
-func (c *databaseUser) leakedWorks() bool { return c.engine.logsIn(c.user, crashLeaked) }
+func (c *databaseUser) leakedWorks() bool { return c.engine.logsIn(c.login, c.password) }
 
 // works asks that what is not of the credential is as it was, too.
 func (c *databaseUser) works(fields map[string]string) bool {
+	login, password := c.read(fields)
+	return c.engine.logsIn(login, password)
+}
+
+// read takes apart what a store holds.
+func (c *databaseUser) read(fields map[string]string) (login, password string) {
 	if !c.asURL {
-		return fields["database"] == c.user && c.engine.logsIn(fields["username"], fields["password"])
+		if fields["database"] != c.user {
+			return "", ""
+		}
+		return fields["username"], fields["password"]
 	}
 	u, err := url.Parse(fields["url"])
 	if err != nil || u.User == nil || u.Host != c.addr || u.Path != "/"+crashDatabaseName {
-		return false
+		return "", ""
 	}
-	password, _ := u.User.Password()
-	return c.engine.logsIn(u.User.Username(), password)
+	password, _ = u.User.Password()
+	return u.User.Username(), password
 }
 
 func (c *databaseUser) live() int {
