@@ -17,21 +17,40 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// authenticated lets through who knows the API's token, and tells others nothing.
+// authenticated lets through who knows a token of the API, and tells others nothing.
 func (a *App) authenticated(next http.Handler) http.Handler {
 	// Fingerprints under a random key are compared: of equal length, and in constant time.
 	key := make(checks.FingerprintKey, 32)
-	rand.Read(key) // never fails
-	want := []byte(a.cfg.APIToken.Fingerprint(key))
+	rand.Read(key)                // never fails
+	tokens := map[string][]byte{} // by whose they are; "" is the one for all
+	if a.cfg.APIToken.Len() > 0 {
+		tokens[""] = []byte(a.cfg.APIToken.Fingerprint(key))
+	}
+	for name, token := range a.cfg.APITokens {
+		tokens[strings.ToLower(name)] = []byte(token.Fingerprint(key))
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 		got := []byte(checks.NewSecret(strings.TrimSpace(token)).Fingerprint(key))
-		if !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got, want) != 1 {
+		name, known := "", false
+		for of, want := range tokens {
+			if subtle.ConstantTimeCompare(got, want) == 1 {
+				name, known = of, true
+			}
+		}
+		if !known || !strings.EqualFold(scheme, "Bearer") {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="stanch"`)
 			refuse(w, http.StatusUnauthorized, "say the API's token: Authorization: Bearer …")
 			return
 		}
-		who, err := apiCaller(r.Header.Get(CallerHeader))
+		if said := r.Header.Get(CallerHeader); name == "" && said != "" {
+			if tokens[strings.ToLower(said)] != nil {
+				refuse(w, http.StatusForbidden, strings.ToLower(said)+" has a token of their own, and this is not it")
+				return
+			}
+			name = said
+		}
+		who, err := apiCaller(name)
 		if err != nil {
 			refuse(w, http.StatusBadRequest, err.Error())
 			return
@@ -40,12 +59,15 @@ func (a *App) authenticated(next http.Handler) http.Handler {
 	})
 }
 
-// CallerHeader is the header in which a caller of the API says for whom it calls. Who
-// knows the token is believed: the name is for the audit log, and tells two people apart.
+// CallerHeader is the header in which a caller who says the token for all says for whom it
+// calls, and is believed. Whose token it is counts more.
 const CallerHeader = "Stanch-Caller"
 
 // apiActor is the caller without a name.
 const apiActor = "api"
+
+// IsCaller reports whether callers can have a name.
+func IsCaller(name string) bool { return callerName.MatchString(name) }
 
 // callerName are the names that a caller can have.
 var callerName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9@._+-]{0,63}$`)
@@ -55,7 +77,7 @@ func apiCaller(name string) (string, error) {
 	switch {
 	case name == "":
 		return apiActor, nil
-	case !callerName.MatchString(name):
+	case !IsCaller(name):
 		return "", fmt.Errorf("%s names who calls: at most 64 letters, digits and @._+-, the first a letter or digit", CallerHeader)
 	}
 	return apiActor + ":" + strings.ToLower(name), nil

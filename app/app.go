@@ -70,10 +70,14 @@ type Config struct {
 	// WithoutGitHub is for an App that carries out orders on this machine alone: Local
 	// and StartLocal are all that it has.
 	WithoutGitHub bool
-	// APIToken is what callers of the API say; there is none when it is empty.
+	// APIToken is what callers of the API say, and APITokens are those of callers who have
+	// one of their own, by their names. Without any there is no API.
 	APIToken     checks.Secret
+	APITokens    map[string]checks.Secret
 	Providers    provider.Config
 	SecretStores []SecretStore
+	// Copies are secrets at GitHub that are written when their place in a secret store is.
+	Copies []Copy
 	// Own are the fingerprints of credentials that Stanch itself lives on, which
 	// it will not kill by itself.
 	Own []checks.Fingerprint
@@ -126,6 +130,9 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	for _, r := range cfg.Catalogue {
 		a.rules[r.ID] = r
 	}
+	if err := cfg.checkCopies(); err != nil {
+		return nil, err
+	}
 	var err error
 	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {
 		return nil, err
@@ -135,7 +142,7 @@ func New(cfg Config, s *store.Store) (*App, error) {
 			return nil, err
 		}
 	}
-	cfg.Providers.Catalogue = cfg.Catalogue
+	cfg.Providers.Catalogue, cfg.Providers.DeployKeys = cfg.Catalogue, deployKeys{a.github}
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}
@@ -248,7 +255,7 @@ func (a *App) Handler() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.Handle("/", dashboard)
 	mux.Handle("POST /webhook", hook)
-	if a.cfg.APIToken.Len() > 0 {
+	if a.cfg.APIToken.Len() > 0 || len(a.cfg.APITokens) > 0 {
 		mux.Handle("POST /api/v1/import", a.authenticated(newImporter(a)))
 		mux.Handle("/api/v1/", a.authenticated(a.incidentsAPI()))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/app/web"
 	"github.com/stanch-dev/stanch/checks"
@@ -36,8 +37,24 @@ func (a *App) dashboard() (http.Handler, error) {
 			s, _, err := a.state(ctx, check)
 			return s, err
 		},
-		Obey: a.takeOrder,
+		Obey: a.takeOrder, Plan: a.showPlan,
 	})
+}
+
+// showPlan is the plan of an incident for the dashboard, whose reader may not see all of
+// its repositories.
+func (a *App) showPlan(ctx context.Context, id, verb string) (web.Plan, error) {
+	plan, err := a.planOf(ctx, id, incident.Verb(verb), a.planFor)
+	if err != nil {
+		return web.Plan{}, err
+	}
+	shown := web.Plan{Verb: string(plan.Verb), Order: string(plan.Order), Risks: plan.Risks, Notes: plan.Notes, Stops: plan.Stops}
+	for _, s := range plan.Steps {
+		shown.Steps = append(shown.Steps, web.PlannedStep{
+			What: s.What, Call: s.Call, Places: s.Places, Final: s.Effect == EffectFinal, Changes: s.Effect != EffectNone, Undo: s.Undo, Done: s.Done,
+		})
+	}
+	return shown, nil
 }
 
 // takeOrder carries out what a person orders on the dashboard: by the rules of the

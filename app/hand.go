@@ -57,12 +57,13 @@ func (a *App) remediate(r *http.Request) (any, error) {
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return nil, err
 	}
+	answered := a.now()
 	if call.DryRun {
 		return a.planHanded(ctx, found, v, call.Verb)
 	}
 	var id string
 	if err := a.store.InTx(ctx, func(tx *store.Tx) error {
-		i, _, err := a.openIncident(ctx, tx, scanArgs{Received: asked}, git.Leak{Finding: found}, v, byPeople, moments{asked, v.Evidence.At})
+		i, _, err := a.openIncident(ctx, tx, scanArgs{Received: asked}, git.Leak{Finding: found}, v, byPeople, moments{asked, answered})
 		if err != nil {
 			return err
 		}
@@ -124,7 +125,7 @@ func (a *App) planHanded(ctx context.Context, found checks.Finding, v provider.V
 		if i, err = a.unopened(found, v); err != nil {
 			return nil, err
 		}
-		return a.planFor(ctx, i, found.Credential, verb, a.cfg.Policy, nil)
+		return a.planWhole(ctx, i, found.Credential, verb, a.cfg.Policy, nil)
 	}
 	if err != nil {
 		return nil, err
@@ -136,13 +137,13 @@ func (a *App) planHanded(ctx context.Context, found checks.Finding, v provider.V
 	if i.State() == incident.Resolved && v.Validity == checks.Active { // it would begin anew
 		i.Reopen()
 		i.Verb, i.Stored = "", nil
-		return a.planFor(ctx, i, found.Credential, verb, policy, nil)
+		return a.planWhole(ctx, i, found.Credential, verb, policy, nil)
 	}
 	done, err := a.store.StepsDone(ctx, i.ID)
 	if err != nil {
 		return nil, err
 	}
-	return a.planFor(ctx, i, found.Credential, verb, policy, done)
+	return a.planWhole(ctx, i, found.Credential, verb, policy, done)
 }
 
 // unopened is the incident that would be opened of a finding.

@@ -1,6 +1,8 @@
 package app_test
 
 import (
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -196,6 +198,53 @@ func TestTwoCallers(t *testing.T) {
 	}
 	w.issued = append(w.issued, token)
 	w.findNone(w.issued...)
+}
+
+// Who has a token of their own is who it names, whatever they say, and nobody else is.
+func TestCallersWithTheirOwnTokens(t *testing.T) {
+	policy := policyOf(app.Ask, app.Ask)
+	policy.People.Approvals = 1
+	tokens := map[string]checks.Secret{"Ada": checks.NewSecret("the token that only Ada has, long enough"), "bob": checks.NewSecret("the token that only Bob has, long enough")}
+	w := newWorld(t, worldOptions{policy: policy, tamper: func(w *world, cfg *app.Config) {
+		withAPI(w, cfg)
+		cfg.APITokens = tokens
+	}})
+	leaked := w.token("own")
+	post := func(token, caller string) (int, string) {
+		body := `{"verb": "revoke", "text": "` + leaked + `"}`
+		req, err := http.NewRequestWithContext(t.Context(), "POST", w.hook.URL+"/api/v1/remediations", strings.NewReader(body))
+		w.must(err)
+		req.Header.Set("Authorization", "Bearer "+token)
+		req.Header.Set(app.CallerHeader, caller)
+		resp, err := http.DefaultClient.Do(req)
+		w.must(err)
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		w.must(err)
+		return resp.StatusCode, string(text)
+	}
+	if status, text := post(tokens["Ada"].Expose(), "bob"); status != 200 || !strings.Contains(text, "somebody else than api:ada must agree") {
+		t.Fatalf("%d: %s", status, text)
+	}
+	if status, text := post(tokens["Ada"].Expose(), "carol"); status != 200 || !strings.Contains(text, "somebody else than api:ada must agree") {
+		t.Errorf("as somebody else: %d: %s", status, text)
+	}
+	if status, text := post(apiToken, "BOB"); status != 403 || !strings.Contains(text, "bob has a token of their own") {
+		t.Errorf("with the token for all: %d: %s", status, text)
+	}
+	if status, _ := post("the token that only Eve has, long enough", "bob"); status != 401 {
+		t.Errorf("with no token of these: %d", status)
+	}
+	if !w.github.TokenLive(leaked) {
+		t.Fatal("it was done on one word")
+	}
+	if status, text := post(tokens["bob"].Expose(), ""); status != 200 || !strings.Contains(text, `"waits":""`) {
+		t.Errorf("%d: %s", status, text)
+	}
+	w.eventually("it is dead", func() bool { return !w.github.TokenLive(leaked) })
+	if who := append(w.actors("ask revoke"), w.actors("agree revoke")...); strings.Join(who, " ") != "api:ada api:bob" {
+		t.Errorf("the audit log names %v", who)
+	}
 }
 
 // What nothing can be done about is said, with what a person does.

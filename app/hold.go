@@ -121,17 +121,19 @@ func (r *remediation) restoreAt(ctx context.Context, p place, replacement checks
 	}
 	switch value := now.Fields[p.Leaked.Field]; {
 	case secretstore.Holds(value, r.leaked):
-		return nil
+		return r.copyFrom(ctx, &p, r.leaked)
 	case !secretstore.Holds(value, replacement):
 		return needPerson(fmt.Sprintf("Somebody changed %s after the replacement was put there: both the old credential and the replacement work. Put there which you want by hand, and revoke the other one.", p.Leaked))
 	}
 	values, _ := secretstore.Replace(now.Fields, replacement, r.leaked)
 	at := p.Leaked
 	at.Version = now.Version
-	if _, err := s.Put(ctx, at, values, operation); err != nil {
+	put, err := s.Put(ctx, at, values, operation)
+	if err != nil {
 		return fmt.Errorf("put the old credential back into %s: %w", p.Leaked, err)
 	}
-	return nil
+	p.Replacement = &put
+	return r.copyFrom(ctx, &p, r.leaked)
 }
 
 // undone begins the incident anew when a remedy was taken back to its end: the

@@ -183,7 +183,7 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 		if done.Findings, err = a.recordImported(ctx, tx, s, leaks, verdicts, judge.Policy, at); err != nil {
 			return err
 		}
-		return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "api", Verb: "import", Subject: s.Delivery, Detail: map[string]string{
+		return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: callerOf(ctx), Verb: "import", Subject: s.Delivery, Detail: map[string]string{
 			"repository": s.Repository.FullName(), "formats": strings.Join(done.Formats, ","),
 			"findings": fmt.Sprint(len(found)), "closed": fmt.Sprint(report.Closed), "not_imported": strings.Join(intake.Reasons(left), "; "),
 		}})

@@ -57,7 +57,7 @@ type WholeIncident struct {
 type Reached struct {
 	Stage   Stage      `json:"stage"`
 	At      *time.Time `json:"at"`
-	Seconds *float64   `json:"seconds"` // since the push was delivered
+	Seconds *float64   `json:"seconds"` // since the push, or since its delivery where the push is not known
 }
 
 // A StepTaken is a step of a remediation that was tried.
@@ -324,28 +324,14 @@ func passed(t time.Time) *time.Time {
 	return &t
 }
 
-// timeline is when an incident passed its stages. A provider is asked as soon as
-// something is found, and an incident is opened as soon as it has answered.
+// timeline is when an incident passed its stages, all of them in their usual order.
 func timeline(i store.Incident) []Reached {
-	found, verified := i.Opened, i.Opened
-	if at := evidence(i).At; !at.IsZero() {
-		found = at
-		if verified.Before(found) { // it was opened when it leaked before
-			verified = found
-		}
-	}
-	if i.Validity == checks.Unknown {
-		verified = noTime
-	}
 	all := []Reached{}
-	for _, m := range []struct {
-		stage Stage
-		at    time.Time
-	}{{Delivered, i.Received}, {Detected, found}, {Verified, verified}, {Contained, i.Contained}, {Rotated, i.Rotated}, {ProvedDead, i.Dead}} {
-		one := Reached{Stage: m.stage, At: passed(m.at)}
-		if one.At != nil {
-			seconds := max(0, m.at.Sub(i.Received).Seconds())
-			one.Seconds = &seconds
+	passed := i.Timeline()
+	for _, stage := range incident.Stages {
+		one := Reached{Stage: stage}
+		if p, ok := passed.Of(stage); ok {
+			one.At, one.Seconds = &p.At, &p.Seconds
 		}
 		all = append(all, one)
 	}

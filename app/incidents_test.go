@@ -95,7 +95,7 @@ func TestIncidentsOverTheAPI(t *testing.T) {
 	whole := w.whole(line.ID)
 	if strings.Join(whole.Can, " ") != "rotate revoke resolve" || !strings.Contains(whole.Next, "stanch incidents approve "+line.ID+" rotate") ||
 		len(whole.Places) != 1 || whole.Places[0] != (app.FoundAt{Repository: "acme/shop", File: "a.env", Line: 2, Commit: head, Author: "Dana <dana@acme.example>", InTip: true}) ||
-		whole.Sources[0] != "repository" || whole.Evidence.Identity["login"] != "bot" || len(whole.Steps) != 0 || whole.Timeline[5].At != nil {
+		whole.Sources[0] != "repository" || whole.Evidence.Identity["login"] != "bot" || len(whole.Steps) != 0 || whole.Timeline[6].At != nil {
 		t.Errorf("the incident is %+v", whole)
 	}
 	var ordered app.Ordered
@@ -219,7 +219,7 @@ func TestResolveOverTheAPI(t *testing.T) {
 	if status, text := w.call("ada", "POST", "/incidents/"+id+"/resolve", revoked, nil); status != 200 {
 		t.Errorf("when it is dead: %d: %s", status, text)
 	}
-	if whole := w.whole(id); whole.Resolution != incident.ResolutionRevoked || whole.Timeline[5].At == nil {
+	if whole := w.whole(id); whole.Resolution != incident.ResolutionRevoked || whole.Timeline[6].At == nil {
 		t.Errorf("it is %+v", whole)
 	}
 	// The check follows, and a new one with the same text passes.

@@ -39,7 +39,8 @@ type place struct {
 	Leaked      secretstore.Location  `json:"leaked"`
 	Replacement *secretstore.Location `json:"replacement,omitempty"`
 	// Adopted says that the leaked one never stood there: no store held it.
-	Adopted bool `json:"adopted,omitempty"`
+	Adopted bool      `json:"adopted,omitempty"`
+	Copies  []written `json:"copies,omitempty"` // of the replacement
 }
 
 func places(i store.Incident) ([]place, error) {

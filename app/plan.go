@@ -59,33 +59,34 @@ type PlannedStep struct {
 }
 
 func (a *App) planIncident(r *http.Request) (any, error) {
-	ctx := r.Context()
 	verb := incident.Verb(r.URL.Query().Get("verb"))
-	i, err := a.store.Incident(ctx, r.PathValue("id"))
-	if err != nil {
-		return nil, err
-	}
-	if verb == "" {
-		if verb = i.Verb; verb == "" {
-			verb = incident.Rotate
-		}
-	}
-	if err := checkVerb(verb); err != nil && verb != incident.Undo {
+	if verb != "" && verb != incident.Undo && checkVerb(verb) != nil {
 		return nil, &refusal{http.StatusBadRequest, "verb is rotate, revoke or undo"}
 	}
-	policy, err := a.policyForPeople(ctx, i.ID)
+	return a.planOf(r.Context(), r.PathValue("id"), verb, a.planWhole)
+}
+
+// planOf is the plan of an incident, made by make. Without a verb it is what is under way,
+// or else a rotation.
+func (a *App) planOf(ctx context.Context, id string, verb incident.Verb,
+	make func(context.Context, store.Incident, checks.Credential, incident.Verb, Policy, []incident.Step) (*Plan, error)) (*Plan, error) {
+	i, err := a.store.Incident(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	cred, err := a.store.Unseal(ctx, i.ID, store.Leaked)
+	policy, err := a.policyForPeople(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	cred, err := a.store.Unseal(ctx, id, store.Leaked)
 	if err != nil && !errors.Is(err, store.ErrErased) {
 		return nil, err
 	}
-	done, err := a.store.StepsDone(ctx, i.ID)
+	done, err := a.store.StepsDone(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	return a.planFor(ctx, i, cred, verb, policy, done)
+	return make(ctx, i, cred, cmp.Or(verb, i.Verb, incident.Rotate), policy, done)
 }
 
 // planFor is the plan of a remediation of an incident, some of whose steps may be done.
@@ -127,7 +128,8 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 		plan.Risks = append(plan.Risks, "it is live again, for whoever has it")
 		return plan, nil
 	}
-	return plan, a.planRisks(ctx, plan, i, cred, kept)
+	a.planRisks(ctx, plan, i, cred, kept)
+	return plan, nil
 }
 
 // whyNotPlanned says why a verb cannot be carried out now; empty when it can.
@@ -240,7 +242,7 @@ func placeTexts(kept []place, which func(place) bool) []string {
 }
 
 // planRisks says what could break.
-func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred checks.Credential, kept []place) error {
+func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred checks.Credential, kept []place) {
 	risk := func(format string, args ...any) { plan.Risks = append(plan.Risks, fmt.Sprintf(format, args...)) }
 	if plan.Approvals > 0 {
 		plan.Notes = append(plan.Notes, "The policy wants a second person to agree.")
@@ -267,33 +269,31 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 			risk("%s does not let Stanch look into %s: copies there are not replaced", s.Name(), strings.Join(denied, ", "))
 		}
 	}
-	if i.ID != "" {
-		if err := a.riskInFiles(ctx, i.ID, risk); err != nil {
-			return err
-		}
-	}
 	a.riskOfUse(ctx, i, cred, risk)
-	return nil
 }
 
-// riskInFiles tells of repositories whose newest files still hold the credential.
-func (a *App) riskInFiles(ctx context.Context, id string, risk func(string, ...any)) error {
-	names, ids, err := a.foundIn(ctx, id)
+// planWhole is the plan with what is to be told of files, in whatever repository.
+func (a *App) planWhole(ctx context.Context, i store.Incident, cred checks.Credential, verb incident.Verb, p Policy, done []incident.Step) (*Plan, error) {
+	plan, err := a.planFor(ctx, i, cred, verb, p, done)
+	if err != nil || i.ID == "" || plan.Stops != "" || verb == incident.Undo {
+		return plan, err
+	}
+	names, ids, err := a.foundIn(ctx, i.ID)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for n, repository := range ids {
-		found, err := a.store.Places(ctx, id, repository)
+		found, err := a.store.Places(ctx, i.ID, repository)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		for _, p := range found {
-			if p.InTip {
-				risk("%s: %s:%d still holds it: what reads it from there fails", names[n], p.Path, p.Line)
+		for _, at := range found {
+			if at.InTip {
+				plan.Risks = append(plan.Risks, fmt.Sprintf("%s: %s:%d still holds it: what reads it from there fails", names[n], at.Path, at.Line))
 			}
 		}
 	}
-	return nil
+	return plan, nil
 }
 
 // riskOfUse tells when the credential was last used, where its provider tells.

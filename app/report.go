@@ -354,11 +354,11 @@ func (a *App) leak(ctx context.Context, i store.Incident, j judgement) (report.L
 		Stuck: i.Stuck, Actionable: a.actionable(i, j.Policy), CanRotate: can.Issue && can.Revoke, CanRevoke: can.Revoke,
 		CanDismiss: a.dismissable(i), CanBypass: a.bypassable(i, j.Policy),
 	}
+	timeline := i.Timeline()
+	leak.Timeline = timeline.String()
 	if i.Resolution == incident.ResolutionRevoked && i.Dead.IsZero() && i.Validity != checks.Inactive {
 		leak.Resolution = report.RevokedOnWord
 	}
-	timeline := i.Timeline()
-	leak.Timeline = timeline.String()
 	if !i.Rotated.IsZero() {
 		leak.Stored = placesText(i.Stored)
 	}

@@ -129,12 +129,19 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 		if err := r.putAt(ctx, &ps[n], replacement, attempt.Operation); err != nil {
 			return result{}, err
 		}
+		if err := r.copyFrom(ctx, &ps[n], replacement); err != nil {
+			return result{}, err
+		}
 	}
 	b, err := json.Marshal(ps)
 	if err != nil {
 		return result{}, err
 	}
-	return result{detail: map[string]string{"places": placesText(b), "operation": attempt.Operation}, stored: ps}, nil
+	detail := map[string]string{"places": placesText(b), "operation": attempt.Operation}
+	if copies := copiesText(ps); copies != "" {
+		detail["copies"] = copies
+	}
+	return result{detail: detail, stored: ps}, nil
 }
 
 func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Credential, operation string) error {
@@ -164,7 +171,10 @@ func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Cr
 			strings.Join(leftOut, " and "), p.Leaked))
 	}
 	put, err := s.Put(ctx, at, values, operation)
-	if err != nil {
+	switch {
+	case errors.Is(err, secretstore.ErrImmutable):
+		return needPerson(fmt.Sprintf("The replacement cannot be stored in %s: %s. Then press Revoke now; the replacement that was issued is revoked too.", p.Leaked, secretstore.ErrImmutable))
+	case err != nil:
 		return fmt.Errorf("store the replacement in %s: %w", p.Leaked, err)
 	}
 	p.Leaked.Version = now.Version // the version to destroy once the proof is there

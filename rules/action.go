@@ -18,10 +18,19 @@ type Action struct {
 	// Then is the second step, of verify alone, which is taken when an answer to
 	// the first means "next". There is no third.
 	Then *Step `yaml:"then"`
+	// Batch lets one request of revoke be for many credentials: the list in its JSON
+	// body that has nothing but "{secret}" then holds them all.
+	Batch *Batch `yaml:"batch"`
 	// Because says why it is manual, why there is none, or, beside a request, which
 	// answer is missing and why: a provider that never says that a credential is
 	// dead, for instance.
 	Because string `yaml:"because"`
+}
+
+// A Batch says how many credentials a request may be for, and how often one may be sent.
+type Batch struct {
+	Most int    `yaml:"most"`
+	Rate string `yaml:"rate"`
 }
 
 // A Step is a request and what its responses mean.

@@ -19,13 +19,14 @@ func (l *linter) action(name string, a Action, parts map[string]bool) {
 	default:
 		l.must(a.Driver != "http" && slices.Contains(Drivers(), a.Driver), "%s: driver %q needs a request or is not known", name, a.Driver)
 	}
-	l.must(len(a.Answers) == 0 && a.Then == nil, "%s: answers or a second step without a request", name)
+	l.must(len(a.Answers) == 0 && a.Then == nil && a.Batch == nil, "%s: answers, a second step or a batch without a request", name)
 }
 
 // steps checks the requests of an action and what responses are said to mean.
 func (l *linter) steps(name string, a Action, parts map[string]bool) {
 	l.request(name, a.Request, parts, false)
 	l.answers(name, a.Answers)
+	l.batch(name, a)
 	all := a.Answers
 	if a.Then != nil {
 		l.must(name == "verify", "%s has a second step, as only verify may", name)
@@ -42,6 +43,31 @@ func (l *linter) steps(name string, a Action, parts map[string]bool) {
 	if name == "verify" {
 		l.must(means(all, MeansInactive) || a.Because != "", "verify: no answer means inactive: add the documented one, or say because of what there is none")
 	}
+}
+
+// batch checks that many credentials have a place in the request.
+func (l *linter) batch(name string, a Action) {
+	if a.Batch == nil {
+		return
+	}
+	l.must(name == "revoke", "%s is sent in a batch, as only revoke may", name)
+	l.must(a.Batch.Most > 1, "%s: a batch is for more than one credential", name)
+	_, _, err := ParseRate(a.Batch.Rate)
+	l.must(err == nil, "%s: batch: %v", name, err)
+	lists := 0
+	body, _ := a.Request.JSON.(map[string]any)
+	for _, value := range body {
+		if IsSecretList(value) {
+			lists++
+		}
+	}
+	l.must(lists == 1, "%s: a batch needs one list in the JSON body with nothing but {secret}", name)
+}
+
+// IsSecretList reports whether a value of a JSON body is where a batch's credentials go.
+func IsSecretList(value any) bool {
+	list, ok := value.([]any)
+	return ok && len(list) == 1 && list[0] == "{secret}"
 }
 
 // means reports whether one of the answers has one of the meanings.

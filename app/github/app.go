@@ -90,7 +90,7 @@ func New(cfg Config) (*App, error) {
 	if a.log == nil {
 		a.log = slog.New(slog.DiscardHandler)
 	}
-	a.self = newClient(a.appTransport(), a.api, a.answers, 0)
+	a.self = newClient(a.appTransport(a.door), a.api, a.answers, 0)
 	return a, nil
 }
 
@@ -167,11 +167,11 @@ func (a *App) Installation(id int64) *Installation {
 	return i
 }
 
-// appTransport returns a transport that signs requests as the App. Every
-// installation needs one of its own: ghinstallation writes to it when it asks
-// for a token.
-func (a *App) appTransport() *ghinstallation.AppsTransport {
-	tr := ghinstallation.NewAppsTransportFromPrivateKey(a.door, a.id, a.key)
+// appTransport returns a transport that signs requests as the App and sends them
+// through base. Every installation needs one of its own: ghinstallation writes to
+// it when it asks for a token.
+func (a *App) appTransport(base http.RoundTripper) *ghinstallation.AppsTransport {
+	tr := ghinstallation.NewAppsTransportFromPrivateKey(base, a.id, a.key)
 	tr.BaseURL = strings.TrimSuffix(a.api.String(), "/")
 	return tr
 }

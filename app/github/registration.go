@@ -79,9 +79,10 @@ var needs = []Need{
 	{Event: "secret_scanning_alert", Without: "GitHub's own alerts are not taken over or closed", Optional: true},
 }
 
-// Lacks returns what Stanch uses and the App does not have.
-func (r Registration) Lacks() []Need {
-	return slices.DeleteFunc(slices.Clone(needs), func(n Need) bool {
+// Lacks returns what Stanch uses and the App does not have. More is what the settings
+// ask for.
+func (r Registration) Lacks(more ...Need) []Need {
+	return slices.DeleteFunc(append(slices.Clone(needs), more...), func(n Need) bool {
 		if n.Event != "" {
 			return slices.Contains(r.Events, n.Event)
 		}

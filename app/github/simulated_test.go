@@ -37,7 +37,13 @@ type stage struct {
 
 func newStage(t *testing.T) *stage {
 	t.Helper()
-	hub, err := githubtest.New(githubtest.Config{Dir: t.TempDir()})
+	return newStageWith(t, githubtest.Config{})
+}
+
+func newStageWith(t *testing.T, cfg githubtest.Config) *stage {
+	t.Helper()
+	cfg.Dir = t.TempDir()
+	hub, err := githubtest.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package github
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,7 +12,6 @@ import (
 	"time"
 
 	"github.com/bradleyfalzon/ghinstallation/v2"
-	gh "github.com/google/go-github/v62/github"
 )
 
 const (
@@ -35,26 +36,15 @@ const (
 	writePulls   permission = "pull_requests:write"
 	readAlerts   permission = "secret_scanning_alerts:read"
 	writeAlerts  permission = "secret_scanning_alerts:write"
-)
 
-// options asks for a permission in GitHub's form.
-func (p permission) options() *gh.InstallationPermissions {
-	name, level, _ := strings.Cut(string(p), ":")
-	o := &gh.InstallationPermissions{}
-	switch name {
-	case "metadata":
-		o.Metadata = &level
-	case "contents":
-		o.Contents = &level
-	case "checks":
-		o.Checks = &level
-	case "pull_requests":
-		o.PullRequests = &level
-	case "secret_scanning_alerts":
-		o.SecretScanningAlerts = &level
-	}
-	return o
-}
+	writeSecrets     permission = "secrets:write"
+	writeDependabot  permission = "dependabot_secrets:write"
+	writeEnvironment permission = "environments:write"
+	writeOrgSecrets  permission = "organization_secrets:write"
+
+	readAdministration  permission = "administration:read"
+	writeAdministration permission = "administration:write"
+)
 
 // A scope is what a token is for: one permission in one repository, or in all of
 // the installation's.
@@ -75,15 +65,38 @@ func (p permission) in(repo Repository) scope {
 // everywhere is the scope of a permission in all that the installation sees.
 func (p permission) everywhere() scope { return scope{permission: p} }
 
-func (s scope) options() *gh.InstallationTokenOptions {
-	o := &gh.InstallationTokenOptions{Permissions: s.permission.options()}
+// request is the body of a request for such a token.
+func (s scope) request() []byte {
+	name, level, _ := strings.Cut(string(s.permission), ":")
+	body := map[string]any{"permissions": map[string]string{name: level}}
 	switch {
 	case s.id != 0:
-		o.RepositoryIDs = []int64{s.id}
+		body["repository_ids"] = []int64{s.id}
 	case s.name != "":
-		o.Repositories = []string{s.name}
+		body["repositories"] = []string{s.name}
 	}
-	return o
+	text, _ := json.Marshal(body) // words and a number
+	return text
+}
+
+// A narrowing transport writes the body of a request for a token, and leaves all other
+// requests as they are. The client's own type of it does not know all permissions.
+type narrowing struct {
+	base http.RoundTripper
+	body []byte
+}
+
+// RoundTrip implements http.RoundTripper.
+func (n narrowing) RoundTrip(req *http.Request) (*http.Response, error) {
+	if !strings.HasSuffix(req.URL.Path, "/access_tokens") {
+		return n.base.RoundTrip(req)
+	}
+	req = req.Clone(req.Context())
+	req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(n.body)), nil }
+	req.Body, _ = req.GetBody()
+	req.ContentLength = int64(len(n.body))
+	req.Header.Set("Content-Type", "application/json")
+	return n.base.RoundTrip(req)
 }
 
 // tokens are an installation's, by what they are for. An Installation belongs to one
@@ -115,8 +128,7 @@ func (t *tokens) of(s scope) *ghinstallation.Transport {
 		}
 		delete(t.kept, old)
 	}
-	made := ghinstallation.NewFromAppsTransport(t.app.appTransport(), t.id)
-	made.InstallationTokenOptions = s.options()
+	made := ghinstallation.NewFromAppsTransport(t.app.appTransport(narrowing{t.app.door, s.request()}), t.id)
 	t.kept[s] = keptToken{made, time.Now()}
 	return made
 }

@@ -53,14 +53,23 @@ func NewTimeline(at map[Stage]time.Time) Timeline {
 	return t
 }
 
-// Until is how long after its beginning the timeline passed a stage, if it did.
-func (t Timeline) Until(s Stage) (time.Duration, bool) {
+// Of is when the timeline passed a stage, if it did.
+func (t Timeline) Of(s Stage) (Passed, bool) {
 	for _, p := range t {
 		if p.Stage == s {
-			return p.At.Sub(t[0].At), true
+			return p, true
 		}
 	}
-	return 0, false
+	return Passed{}, false
+}
+
+// Until is how long after its beginning the timeline passed a stage, if it did.
+func (t Timeline) Until(s Stage) (time.Duration, bool) {
+	p, ok := t.Of(s)
+	if !ok {
+		return 0, false
+	}
+	return p.At.Sub(t[0].At), true
 }
 
 // String is the timeline in one line: “pushed 12:00:01 UTC · delivered +0.2 s · …”.

@@ -15,6 +15,14 @@ func (p *Providers) whyNoVerify(rule *rules.Rule) string {
 }
 
 func (p *Providers) whyNoRevoke(rule *rules.Rule) string {
+	if p.engine.covers(rule) {
+		return ""
+	}
+	return p.whyNoDriverRevokes(rule)
+}
+
+// whyNoDriverRevokes is why what no engine keeps is not revoked.
+func (p *Providers) whyNoDriverRevokes(rule *rules.Rule) string {
 	if r := p.revokers[rule.Revoke.DriverName()]; r != nil {
 		return r.whyNoRevoke(rule)
 	}
@@ -22,6 +30,14 @@ func (p *Providers) whyNoRevoke(rule *rules.Rule) string {
 }
 
 func (p *Providers) whyNoIssue(rule *rules.Rule) string {
+	if p.engine.covers(rule) {
+		return ""
+	}
+	return p.whyNoDriverIssues(rule)
+}
+
+// whyNoDriverIssues is why what no engine keeps is not replaced.
+func (p *Providers) whyNoDriverIssues(rule *rules.Rule) string {
 	if i := p.issuers[rule.Issue.DriverName()]; i != nil {
 		return i.whyNoIssue(rule)
 	}

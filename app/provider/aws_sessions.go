@@ -36,6 +36,10 @@ const (
 	denySpread = 3 * time.Minute
 )
 
+// awsUnmodifiable is what AWS calls the refusal to change a role that is its own:
+// https://docs.aws.amazon.com/IAM/latest/APIReference/API_PutRolePolicy.html
+const awsUnmodifiable = "UnmodifiableEntity"
+
 type denyDocument struct {
 	Version   string
 	Statement []denyStatement
@@ -191,6 +195,9 @@ func (r *keyring) write(ctx context.Context, doc denyDocument) error {
 		_, err = r.client.PutRolePolicy(ctx, &iam.PutRolePolicyInput{RoleName: &r.who.name, PolicyName: name, PolicyDocument: document})
 	default:
 		_, err = r.client.PutUserPolicy(ctx, &iam.PutUserPolicyInput{UserName: &r.who.name, PolicyName: name, PolicyDocument: document})
+	}
+	if ownaws.Code(err) == awsUnmodifiable {
+		return fmt.Errorf("%w: %s is AWS's own, and takes no policy: end its sessions where it was made, in IAM Identity Center or in the service", ErrCannotRevoke, r.who)
 	}
 	if err != nil && ownaws.Code(err) != awsNoSuch {
 		return fmt.Errorf("change which sessions of %s are denied everything: %w", r.who, ownaws.Tell(err))

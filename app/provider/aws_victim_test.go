@@ -227,9 +227,16 @@ func TestAWSSessions(t *testing.T) {
 	if _, err := p.Revoke(t.Context(), first); err == nil || !strings.Contains(err.Error(), "look who changed it") {
 		t.Errorf("somebody's own policy was written over: %v", err)
 	}
+	t.Run("of a role that is AWS's own", func(t *testing.T) {
+		w.On("PutRolePolicy", iamError(400, awsUnmodifiable, "Cannot perform the operation on the protected role"))
+		defer w.On("PutRolePolicy", nil)
+		w.IAM("DeleteRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy)
+		if _, err := p.Revoke(t.Context(), session()); !errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "Identity Center") {
+			t.Errorf("%v", err)
+		}
+	})
 	t.Run("proved dead", func(t *testing.T) {
 		w.under(t)
-		w.IAM("DeleteRolePolicy", "RoleName", "deployer", "PolicyName", denyPolicy)
 		live, dies := session(), session()
 		for _, s := range []Target{live, dies} {
 			w.Own(id(s), awstest.STSKey{Secret: "x", Token: "IQoJ" + "x"}, s.Identity["arn"])

@@ -24,6 +24,8 @@ type database struct {
 	try   func(context.Context, login) attempt
 	hosts hosts
 	now   func() time.Time
+	// engine may keep passwords of this kind; nil in no server that is configured.
+	engine *engine
 }
 
 // A login is what stands in a connection string.
@@ -57,6 +59,8 @@ func (d *database) ready(*rules.Rule) string {
 	return ""
 }
 
+func (d *database) logIn() string { return "log in to " + d.name }
+
 // host is the account: servers may let one user in without a password, and not
 // another.
 func (d *database) host(_ *rules.Rule, cred checks.Credential) string {
@@ -65,7 +69,7 @@ func (d *database) host(_ *rules.Rule, cred checks.Credential) string {
 }
 
 func (d *database) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential) (Verdict, error) {
-	evidence := Evidence{Request: "log in to " + d.name, At: d.now()}
+	evidence := Evidence{Request: d.logIn(), At: d.now()}
 	l, why := d.login(cred)
 	if why != "" {
 		evidence.Answer = why
@@ -75,6 +79,9 @@ func (d *database) verify(ctx context.Context, _ *rules.Rule, cred checks.Creden
 	a := d.try(ctx, l)
 	if repeats(a.identity, l.password) {
 		a = unclear(ReasonUnfit, "the answer repeats the credential")
+	}
+	if a.validity == checks.Active && d.engine != nil {
+		d.engine.sign(ctx, l, d.port, &a)
 	}
 	evidence.Answer, evidence.Identity = a.answer, shortened(a.identity)
 	return Verdict{
@@ -107,6 +114,14 @@ func shortened(identity map[string]string) map[string]string {
 	return kept
 }
 
+// The ports where servers listen by default.
+const (
+	portPostgres = "5432"
+	portMongoDB  = "27017"
+	portMySQL    = "3306"
+	portRedis    = "6379"
+)
+
 // noUser is why nobody logs in with a password alone.
 const noUser = "no user stands beside the password"
 
@@ -135,7 +150,7 @@ func (d *database) login(cred checks.Credential) (l login, why string) {
 	}
 	l.user, l.password, l.database = either("user"), part(checks.PartSecret), either("database", "dbname")
 	l.scheme, l.settings = part("scheme"), settings
-	if strings.HasSuffix(cred.Rule, "-url") || strings.HasSuffix(cred.Rule, "-jdbc") {
+	if isURL(cred.Rule) {
 		if err := unescape(&l.user, &l.password, &l.database); err != nil {
 			return login{}, "the connection string is not escaped as a URL"
 		}
@@ -149,6 +164,11 @@ func (d *database) login(cred checks.Credential) (l login, why string) {
 		return login{}, "a zero byte stands in the connection string"
 	}
 	return l, ""
+}
+
+// isURL reports whether the parts of a rule's credentials are escaped as in a URL.
+func isURL(rule string) bool {
+	return strings.HasSuffix(rule, "-url") || strings.HasSuffix(rule, "-jdbc")
 }
 
 func unescape(texts ...*string) (err error) {

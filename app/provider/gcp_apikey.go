@@ -167,8 +167,8 @@ func (g *googleAPIKeys) enable(ctx context.Context, rule *rules.Rule, t Target) 
 	return receipt, nil
 }
 
-// keyID is the id that an operation gives its key.
-func keyID(operation string) string {
+// apiKeyID is the id that an operation gives its key.
+func apiKeyID(operation string) string {
 	sum := sha256.Sum256([]byte(operation))
 	return "stanch-" + hex.EncodeToString(sum[:10])
 }
@@ -183,7 +183,7 @@ func (g *googleAPIKeys) issue(ctx context.Context, rule *rules.Rule, r Request) 
 	case err != nil:
 		return checks.Credential{}, fmt.Errorf("issue %s: %w", rule.ID, err)
 	}
-	id := keyID(r.Operation)
+	id := apiKeyID(r.Operation)
 	name := old.DisplayName + " " + id
 	name = strings.ToValidUTF8(name[max(0, len(name)-googleNameLength):], "")
 	body := map[string]any{"displayName": name, "annotations": map[string]string{"stanch_operation": r.Operation}}

@@ -167,7 +167,7 @@ func TestGoogleAPIKeyRotation(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Do(func() {
-		made := f.keys[keyID("op-1")]
+		made := f.keys[apiKeyID("op-1")]
 		if diff := cmp.Diff(f.keys["web"].said["restrictions"], made.said["restrictions"]); diff != "" {
 			t.Errorf("restrictions (-old +new):\n%s", diff)
 		}

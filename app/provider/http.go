@@ -27,6 +27,7 @@ type web struct {
 	operator map[string]string
 	limits   *limits
 	now      func() time.Time
+	batches  batches
 }
 
 func newWeb(cfg Config, now func() time.Time, limits *limits) (*web, error) {
@@ -199,7 +200,15 @@ func (w *web) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, 
 	if rule.Revoke.Request == nil {
 		return Receipt{}, fmt.Errorf("revoke %s: the http driver has no request", rule.ID)
 	}
+	if rule.Revoke.Batch != nil {
+		return w.revokeTogether(ctx, rule, t)
+	}
 	evidence, got, err := w.send(ctx, rule, rule.Revoke.Request, &filler{parts: t.Parts})
+	return receiptOf(rule, evidence, got, err)
+}
+
+// receiptOf reads the reply to a command.
+func receiptOf(rule *rules.Rule, evidence Evidence, got reply, err error) (Receipt, error) {
 	if err != nil {
 		return Receipt{}, err
 	}

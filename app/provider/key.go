@@ -46,6 +46,9 @@ type publicKey struct {
 	crypto crypto.PublicKey // nil where an encrypted key keeps it
 	ssh    ssh.PublicKey
 	spki   []byte // SubjectPublicKeyInfo, nil for kinds that have none
+	// private is the other half in PEM of PKCS #8, for who wants it as a proof; empty
+	// where it is encrypted.
+	private checks.Secret
 }
 
 func (*keys) ready(*rules.Rule) string { return "" }
@@ -73,7 +76,7 @@ func (k *keys) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential
 	}
 	verdict.Evidence.Identity = key.identity()
 	if len(k.places) == 0 {
-		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS or STANCH_VERIFY_GITHUB_USERS can say where to look"
+		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS, STANCH_VERIFY_GITHUB_USERS, STANCH_GITHUB_DEPLOY_KEYS or STANCH_VAULT_PKI_MOUNTS can say where to look"
 		return verdict, nil
 	}
 	verdict.look(ctx, k.places, key)
@@ -129,7 +132,14 @@ func readKey(text string) (publicKey, error) {
 	if err != nil {
 		return publicKey{}, errKeyText
 	}
-	return publicHalf(private)
+	key, err := publicHalf(private)
+	if pointer, ok := private.(*ed25519.PrivateKey); ok {
+		private = *pointer // of OpenSSH's format
+	}
+	if der, fault := x509.MarshalPKCS8PrivateKey(private); err == nil && fault == nil {
+		key.private = checks.NewSecret(string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})))
+	}
+	return key, err
 }
 
 func publicHalf(private any) (publicKey, error) {
@@ -161,6 +171,18 @@ func (k publicKey) identity() map[string]string {
 // sameKey reports whether a certificate is for the key.
 func (k publicKey) sameKey(c *x509.Certificate) bool {
 	return k.spki != nil && bytes.Equal(k.spki, c.RawSubjectPublicKeyInfo)
+}
+
+// newPKI are the PKI engines of Vault that the operator names.
+func newPKI(v *vault, mounts []string, now func() time.Time) []place {
+	var all []place
+	if v.whyNoIssue(nil) != "" {
+		return nil
+	}
+	for _, mount := range mounts {
+		all = append(all, &pkiMount{vault: v, mount: strings.Trim(mount, "/"), now: now})
+	}
+	return all
 }
 
 // newPlaces reads the operator's lists.

@@ -36,6 +36,7 @@ func startMariaDB(t *testing.T, tls authority) (port string) {
 	start(t, cmd, func() bool { return sql("SELECT 1").Run() == nil })
 	for _, statement := range []string{
 		"CREATE DATABASE orders", "CREATE DATABASE staff",
+		"CREATE USER boss IDENTIFIED BY '" + adminPassword + "'", "GRANT ALL ON *.* TO boss WITH GRANT OPTION",
 		"CREATE USER shop IDENTIFIED BY '" + shopPassword + "'", "GRANT SELECT ON orders.* TO shop",
 		"CREATE USER open", "GRANT SELECT ON orders.* TO open",
 		"CREATE USER elsewhere@'10.9.8.7' IDENTIFIED BY '" + elsewherePassword + "'",

@@ -41,6 +41,7 @@ const (
 	driverManual = "manual"
 
 	driverAppRole    = "approle"
+	driverDeployKey  = "deploykey"
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverStorage    = "azure-storage"
@@ -81,6 +82,11 @@ type Config struct {
 	// are of, the system's when nil.
 	VerifyRoots *x509.CertPool
 
+	// AdminURLs are logins at these servers by which Stanch may change other users'
+	// passwords: "postgres://USER:PASSWORD@HOST:PORT/DATABASE", mysql, redis. A leaked
+	// password is rotated only at the host and port that one of them names exactly.
+	AdminURLs []checks.Secret
+
 	// AWSAccounts are the accounts of whose access keys AWS is asked; of all but known
 	// traps when there is none.
 	AWSAccounts []string
@@ -99,6 +105,12 @@ type Config struct {
 	TLSServers  []string
 	GitHubUsers []string
 
+	// DeployKeyRepos are the repositories at GitHub, OWNER/REPOSITORY, among whose deploy
+	// keys leaked private keys are looked for, and replaced. DeployKeys is who asks there;
+	// without it nobody does.
+	DeployKeyRepos []string
+	DeployKeys     DeployKeys
+
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
 	// not look itself up stays unknown on OpenBao, and none can be issued.
@@ -110,6 +122,13 @@ type Config struct {
 	// deploy/vault/stanch-issue.hcl. Without one they are created as orphans,
 	// for which Vault wants sudo.
 	VaultIssueRole string
+	// VaultAppRoleMounts are where AppRole is mounted there, "approle" when empty.
+	VaultAppRoleMounts []string
+	// VaultDatabaseMounts are where the database engine is mounted there, which then is
+	// asked whether it keeps a leaked password.
+	VaultDatabaseMounts []string
+	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
+	VaultPKIMounts []string
 
 	// Google and Azure are Stanch's own accounts at the clouds, with which their
 	// credentials are replaced and revoked; nil without one.
@@ -236,6 +255,7 @@ type Providers struct {
 	issuers    map[string]issuer
 	web        *web
 	vault      *vault
+	engine     *engine
 	off        bool
 	only       map[string]bool // the kinds that are asked about; nil for all
 	control    control
@@ -322,7 +342,16 @@ func New(cfg Config) (*Providers, error) {
 	if err != nil {
 		return nil, err
 	}
+	administered, err := newAdministered(cfg, hosts, p.now)
+	if err != nil {
+		return nil, err
+	}
 	accessKeys := newAccessKeys(cfg, p.now, p.log)
+	deploys, err := newDeployKeys(cfg, p.now)
+	if err != nil {
+		return nil, err
+	}
+	places = append(places, deploys.places()...)
 	gcp := newGoogle(p.web, cfg.Google, p.now)
 	apiKeys := &googleAPIKeys{gcp: gcp, pause: newKeyPause}
 	apps := &entra{web: p.web, account: cfg.Azure, now: p.now}
@@ -332,25 +361,24 @@ func New(cfg Config) (*Providers, error) {
 		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.issuers = map[string]issuer{
-		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys,
+		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys,
 		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
-		driverMongoDB:    &database{name: "MongoDB", port: "27017", try: tryMongoDB, hosts: hosts, now: p.now},
-		driverMySQL:      &database{name: "MySQL", port: "3306", try: tryMySQL, hosts: hosts, now: p.now},
-		driverRedis:      &database{name: "Redis", port: "6379", alone: true, try: tryRedis, hosts: hosts, now: p.now},
-		driverAppRole:    appRole{p.vault},
+		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
 		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
-		driverKey:        &keys{places: places, now: p.now},
 		driverGCP:        gcp,
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
 		driverAzure:      apps,
 		driverStorage:    blobs,
-		driverPostgres:   &database{name: "PostgreSQL", port: "5432", try: tryPostgres, hosts: hosts, now: p.now},
 	}
+	for name, d := range administered {
+		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
+	}
+	p.addVault(cfg, places, deploys)
 	return p, nil
 }
 

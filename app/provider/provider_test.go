@@ -305,7 +305,7 @@ func TestRevoke(t *testing.T) {
 	if err != nil || got.Meaning != rules.MeansAccepted || got.Evidence.Status != 202 {
 		t.Errorf("got %+v, %v; want accepted", got, err)
 	}
-	for _, s := range []int32{200, 302, 403, 422, 500} {
+	for _, s := range []int32{200, 302, 422, 500, 403} {
 		status.Store(s)
 		_, err := p.Revoke(t.Context(), Target{Credential: cred})
 		var unfit *AnswerError

@@ -102,17 +102,27 @@ func (r *redis) whoAmI() (string, error) { return r.do("ACL", "WHOAMI") }
 
 // do sends a command and returns the reply with the sign of its kind before it.
 func (r *redis) do(words ...string) (string, error) {
+	if err := r.send(words); err != nil {
+		return "", err
+	}
+	line, err := r.line("+-$")
+	if err != nil || line[0] != '$' {
+		return line, err
+	}
+	return r.text(line)
+}
+
+func (r *redis) send(words []string) error {
 	command := fmt.Appendf(nil, "*%d\r\n", len(words))
 	for _, word := range words {
 		command = fmt.Appendf(command, "$%d\r\n%s\r\n", len(word), word)
 	}
-	if _, err := r.Write(command); err != nil {
-		return "", err
-	}
-	line, err := r.line()
-	if err != nil || line[0] != '$' {
-		return line, err
-	}
+	_, err := r.Write(command)
+	return err
+}
+
+// text reads a text that a line announced.
+func (r *redis) text(line string) (string, error) {
 	n, err := strconv.Atoi(line[1:])
 	if err != nil || n < 0 || n > maxRedisReply {
 		return "", errRedis
@@ -124,15 +134,15 @@ func (r *redis) do(words ...string) (string, error) {
 	return "$" + string(text[:n]), nil
 }
 
-// line reads a line that is a reply, or begins one.
-func (r *redis) line() (string, error) {
+// line reads a line that is a reply of one of the kinds, or begins one.
+func (r *redis) line(kinds string) (string, error) {
 	line, err := r.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
 		return "", errRedis
 	case err != nil:
 		return "", err
-	case len(line) < 3 || !strings.ContainsRune("+-$", rune(line[0])) || line[len(line)-2] != '\r':
+	case len(line) < 3 || !strings.ContainsRune(kinds, rune(line[0])) || line[len(line)-2] != '\r':
 		return "", errRedis
 	}
 	return string(line[:len(line)-2]), nil

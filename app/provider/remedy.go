@@ -34,6 +34,11 @@ type Request struct {
 	Old       Target
 	Operation string // goes along, so that the new credential can be traced to it
 	Prepared  Prepared
+	// InPlace asks for another password of the same user where the replacement would
+	// otherwise be another user: for orders that revoke first, and for stores that hold
+	// the password without the user. Where a user has one password only, the leaked one
+	// dies at that moment, and the sessions begun with it.
+	InPlace bool
 	// Again says that a request of this operation was sent and nobody knows what came
 	// of it.
 	Again bool
@@ -107,13 +112,38 @@ func (p *Providers) Revoke(ctx context.Context, t Target) (Receipt, error) {
 	if why := p.whyNoRevoke(rule); why != "" {
 		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, why)
 	}
-	return p.change(ctx, rule, t, p.revokers[rule.Revoke.DriverName()].revoke)
+	return p.change(ctx, rule, t, p.engineFirst(p.driverRevokes))
+}
+
+// driverRevokes has the driver that the rule names revoke a credential.
+func (p *Providers) driverRevokes(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
+	if why := p.whyNoDriverRevokes(rule); why != "" {
+		return Receipt{}, fmt.Errorf("revoke %s: %w: %s", rule.ID, ErrCannotRevoke, why)
+	}
+	return p.revokers[rule.Revoke.DriverName()].revoke(ctx, rule, t)
+}
+
+// engineFirst has the engine that keeps a credential revoke it, and do the rest.
+func (p *Providers) engineFirst(do func(context.Context, *rules.Rule, Target) (Receipt, error)) func(context.Context, *rules.Rule, Target) (Receipt, error) {
+	return func(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
+		k, err := p.engine.keeps(ctx, rule, t)
+		switch {
+		case err != nil:
+			return Receipt{}, err
+		case k.path != "":
+			return p.engine.revoke(ctx, rule, t, k)
+		}
+		return do(ctx, rule, t)
+	}
 }
 
 // Disable makes a credential useless until Enable or Revoke. Only what Can says is
-// Reversible has it.
+// Reversible has it. What an engine keeps is revoked at once: the engine would not know
+// that somebody disabled its user.
 func (p *Providers) Disable(ctx context.Context, t Target) (Receipt, error) {
-	return p.reversibly(ctx, t, disabler.disable)
+	return p.reversibly(ctx, t, func(d disabler, ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
+		return p.engineFirst(d.disable)(ctx, rule, t)
+	})
 }
 
 // Enable takes back what Disable did.
@@ -147,7 +177,7 @@ func (p *Providers) change(ctx context.Context, rule *rules.Rule, t Target, do f
 
 // disabler is what disables a kind, if it can be revoked as things are configured.
 func (p *Providers) disabler(rule *rules.Rule) (disabler, bool) {
-	if p.whyNoRevoke(rule) != "" {
+	if p.whyNoDriverRevokes(rule) != "" {
 		return nil, false
 	}
 	d, ok := p.revokers[rule.Revoke.DriverName()].(disabler)
@@ -161,7 +191,7 @@ func (p *Providers) LastUse(ctx context.Context, t Target) (u Use, known bool, e
 		return Use{}, false, err
 	}
 	o, ok := p.revokers[rule.Revoke.DriverName()].(observer)
-	if !ok || p.whyNoRevoke(rule) != "" {
+	if !ok || p.whyNoDriverRevokes(rule) != "" {
 		return Use{}, false, nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
@@ -171,16 +201,19 @@ func (p *Providers) LastUse(ctx context.Context, t Target) (u Use, known bool, e
 
 // Prepare gets ready to issue a replacement of t for an operation. It changes nothing.
 func (p *Providers) Prepare(ctx context.Context, t Target, operation string) (Prepared, error) {
-	rule, i, err := p.issuer(t)
+	rule, err := p.issued(t)
 	if err != nil {
 		return Prepared{}, err
 	}
-	first, ok := i.(preparer)
-	if !ok {
-		return Prepared{}, nil
-	}
 	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
 	defer cancel()
+	if k, err := p.engine.keeps(ctx, rule, t); err != nil || k.path != "" {
+		return Prepared{Seen: k.seen()}, err
+	}
+	first, ok := p.issuers[rule.Issue.DriverName()].(preparer)
+	if !ok || p.whyNoDriverIssues(rule) != "" {
+		return Prepared{}, nil
+	}
 	return first.prepare(ctx, rule, t, operation)
 }
 
@@ -188,24 +221,31 @@ func (p *Providers) Prepare(ctx context.Context, t Target, operation string) (Pr
 // definite: nothing was issued. An UnsettledError needs a person. After any other error
 // the request may be sent Again.
 func (p *Providers) Issue(ctx context.Context, r Request) (checks.Credential, error) {
-	rule, i, err := p.issuer(r.Old)
+	rule, err := p.issued(r.Old)
 	if err != nil {
 		return checks.Credential{}, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
 	defer cancel()
-	return i.issue(ctx, rule, r)
+	if r.Prepared.Seen[keptBy] != "" {
+		return p.engine.issue(ctx, rule, r)
+	}
+	if why := p.whyNoDriverIssues(rule); why != "" {
+		return checks.Credential{}, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
+	}
+	return p.issuers[rule.Issue.DriverName()].issue(ctx, rule, r)
 }
 
-func (p *Providers) issuer(t Target) (*rules.Rule, issuer, error) {
+// issued is the rule of a credential, if there is a way to replace it.
+func (p *Providers) issued(t Target) (*rules.Rule, error) {
 	rule, err := p.rule(t.Credential)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if why := p.whyNoIssue(rule); why != "" {
-		return nil, nil, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
+		return nil, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
 	}
-	return rule, p.issuers[rule.Issue.DriverName()], nil
+	return rule, nil
 }
 
 // Holds names what a remediation of t works on, which no other one may work on
@@ -214,6 +254,9 @@ func (p *Providers) Holds(t Target) string {
 	rule, ok := p.rules[t.Rule]
 	if !ok {
 		return ""
+	}
+	if path := t.Identity[keptBy]; path != "" {
+		return "vault " + path
 	}
 	if h, ok := p.issuers[rule.Issue.DriverName()].(holder); ok {
 		return h.holds(rule, t)

@@ -24,7 +24,8 @@ func (e unfitError) Error() string { return string(e) }
 // place they stand in. The first misfit is kept and makes the rest worthless.
 type filler struct {
 	parts map[string]checks.Secret
-	first *reply // to the first step, in the second
+	first *reply          // to the first step, in the second
+	batch []checks.Secret // those for which a command is, if not for one
 	err   error
 }
 
@@ -113,6 +114,9 @@ func (f *filler) json(value any) any {
 	case string:
 		return f.fill(v, asIs)
 	case []any:
+		if len(f.batch) > 0 && rules.IsSecretList(v) {
+			return exposed(f.batch)
+		}
 		filled := make([]any, len(v))
 		for i := range v {
 			filled[i] = f.json(v[i])

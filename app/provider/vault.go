@@ -2,6 +2,7 @@ package provider
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
@@ -70,6 +71,24 @@ func newVault(cfg Config, now func() time.Time) (*vault, error) {
 	}
 	v.client = newClient(&net.Dialer{}, tls)
 	return v, nil
+}
+
+// addVault adds what speaks to Vault about more than its tokens, and has its database
+// engines asked first about the passwords of databases.
+func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) {
+	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
+	p.verifiers[driverAppRole], p.revokers[driverAppRole], p.issuers[driverAppRole] = roles, roles, roles
+	leaked := &keys{places: append(places, newPKI(p.vault, cfg.VaultPKIMounts, p.now)...), now: p.now}
+	p.verifiers[driverKey], p.revokers[driverKey] = leaked, trusts{deploys, leaked}
+	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
+	for driver, v := range p.verifiers {
+		switch d := v.(type) {
+		case *database:
+			p.engine.serve(driver, d)
+		case *administered:
+			p.engine.serve(driver, d.database)
+		}
+	}
 }
 
 func (v *vault) host(*rules.Rule, checks.Credential) string { return v.addr }
@@ -173,11 +192,12 @@ func (v *vault) verifyFor(ctx context.Context, token checks.Secret, denied Evide
 	}
 	verdict.Evidence = evidence
 	if !says(got, http.StatusForbidden, saysBad) {
+		verdict.Evidence.Answer = cmp.Or(lacked(lookup, got), evidence.Answer)
 		return verdict
 	}
 	self, got := v.call(ctx, lookupSelf, v.own, nil)
 	if _, ok := lookedUp(got, v.own); !ok {
-		verdict.Evidence.Answer += "; Stanch's own token: " + self.Answer
+		verdict.Evidence.Answer += "; Stanch's own token: " + cmp.Or(lacked(lookupSelf, got), self.Answer)
 		return verdict
 	}
 	verdict.Validity = checks.Inactive
@@ -233,8 +253,10 @@ func batch(token checks.Secret) bool {
 	return strings.HasPrefix(token.Expose(), "hvb.") || strings.HasPrefix(token.Expose(), "b.")
 }
 
-// revoke makes the token revoke itself, which cannot hit another one. When it
-// may not, Stanch's own token revokes the token that the body names.
+// revoke makes the token revoke itself, which cannot hit another one, and takes its
+// children and all leases along. When it may not, Stanch's own token revokes the token
+// that the body names. Tokens that it created as orphans are nobody's children: Vault
+// does not tell who created them, and they live on.
 func (v *vault) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
 	token := t.Secret()
 	if batch(token) {
@@ -252,15 +274,18 @@ func (v *vault) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt
 	case says(got, http.StatusForbidden, saysInvalid), says(got, http.StatusForbidden, saysBad):
 		return Receipt{Meaning: rules.MeansAlreadyDead, Evidence: evidence}, nil
 	case says(got, http.StatusForbidden, saysDenied) && v.own.Len() > 0:
-		return v.revokeFor(ctx, rule, token, evidence)
+		return v.revokeFor(ctx, rule, t, evidence)
 	}
 	return Receipt{}, &AnswerError{Rule: rule.ID, Evidence: evidence}
 }
 
-// revokeFor revokes with Stanch's own token. It asks first whether the token is
-// dead already: Vault revokes a token that never was without a word.
-func (v *vault) revokeFor(ctx context.Context, rule *rules.Rule, token checks.Secret, denied Evidence) (Receipt, error) {
+// revokeFor revokes with Stanch's own token: by the value or, where it may not, by the
+// accessor that the server told of this value. It asks first whether the token is dead
+// already: Vault revokes a token that never was without a word.
+func (v *vault) revokeFor(ctx context.Context, rule *rules.Rule, t Target, denied Evidence) (Receipt, error) {
+	token := t.Secret()
 	verdict := v.verifyFor(ctx, token, denied)
+	accessor := cmp.Or(verdict.Evidence.Identity["accessor"], t.Identity["accessor"])
 	switch {
 	case verdict.Validity == checks.Inactive:
 		return Receipt{Meaning: rules.MeansAlreadyDead, Evidence: verdict.Evidence}, nil
@@ -274,6 +299,14 @@ func (v *vault) revokeFor(ctx context.Context, rule *rules.Rule, token checks.Se
 		return Receipt{}, errBatch(rule)
 	case done(got):
 		return Receipt{Meaning: rules.MeansRevoked, Evidence: evidence}, nil
+	case lacked(revokeTree, got) != "" && accessor != "":
+		receipt, err := v.revokeByAccessor(ctx, rule, accessor)
+		if err != nil {
+			err = fmt.Errorf("%w; and %s", err, lacked(revokeTree, got))
+		}
+		return receipt, err
+	case lacked(revokeTree, got) != "":
+		return Receipt{}, unfit("revoke", rule, lacked(revokeTree, got), evidence)
 	}
 	return Receipt{}, &AnswerError{Rule: rule.ID, Evidence: evidence}
 }

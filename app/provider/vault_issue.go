@@ -24,10 +24,13 @@ type tokenClass struct {
 }
 
 // issue creates a token of the same class as old. It is a child of nobody: as a
-// child of Stanch's token it would die with that. Nothing is sent twice.
+// child of Stanch's token it would die with that. Asked again, it first revokes what an
+// earlier request may have made.
 func (v *vault) issue(ctx context.Context, rule *rules.Rule, r Request) (checks.Credential, error) {
 	if r.Again {
-		return checks.Credential{}, &UnsettledError{"look for a token whose metadata has stanch_operation " + r.Operation + ", and revoke it."}
+		if err := v.settle(ctx, rule, r.Operation); err != nil {
+			return checks.Credential{}, err
+		}
 	}
 	refuse := func(why string) (checks.Credential, error) {
 		return checks.Credential{}, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
@@ -43,6 +46,8 @@ func (v *vault) issue(ctx context.Context, rule *rules.Rule, r Request) (checks.
 	}
 	evidence, got := v.call(ctx, v.createPath(class), v.own, class.request(r.Operation, v.role != ""))
 	switch {
+	case lacked(v.createPath(class), got) != "":
+		return refuse(lacked(v.createPath(class), got))
 	case !got.sent, got.fault == "" && got.status >= 400 && len(complaints(got)) > 0:
 		return refuse(evidence.Request + " answered: " + evidence.Answer)
 	case got.fault != "" || got.status != http.StatusOK:
@@ -121,7 +126,7 @@ func (c tokenClass) request(operation string, byRole bool) map[string]any {
 		"no_default_policy": !slices.Contains(c.policies, "default"),
 		"type":              "service",
 		"renewable":         true,
-		"meta":              map[string]string{"stanch_operation": operation},
+		"meta":              map[string]string{operationMeta: operation},
 		// Vault puts "token-" before the name that it is given.
 		"display_name": strings.TrimPrefix(c.displayName, "token-"),
 	}

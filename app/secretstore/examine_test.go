@@ -29,6 +29,7 @@ func TestVaultExamine(t *testing.T) {
 		path "auth/token/lookup" { capabilities = ["update"] }
 		path "auth/token/revoke" { capabilities = ["update"] }
 		path "secret/metadata/*" { capabilities = ["read", "list", "patch"] }
+		path "secret/detailed-metadata/*" { capabilities = ["list"] }
 		path "secret/destroy/*" { capabilities = ["update"] }
 		`
 	e, err = as(asking + `path "secret/data/team/*" { capabilities = ["read", "create", "update"] }`)

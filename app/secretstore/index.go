@@ -2,11 +2,13 @@ package secretstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -23,6 +25,8 @@ const readers = 8
 // that have been read. A version never changes, so it is read once.
 type indexed struct {
 	mount, path string
+	owner       string
+	noted       bool // what is true of it came with the listing of its folder
 	current     int
 	readable    []int // versions neither deleted nor destroyed
 	versions    map[int]fields
@@ -67,7 +71,7 @@ func (v *Vault) search(fp checks.Fingerprint, superseded bool) []Location {
 				continue
 			}
 			for _, field := range names[fp] {
-				found = append(found, Location{Store: v.Name(), Path: full, Field: field, Version: numbered(number), Superseded: superseded})
+				found = append(found, Location{Store: v.Name(), Path: full, Field: field, Version: numbered(number), Superseded: superseded, Owner: secret.owner})
 			}
 		}
 	}
@@ -84,6 +88,7 @@ func (v *Vault) refresh(ctx context.Context) error {
 	}
 	var skipped []string
 	index := map[string]*indexed{}
+	v.plain = map[string]bool{}
 	for _, mount := range mounts {
 		if err := v.walk(ctx, mount, "", index, &skipped); err != nil {
 			return err
@@ -117,7 +122,7 @@ func (v *Vault) report(ctx context.Context, skipped []string) {
 
 // walk lists a folder and those in it into index, with what is known already.
 func (v *Vault) walk(ctx context.Context, mount, folder string, index map[string]*indexed, skipped *[]string) error {
-	names, err := v.list(ctx, mount, folder)
+	names, details, err := v.listDetailed(ctx, mount, folder)
 	if denied(err) {
 		*skipped = append(*skipped, mount+"/"+folder)
 		return nil
@@ -137,6 +142,10 @@ func (v *Vault) walk(ctx context.Context, mount, folder string, index map[string
 		if old, ok := v.index[full]; ok {
 			known.versions = maps.Clone(old.versions)
 		}
+		if meta := details[name]; meta != nil {
+			known.note(meta)
+			known.noted = true
+		}
 		index[full] = known
 		if len(index) > v.max {
 			return fmt.Errorf("%w: over %d; name fewer mounts, or allow more", ErrTooMany, v.max)
@@ -145,19 +154,73 @@ func (v *Vault) walk(ctx context.Context, mount, folder string, index map[string
 	return nil
 }
 
+// listDetailed lists a folder with the metadata of its secrets, in one request, where
+// the server can and the token may: OpenBao can, Vault cannot. Else there are no details.
+// https://openbao.org/api-docs/secret/kv/kv-v2/
+func (v *Vault) listDetailed(ctx context.Context, mount, folder string) (names []string, details map[string]*api.KVMetadata, err error) {
+	if !v.plain[mount] {
+		listed, err := v.client.Logical().ListWithContext(ctx, mount+"/detailed-metadata/"+folder)
+		if err == nil && listed != nil {
+			return keysOf(listed), detailsOf(listed), nil
+		}
+		v.plain[mount] = folder == "" // only part of a mount may be closed
+	}
+	names, err = v.list(ctx, mount, folder)
+	return names, nil, err
+}
+
+// detailsOf reads the metadata that a listing holds. What cannot be read is left out,
+// and asked for.
+func detailsOf(listed *api.Secret) map[string]*api.KVMetadata {
+	raw, err := json.Marshal(listed.Data["key_info"])
+	if err != nil {
+		return nil
+	}
+	var info map[string]struct {
+		Current  int            `json:"current_version"`
+		Custom   map[string]any `json:"custom_metadata"`
+		Versions map[string]struct {
+			Deleted   string `json:"deletion_time"`
+			Destroyed bool   `json:"destroyed"`
+		} `json:"versions"`
+	}
+	if json.Unmarshal(raw, &info) != nil {
+		return nil
+	}
+	details := map[string]*api.KVMetadata{}
+	for name, one := range info {
+		meta := &api.KVMetadata{CurrentVersion: one.Current, CustomMetadata: one.Custom, Versions: map[string]api.KVVersionMetadata{}}
+		for key, version := range one.Versions {
+			number, _ := strconv.Atoi(key)
+			deleted, err := time.Parse(time.RFC3339Nano, version.Deleted)
+			if number < 1 || err != nil && version.Deleted != "" {
+				meta = nil
+				break
+			}
+			meta.Versions[key] = api.KVVersionMetadata{Version: number, DeletionTime: deleted, Destroyed: version.Destroyed}
+		}
+		details[name] = meta
+	}
+	return details
+}
+
 // list returns what is in a folder; the names of folders end with a slash.
 func (v *Vault) list(ctx context.Context, mount, folder string) (names []string, err error) {
 	listed, err := v.client.Logical().ListWithContext(ctx, mount+"/metadata/"+folder)
 	if err != nil || listed == nil {
 		return nil, err
 	}
+	return keysOf(listed), nil
+}
+
+func keysOf(listed *api.Secret) (names []string) {
 	keys, _ := listed.Data["keys"].([]any)
 	for _, key := range keys {
 		if name, ok := key.(string); ok && name != "" {
 			names = append(names, name)
 		}
 	}
-	return names, nil
+	return names
 }
 
 // readMetadata learns which versions there are, and forgets those that are gone.
@@ -165,6 +228,9 @@ func (v *Vault) readMetadata(ctx context.Context, index map[string]*indexed) err
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(readers)
 	for full, secret := range index {
+		if secret.noted {
+			continue
+		}
 		group.Go(func() error {
 			meta, err := v.client.KVv2(secret.mount).GetMetadata(ctx, secret.path)
 			switch {
@@ -184,7 +250,7 @@ func (v *Vault) readMetadata(ctx context.Context, index map[string]*indexed) err
 }
 
 func (i *indexed) note(meta *api.KVMetadata) {
-	i.current = meta.CurrentVersion
+	i.current, i.owner = meta.CurrentVersion, ownerOf(meta)
 	for _, version := range meta.Versions {
 		// A time to come is that of delete_version_after.
 		if deleted := version.DeletionTime; !version.Destroyed && (deleted.IsZero() || deleted.After(time.Now())) {
@@ -192,6 +258,11 @@ func (i *indexed) note(meta *api.KVMetadata) {
 		}
 	}
 	maps.DeleteFunc(i.versions, func(number int, _ fields) bool { return !slices.Contains(i.readable, number) })
+}
+
+func ownerOf(meta *api.KVMetadata) string {
+	text, _ := meta.CustomMetadata[ownerKey].(string)
+	return owner(text)
 }
 
 // readableCurrent is the current version, if it can be read.

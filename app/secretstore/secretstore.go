@@ -17,6 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"unicode"
 
 	"github.com/stanch-dev/stanch/checks"
 )
@@ -32,9 +34,12 @@ type Location struct {
 	// Superseded means that the version is not the current one: it still holds
 	// the value, but whoever reads the secret gets another.
 	Superseded bool `json:"superseded,omitempty"`
+	// Owner is whom the store names as responsible for the secret, if it does: for
+	// those who operate Stanch, not for everybody who may read a check.
+	Owner string `json:"owner,omitempty"`
 }
 
-// String says where it is, for people.
+// String says where it is, for everybody.
 func (l Location) String() string {
 	text := l.Store + ": " + l.Path
 	if l.Field != "" {
@@ -64,6 +69,21 @@ var (
 
 // operationKey is the metadata that names the operation which wrote a version.
 const operationKey = "stanch_operation"
+
+// ownerKey is the metadata that names a secret's owner. Vault has none of its own.
+const ownerKey = "owner"
+
+// maxOwner bounds how much of it is shown.
+const maxOwner = 80
+
+// owner makes a name of metadata fit to be shown on one line.
+func owner(text string) string {
+	text = strings.Join(strings.FieldsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if len(text) > maxOwner {
+		text = strings.ToValidUTF8(text[:maxOwner], "") + "…"
+	}
+	return text
+}
 
 // fields names, by fingerprint, the fields of a version.
 type fields map[checks.Fingerprint][]string

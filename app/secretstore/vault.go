@@ -34,24 +34,31 @@ type VaultConfig struct {
 	Key    checks.FingerprintKey
 	// MaxSecrets bounds how many secrets are searched, 10,000 when zero.
 	MaxSecrets int
-	Logger     *slog.Logger // nothing is logged when nil
+	// AuditLog is the file of an audit device, and AuditDevice its name: who has read a
+	// leaked secret stands there.
+	AuditLog, AuditDevice string
+	Logger                *slog.Logger // nothing is logged when nil
 }
 
 // Vault is a store in KV version 2 of HashiCorp Vault or OpenBao. Paths of its
 // locations begin with the mount: "secret/ci/deploy".
 //
 // Vault cannot be searched by value, so the store keeps an index of keyed hashes.
-// Each Locate looks at the metadata of all secrets and reads those that have
-// changed; see deploy/vault/stanch.hcl for what the token must be allowed.
+// Each Locate looks at the metadata of all secrets, a folder in one request of OpenBao
+// and a secret in one of Vault, and reads those that have changed; see
+// deploy/vault/stanch.hcl for what the token must be allowed.
 type Vault struct {
 	client *api.Client
 	key    checks.FingerprintKey
 	max    int
 	log    *slog.Logger
 
+	auditLog, auditDevice string
+
 	mu        sync.Mutex // held while the index is refreshed or searched
 	mounts    []string
 	index     map[string]*indexed
+	plain     map[string]bool // mounts that are listed without details
 	refreshed time.Time
 	skipped   []string
 }
@@ -80,7 +87,7 @@ func NewVault(cfg VaultConfig) (*Vault, error) {
 	if cfg.Namespace != "" {
 		client.SetNamespace(cfg.Namespace)
 	}
-	v := &Vault{client: client, key: cfg.Key, max: cfg.MaxSecrets, log: cfg.Logger, index: map[string]*indexed{}}
+	v := &Vault{client: client, key: cfg.Key, max: cfg.MaxSecrets, log: cfg.Logger, index: map[string]*indexed{}, auditLog: cfg.AuditLog, auditDevice: cfg.AuditDevice}
 	for _, mount := range cfg.Mounts {
 		v.mounts = append(v.mounts, strings.Trim(mount, "/"))
 	}
@@ -104,7 +111,7 @@ func (v *Vault) Get(ctx context.Context, loc Location) (Content, error) {
 	}
 	data, current, err := v.readCurrent(ctx, kv, path)
 	if err != nil {
-		return Content{}, fmt.Errorf("get %s: %w", loc, err)
+		return Content{}, fmt.Errorf("get %s: %w", loc, lacking(err, loc, path, "data", "read"))
 	}
 	return content(numbered(current), data), nil
 }
@@ -125,7 +132,7 @@ func (v *Vault) Put(ctx context.Context, loc Location, values map[string]checks.
 	}
 	data, current, err := v.readCurrent(ctx, kv, path)
 	if err != nil && (was != 0 || !errors.Is(err, ErrNotFound)) {
-		return Location{}, fmt.Errorf("put %s: %w", loc, err)
+		return Location{}, fmt.Errorf("put %s: %w", loc, lacking(err, loc, path, "data", "read"))
 	}
 	if current != was {
 		return conflict(loc, was, content(numbered(current), data), values)
@@ -142,7 +149,7 @@ func (v *Vault) Put(ctx context.Context, loc Location, values map[string]checks.
 		return conflict(loc, was, content(numbered(current), data), values)
 	}
 	if err != nil {
-		return Location{}, fmt.Errorf("put %s: %w", loc, tell(err))
+		return Location{}, fmt.Errorf("put %s: %w", loc, lacking(err, loc, path, "data", "update"))
 	}
 	v.sign(ctx, kv, path, operation)
 	return loc.at(numbered(written.VersionMetadata.Version)), nil
@@ -185,7 +192,7 @@ func (v *Vault) Retire(ctx context.Context, loc Location) error {
 		return nil
 	}
 	if err != nil {
-		return fmt.Errorf("retire %s: %w", loc, tell(err))
+		return fmt.Errorf("retire %s: %w", loc, lacking(err, loc, path, "metadata", "read"))
 	}
 	if meta.CurrentVersion == n {
 		return fmt.Errorf("retire %s: it is the current version; put a replacement first", loc)
@@ -194,7 +201,7 @@ func (v *Vault) Retire(ctx context.Context, loc Location) error {
 		return nil
 	}
 	if err := kv.Destroy(ctx, path, []int{n}); err != nil {
-		return fmt.Errorf("retire %s: %w", loc, tell(err))
+		return fmt.Errorf("retire %s: %w", loc, lacking(err, loc, path, "destroy", "update"))
 	}
 	return nil
 }
@@ -215,7 +222,7 @@ func (v *Vault) readCurrent(ctx context.Context, kv *api.KVv2, path string) (map
 		return nil, 0, ErrNotFound
 	}
 	if err != nil {
-		return nil, 0, tell(err)
+		return nil, 0, err
 	}
 	return read.Data, read.VersionMetadata.Version, nil
 }

@@ -22,7 +22,7 @@ func (v *Vault) History(ctx context.Context, loc Location) ([]Past, error) {
 		return nil, fmt.Errorf("history of %s: %w", loc, ErrNotFound)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("history of %s: %w", loc, tell(err))
+		return nil, fmt.Errorf("history of %s: %w", loc, lacking(err, loc, path, "metadata", "read"))
 	}
 	var past []Past
 	for _, old := range meta.Versions {
@@ -49,7 +49,7 @@ func (v *Vault) Restore(ctx context.Context, loc Location, operation string) (Lo
 	case errors.Is(err, api.ErrSecretNotFound):
 		return Location{}, fmt.Errorf("restore %s: %w", loc, ErrNotFound)
 	case err != nil:
-		return Location{}, fmt.Errorf("restore %s: %w", loc, tell(err))
+		return Location{}, fmt.Errorf("restore %s: %w", loc, lacking(err, loc, path, "data", "read"))
 	}
 	text, ok := old.Data[loc.Field].(string)
 	if !ok {

@@ -207,6 +207,20 @@ func (r *replica) takeBack(ctx context.Context) error {
 	return err
 }
 
+// Alone is ErrLocked when a replica works on the database. Of SQLite's, the lock file
+// says so before.
+func (s *Store) Alone(ctx context.Context) error {
+	if !s.dialect.shared {
+		return nil
+	}
+	var others bool
+	err := s.q.QueryRowContext(ctx, `select exists (select 1 from replicas where heard >= `+now+` - ?)`, deadAfter.Microseconds()).Scan(&others)
+	if err == nil && others {
+		err = s.database.problem("open", ErrLocked)
+	}
+	return err
+}
+
 // leave stops a replica's jobs. Its queue must not say how they ended.
 func (r *replica) leave() {
 	r.cancel()

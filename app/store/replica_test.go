@@ -80,6 +80,9 @@ func count(t *testing.T, s *Store, query string, args ...any) (n int) {
 // and a counter that all of them read and write back loses nothing.
 func TestReplicasWriteOneChain(t *testing.T) {
 	all := replicas(t, 3)
+	if err := all[0].Alone(t.Context()); err != nil {
+		t.Errorf("nobody runs jobs yet: %v", err)
+	}
 	const each = 20
 	var wg sync.WaitGroup
 	for _, s := range all {
@@ -206,6 +209,9 @@ func TestJobsWhoseEndWasNotToldRunAgain(t *testing.T) {
 	})
 	<-ran
 	<-ran
+	if err := s.Alone(t.Context()); !errors.Is(err, ErrLocked) {
+		t.Errorf("nobody works on the database: %v", err)
+	}
 	eventually(t, "the end of the first", func() bool { return count(t, s, `select count(*) from river_job where state = 'completed'`) == 1 })
 	// Both began long ago; one has ended, of which the other column does not know.
 	if _, err := s.db.ExecContext(t.Context(), `update river_job set state = 'running', finalized_at = null, attempted_at = now() - interval '1 hour';

@@ -64,7 +64,8 @@ type desk struct {
 	HeadSHA    string
 	report.Advice
 	Offers []report.Button
-	Reason bool // one of the offers takes a reason
+	Plans  []string // verbs among the offers
+	Reason bool     // one of the offers takes a reason
 	Bypass *report.Bypass
 }
 
@@ -247,6 +248,11 @@ func (s *server) desk(ctx context.Context, i store.Incident, repo sight) (desk, 
 		return d, leak, nil
 	}
 	d.Offers, d.Bypass = scan.Offers(leak), leak.Bypass
+	for _, b := range d.Offers {
+		if b.Identifier == report.ButtonRotate || b.Identifier == report.ButtonRevoke {
+			d.Plans = append(d.Plans, b.Identifier)
+		}
+	}
 	d.Reason = slices.ContainsFunc(d.Offers, func(b report.Button) bool { return takesReason[b.Identifier] })
 	return d, leak, nil
 }

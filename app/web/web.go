@@ -51,7 +51,9 @@ type Config struct {
 	// Scan tells what is known of a check, as its check run does.
 	Scan func(context.Context, store.Check) (report.Scan, error)
 	// Obey carries out an order, or says why not.
-	Obey   func(context.Context, Order) (Answer, error)
+	Obey func(context.Context, Order) (Answer, error)
+	// Plan tells what would be done about an incident by a verb, rotate or revoke.
+	Plan   func(ctx context.Context, incident, verb string) (Plan, error)
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -125,6 +127,7 @@ func (s *server) routes() http.Handler {
 		"GET /{$}":                                     s.showStart,
 		"GET /incidents":                               s.showIncidents,
 		"GET /incidents/{id}":                          s.showIncident,
+		"GET /incidents/{id}/plan":                     s.showPlan,
 		"POST /incidents/{id}/orders":                  s.takeOrder,
 		"GET /checks/{owner}/{repo}/{sha}":             s.showCheck,
 		"GET /repositories/{owner}/{repo}":             s.showRepository,

@@ -43,10 +43,11 @@ type settings struct {
 	PrivateKey     string   `env:"STANCH_GITHUB_PRIVATE_KEY, required" help:"private key of the GitHub App, PEM"`
 	WebhookSecrets []string `env:"STANCH_GITHUB_WEBHOOK_SECRETS, required" help:"webhook secrets, comma-separated; several while one is being replaced"`
 
-	URL          string `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
-	ClientID     string `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
-	ClientSecret string `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
-	APIToken     string `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without it there is no API"`
+	URL          string            `env:"STANCH_URL" help:"public address of this server, https://stanch.example.com: switches the dashboard on, with the next two"`
+	ClientID     string            `env:"STANCH_GITHUB_CLIENT_ID" help:"client id of the GitHub App, with which people sign in"`
+	ClientSecret string            `env:"STANCH_GITHUB_CLIENT_SECRET" help:"a client secret of the GitHub App"`
+	APIToken     string            `env:"STANCH_API_TOKEN" help:"what callers of the API say, at least 32 characters; without any token there is no API"`
+	APITokens    map[string]string `env:"STANCH_API_TOKENS" help:"tokens of callers who have one of their own: ada:TOKEN,bob:TOKEN; where two people must agree nobody can pretend to be one of them"`
 
 	VaultMounts    []string `env:"STANCH_VAULT_MOUNTS" help:"KV version 2 mounts in which leaked credentials are looked for and replaced; default: all that the token can see"`
 	VaultIssueRole string   `env:"STANCH_VAULT_ISSUE_ROLE" help:"token role with which replacements of leaked Vault tokens are made"`
@@ -57,6 +58,9 @@ type settings struct {
 
 	AtAWS
 	CloudOptions
+	GitHubOptions
+	KubernetesOptions
+	AtDatabases
 	Reach
 }
 
@@ -74,8 +78,9 @@ type Reach struct {
 	TLSServers      []string          `env:"STANCH_VERIFY_TLS" help:"TLS servers that may use leaked keys: www.example.com,mail.example.com:465,…"`
 	GitHubUsers     []string          `env:"STANCH_VERIFY_GITHUB_USERS" help:"GitHub users whose published SSH keys leaked keys are compared with"`
 	VerifyCA        string            `env:"STANCH_VERIFY_CA" help:"authorities of these servers' certificates, PEM, besides the system's"`
-	AWSAccounts     []string          `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
-	JWTIssuers      []string          `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
+	VaultEngines
+	AWSAccounts []string `env:"STANCH_AWS_ACCOUNTS" help:"AWS accounts whose access keys may be verified; default: all but known traps"`
+	JWTIssuers  []string `env:"STANCH_JWT_ISSUERS" help:"issuers of JSON Web Tokens whose signatures are verified, with their key sets: https://id.example.com=https://id.example.com/keys,…"`
 
 	Verify        string   `env:"STANCH_VERIFY, default=on" help:"off: no provider is asked about any credential, and none is revoked without a person"`
 	VerifyRules   []string `env:"STANCH_VERIFY_RULES" help:"ids of the rules whose credentials are asked about; default: all"`
@@ -198,7 +203,7 @@ func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 	if cfg.Dashboard, err = s.dashboard(); err != nil {
 		return cfg, err
 	}
-	if cfg.APIToken, err = s.apiToken(); err != nil {
+	if cfg.APIToken, cfg.APITokens, err = s.apiTokens(); err != nil {
 		return cfg, err
 	}
 	if cfg.Providers, err = s.providers(catalogue, log); err != nil {
@@ -210,7 +215,8 @@ func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 	if err := s.addSecretStores(&cfg); err != nil {
 		return cfg, err
 	}
-	return cfg, nil
+	cfg.Copies, err = s.copies()
+	return cfg, err
 }
 
 // dashboard is nil when nothing of it is set. Set by half it would be a surprise.
@@ -235,16 +241,6 @@ func (s settings) dashboard() (*app.Dashboard, error) {
 func isLoopback(host string) bool {
 	ip := net.ParseIP(host)
 	return host == "localhost" || ip != nil && ip.IsLoopback()
-}
-
-// leastAPIToken is how long a token must be that nobody can guess.
-const leastAPIToken = 32
-
-func (s settings) apiToken() (checks.Secret, error) {
-	if s.APIToken != "" && len(s.APIToken) < leastAPIToken {
-		return checks.Secret{}, fmt.Errorf("STANCH_API_TOKEN has fewer than %d characters: make one that nobody can guess, for instance with “openssl rand -hex 32”", leastAPIToken)
-	}
-	return checks.NewSecret(s.APIToken), nil
 }
 
 // keyFile is where the master key is kept beside a database.
@@ -280,9 +276,10 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	cfg := provider.Config{
 		BaseURLs: map[string]string{}, SelfHosted: map[string]bool{},
 		VaultAddr: s.VaultAddr, VaultToken: checks.NewSecret(s.VaultToken), VaultNamespace: s.VaultNamespace, VaultIssueRole: s.VaultIssueRole,
-		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken),
+		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken), DeployKeyRepos: s.DeployKeys,
 		Logger: log,
 	}
+	s.VaultEngines.tell(&cfg)
 	api, err := github.APIURL(s.GitHubURL)
 	if err != nil {
 		return cfg, fmt.Errorf("STANCH_GITHUB_URL: %w", err)
@@ -318,6 +315,7 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
+	s.administrate(&cfg)
 	return cfg, s.awsKeys(&cfg)
 }
 
@@ -390,9 +388,13 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 	if !reachable && (len(s.VaultMounts) > 0 || s.VaultIssueRole != "") {
 		return errors.New("STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set: set VAULT_ADDR and VAULT_TOKEN too")
 	}
+	if err := s.VaultEngines.check(reachable); err != nil {
+		return err
+	}
 	if reachable {
 		v, err := secretstore.NewVault(secretstore.VaultConfig{
 			Addr: s.VaultAddr, Token: checks.NewSecret(s.VaultToken), Namespace: s.VaultNamespace, Mounts: s.VaultMounts, Key: key, Logger: cfg.Logger,
+			AuditLog: s.VaultAuditLog, AuditDevice: s.VaultAuditDevice,
 		})
 		if err != nil {
 			return err
@@ -406,10 +408,14 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 		}
 		cfg.SecretStores = append(cfg.SecretStores, f)
 	}
+	s.addOwn(cfg)
 	if err := s.addAWSSecrets(cfg); err != nil {
 		return err
 	}
 	if err := s.addClouds(cfg); err != nil {
+		return err
+	}
+	if err := s.addKubernetes(cfg); err != nil {
 		return err
 	}
 	for _, own := range []string{s.VaultToken, s.BrokerToken} {

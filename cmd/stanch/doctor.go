@@ -19,8 +19,9 @@ const doctorUsage = `Usage: stanch doctor [--provider NAME…] [--format text|js
 Reads the environment of stanch serve and says, of all that the server needs, what is
 well and what is not, and what to do about it: the settings, the database and its key,
 the GitHub App with its permissions, events and webhook, Vault or OpenBao with what
-Stanch's own token may do there, the secret store, Stanch's accounts at clouds, the
-broker, the policy, and verification. It changes nothing, and may run beside a server.
+Stanch's own token may do there, the secret store, Stanch's accounts at clouds,
+Kubernetes, the broker, the policy, and verification. It changes nothing, and may run
+beside a server.
 
 GitHub, Vault and the clouds are asked about Stanch itself. No provider is asked about anything,
 unless --provider names it: then a random value of each of its kinds is sent to it,
@@ -129,6 +130,7 @@ func (d *doctor) examine(ctx context.Context, names []string) {
 	d.storeFile()
 	d.aws(ctx)
 	d.clouds(ctx)
+	d.kubernetes(ctx)
 	d.broker()
 	d.pages()
 	d.verification(ctx, names)

@@ -39,6 +39,15 @@ var doors = []door{
 	{"azure-secrets", func(s settings) bool { return len(s.AzureVaults) > 0 }, func(settings) []grants.Policy {
 		return []grants.Policy{secretstore.AzurePolicy()}
 	}},
+	{"postgres", func(s settings) bool { return s.administers("postgres", "postgresql") }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.PostgresPolicy()}
+	}},
+	{"mysql", func(s settings) bool { return s.administers("mysql", "mariadb") }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.MySQLPolicy()}
+	}},
+	{"redis", func(s settings) bool { return s.administers("redis", "rediss") }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.RedisPolicy()}
+	}},
 }
 
 // allDoors is the name that stands for every door.

@@ -63,7 +63,7 @@ func (d *doctor) github(ctx context.Context) {
 
 // needs compares what the App has with what Stanch uses.
 func (d *doctor) needs(r github.Registration) {
-	lacks := r.Lacks()
+	lacks := r.Lacks(d.githubNeeds()...)
 	for _, need := range lacks {
 		what := "the App lacks " + inSettings(need.Permission, need.Level, need.Event) + ": " + need.Without
 		if need.Optional {
@@ -119,8 +119,8 @@ func (d *doctor) vault(ctx context.Context) {
 		d.note(aboutVault, notSure)
 		return
 	case s.VaultAddr != "" && s.VaultToken != "":
-	case len(s.VaultMounts) > 0 || s.VaultIssueRole != "":
-		d.problem(aboutVault, "STANCH_VAULT_MOUNTS or STANCH_VAULT_ISSUE_ROLE is set without VAULT_ADDR and VAULT_TOKEN", "set these two, or none of the four")
+	case len(s.VaultMounts) > 0 || s.VaultIssueRole != "" || s.VaultEngines.any():
+		d.problem(aboutVault, "a STANCH_VAULT setting is there without VAULT_ADDR and VAULT_TOKEN", "set these two, or none that begins with STANCH_VAULT")
 		return
 	case s.VaultAddr != "":
 		d.note(aboutVault, "VAULT_TOKEN is not set: leaked Vault tokens are verified, and nothing is searched or replaced")

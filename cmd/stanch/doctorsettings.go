@@ -200,11 +200,11 @@ func (d *doctor) pages() {
 	default:
 		d.ok(aboutPages, "it is at %s; the App's callback URL must be %s/sign-in/callback", dashboard.URL, dashboard.URL)
 	}
-	switch token, err := d.settings.apiToken(); {
+	switch token, own, err := d.settings.apiTokens(); {
 	case err != nil:
-		d.problem(aboutAPI, err.Error(), "make a longer one")
-	case token.Len() == 0:
-		d.note(aboutAPI, "STANCH_API_TOKEN is not set: there is no API")
+		d.problem(aboutAPI, err.Error(), "see docs/incidents.md")
+	case token.Len() == 0 && len(own) == 0:
+		d.note(aboutAPI, "neither STANCH_API_TOKEN nor STANCH_API_TOKENS is set: there is no API")
 	default:
 		d.ok(aboutAPI, "it is on")
 	}

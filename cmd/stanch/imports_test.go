@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"app/ownaws":      {},
 	"app/provider":    {"rules", "checks", "app/grants", "app/cloud", "app/ownaws"},
 	"app/secretstore": {"checks", "app/grants", "app/cloud", "app/ownaws"},
-	"app/github":      {"rules", "checks", "checks/git", "checks/report"},
+	"app/github":      {"rules", "checks", "checks/git", "checks/report", "app/grants"},
 	simulator:         {"rules", "checks", openapi},
 	openapi:           {},
 	realVault:         {},
@@ -119,9 +119,9 @@ var exposers = map[string][]string{
 	"app/cloud":       nil,
 	"app/provider":    nil,
 	"app/secretstore": nil,
-	"app/github":      {"fetch.go", "signin.go"}, // git is handed its token, GitHub the App's client secret
-	"app/store":       {"seal.go"},               // encrypts what must be kept to act
-	"cmd/stanch":      {"store.go"},              // stanch store get prints what it is asked for
+	"app/github":      {"fetch.go", "signin.go", "secrets.go"}, // git is handed its token, GitHub the App's client secret and sealed copies
+	"app/store":       {"seal.go"},                             // encrypts what must be kept to act
+	"cmd/stanch":      {"store.go"},                            // stanch store get prints what it is asked for
 }
 
 // vague are the package names that say nothing of what is in them.

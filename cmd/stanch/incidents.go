@@ -64,13 +64,13 @@ func incidentsCommands() map[string]incidentsCommand {
 		"list":     {purpose: toRead, run: listIncidents},
 		"show":     {purpose: toRead, run: showIncident, args: "ID", most: 1, least: 1},
 		"plan":     {purpose: toRead, run: planIncident, args: "ID [rotate|revoke|undo]", most: 2, least: 1},
-		"approve":  {purpose: toOrder, run: approveIncident, args: "ID rotate|revoke", most: 2, least: 2},
-		"resolve":  {purpose: toOrder, run: resolveIncident, args: "ID RESOLUTION", most: 2, least: 2, reason: true},
-		"undo":     {purpose: toOrder, run: changeIncident("undo"), args: "ID", most: 1, least: 1, reason: true},
-		"end-hold": {purpose: toOrder, run: changeIncident("end-hold"), args: "ID", most: 1, least: 1, reason: true},
-		"confirm":  {purpose: toOrder, run: changeIncident("confirm"), args: "ID", most: 1, least: 1, reason: true},
-		"halt":     {purpose: toOrder, run: haltAll(http.MethodPost, "/halt"), reason: true},
-		"resume":   {purpose: toOrder, run: haltAll(http.MethodPost, "/resume"), reason: true},
+		"approve":  {purpose: toDecide, run: approveIncident, args: "ID rotate|revoke", most: 2, least: 2},
+		"resolve":  {purpose: toDecide, run: resolveIncident, args: "ID RESOLUTION", most: 2, least: 2, reason: true},
+		"undo":     {purpose: toDecide, run: changeIncident("undo"), args: "ID", most: 1, least: 1, reason: true},
+		"end-hold": {purpose: toDecide, run: changeIncident("end-hold"), args: "ID", most: 1, least: 1, reason: true},
+		"confirm":  {purpose: toDecide, run: changeIncident("confirm"), args: "ID", most: 1, least: 1, reason: true},
+		"halt":     {purpose: toDecide, run: haltAll(http.MethodPost, "/halt"), reason: true},
+		"resume":   {purpose: toDecide, run: haltAll(http.MethodPost, "/resume"), reason: true},
 		"halted":   {purpose: toRead, run: haltAll(http.MethodGet, "/halt")},
 	}
 }
@@ -117,7 +117,7 @@ func (env *environment) incidentsOptions(name string, c incidentsCommand, args [
 	f := flag.NewFlagSet("incidents "+name, flag.ContinueOnError)
 	f.StringVar(&o.format, "format", "text", "`FORMAT` of the answer: text or json")
 	f.StringVar(&o.server, "server", "", "ask the server at `URL`; default: STANCH_SERVER_URL")
-	if c.purpose == toOrder {
+	if c.purpose == toDecide {
 		f.StringVar(&o.reason, "reason", "", "`TEXT` for those who read the audit log")
 	}
 	if name == "list" {

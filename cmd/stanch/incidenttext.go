@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/checks/report"
 )
 
@@ -73,7 +74,10 @@ func (env *environment) printIncident(i app.WholeIncident) error {
 	fmt.Fprintln(w, "Timeline")
 	for _, m := range i.Timeline {
 		at := "not yet"
-		if m.At != nil {
+		switch {
+		case m.At == nil && m.Stage == incident.StagePushed:
+			at = "not known"
+		case m.At != nil:
 			at = fmt.Sprintf("%s  after %.3f s", m.At.UTC().Format(time.RFC3339), *m.Seconds)
 		}
 		fmt.Fprintf(w, "  %-11s  %s\n", m.Stage, at)

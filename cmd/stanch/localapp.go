@@ -28,9 +28,10 @@ type localApp struct {
 type purpose int
 
 const (
-	toRead  purpose = iota // what is in the database; a server may have it open meanwhile
-	toPlan                 // also where there is no database yet, which is not made
-	toOrder                // and to carry out what is ordered
+	toRead   purpose = iota // what is in the database; a server may have it open meanwhile
+	toPlan                  // also where there is no database yet, which is not made
+	toDecide                // about what is in the database, and to carry that out
+	toOrder                 // to carry out what is ordered, also where there is no database yet
 )
 
 // localSettings are those of stanch serve, of which the GitHub App's may be missing.
@@ -64,7 +65,7 @@ func (env *environment) localAPI(ctx context.Context, p purpose) (*api, error) {
 		_, statErr = os.Stat(database.File())
 	}
 	missing := errors.Is(statErr, fs.ErrNotExist)
-	if missing && p == toRead {
+	if missing && (p == toRead || p == toDecide) {
 		return nil, fmt.Errorf("no database to read: %w: STANCH_DATABASE_URL names the server's, and --server the server itself", statErr)
 	}
 	if missing && p == toPlan {
@@ -88,8 +89,10 @@ func (l *localApp) open(ctx context.Context, s settings, p purpose, env *environ
 		return err
 	}
 	cfg.WithoutGitHub, cfg.Dashboard = true, nil
-	if p == toOrder || l.scratch != "" {
-		l.memory, err = store.Open(ctx, s.DatabaseURL, cfg.Keys, log)
+	if p >= toDecide || l.scratch != "" {
+		if l.memory, err = store.Open(ctx, s.DatabaseURL, cfg.Keys, log); err == nil {
+			err = l.memory.Alone(ctx)
+		}
 	} else {
 		l.memory, err = store.View(ctx, s.DatabaseURL, cfg.Keys)
 	}
@@ -99,7 +102,7 @@ func (l *localApp) open(ctx context.Context, s settings, p purpose, env *environ
 	if err != nil {
 		return err
 	}
-	if l.app, err = app.New(cfg, l.memory); err != nil || p != toOrder {
+	if l.app, err = app.New(cfg, l.memory); err != nil || p < toDecide {
 		return err
 	}
 	l.running = true

@@ -190,6 +190,7 @@ func TestRevokeByHand(t *testing.T) {
 func TestIncidentsByHand(t *testing.T) {
 	w := newHandWorld(t)
 	w.expect(exitFailed, "", []string{"incidents", "list"}, "no database to read", "--server")
+	w.expect(exitFailed, "", []string{"incidents", "approve", "0199", "revoke"}, "no database to read")
 	token := w.token("")
 	w.expect(exitFailed, token, []string{"rotate", "--yes"}, "It waits for a person")
 	w.expect(exitDone, "", []string{"incidents", "list"}, "ID ", "STATE", "stuck", "github-pat", "active", "critical")

@@ -52,8 +52,8 @@ func TestLeakedVaultToken(t *testing.T) {
 }
 
 // TestKill9WhileVaultIssues kills the server when Vault has issued a replacement
-// and the answer is lost. Vault does not know an operation again, so Stanch does
-// not repeat it by itself: it waits for a person, and nothing has died.
+// and the answer is lost. Stanch may not look for it in this world, so it waits for a
+// person, and nothing has died.
 func TestKill9WhileVaultIssues(t *testing.T) {
 	v := newVault(t)
 	w := newServeWorld(t, func(w *serveWorld, keys store.Keys) {
@@ -85,23 +85,41 @@ func TestKill9WhileVaultIssues(t *testing.T) {
 	})
 }
 
-// withVaultToken leaks a token of the server for a job that deploys.
-func withVaultToken(w *serveWorld, v *testVault, keys store.Keys) {
-	for name, file := range map[string]string{"stanch": "stanch.hcl", "stanch-issue": "stanch-issue.hcl"} {
-		policy, err := os.ReadFile(filepath.Join("..", "..", "deploy", "vault", file))
-		w.must(err)
-		v.must(w.t, string(policy), "policy", "write", name, "-")
+// ownToken is a token of Stanch's own with policies of deploy/vault.
+func (v *testVault) ownToken(t *testing.T, policies ...string) string {
+	t.Helper()
+	args := []string{"token", "create", "-orphan", "-field=token"}
+	for _, name := range policies {
+		policy, err := os.ReadFile(filepath.Join("..", "..", "deploy", "vault", name+".hcl"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.must(t, string(policy), "policy", "write", name, "-")
+		args = append(args, "-policy="+name)
 	}
+	return v.must(t, "", args...)
+}
+
+// withVaultToken leaks a token of the server for a job that deploys. Stanch's own has
+// more policies than it takes.
+func withVaultToken(w *serveWorld, v *testVault, keys store.Keys, more ...string) {
 	v.must(w.t, `path "secret/data/app/*" { capabilities = ["read"] }`, "policy", "write", "ci-deploy", "-")
 	v.must(w.t, "", "write", "auth/token/roles/stanch-issue", "orphan=true", "renewable=true", "allowed_policies_glob=ci-*")
-	own := v.must(w.t, "", "token", "create", "-orphan", "-policy=stanch", "-policy=stanch-issue", "-field=token")
+	own := v.ownToken(w.t, append(more, "stanch", "stanch-issue")...)
 	w.leaked = v.must(w.t, "", "token", "create", "-orphan", "-policy=ci-deploy", "-ttl=2h", "-field=token")
 	w.line = "export VAULT_TOKEN=" + w.leaked
+	w.keepInVault(v, own, keys, "token")
+	w.env = append(w.env, "STANCH_VAULT_ISSUE_ROLE=stanch-issue")
+}
+
+// keepInVault keeps the leaked credential in KV, where Stanch looks with its own token.
+func (w *serveWorld) keepInVault(v *testVault, own string, keys store.Keys, field string) {
+	w.t.Helper()
 	var err error
 	w.secrets, err = secretstore.NewVault(secretstore.VaultConfig{Addr: v.addr, Token: checks.NewSecret(own), Mounts: []string{"secret"}, Key: keys.Fingerprint})
 	w.must(err)
-	w.place = secretstore.Location{Store: w.secrets.Name(), Path: "secret/ci/vault", Field: "token"}
-	w.env = []string{"VAULT_ADDR=" + v.addr, "VAULT_TOKEN=" + own, "STANCH_VAULT_MOUNTS=secret", "STANCH_VAULT_ISSUE_ROLE=stanch-issue"}
+	w.place = secretstore.Location{Store: w.secrets.Name(), Path: "secret/ci/vault", Field: field}
+	w.env = []string{"VAULT_ADDR=" + v.addr, "VAULT_TOKEN=" + own, "STANCH_VAULT_MOUNTS=secret"}
 }
 
 // testVault is a development server for a test.

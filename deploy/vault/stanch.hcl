@@ -37,8 +37,18 @@ path "secret/data/*"     { capabilities = ["read", "create", "update"] }
 # "create" and "update" write the replacement, always with check-and-set; "patch"
 # of metadata notes the operation beside it and may be left out.
 
+# The same metadata a folder at a time: OpenBao has it, Vault does not. Without it each
+# search asks for every secret by itself.
+path "secret/detailed-metadata/*" { capabilities = ["list"] }
+
 # Retire: destroy the version with the leaked value when that is proved dead.
 path "secret/destroy/*" { capabilities = ["update"] }
 
 # Listing the mounts needs no line here: Vault shows every token the ones that it
 # may use, and Stanch searches those unless it is told which.
+
+# Who has read a leaked value stands in the log of an audit device, hashed: what is the
+# hash? Name the device and its file in STANCH_VAULT_AUDIT_DEVICE and
+# STANCH_VAULT_AUDIT_LOG, or leave this out. Whoever may ask can test guesses at values
+# of the log, and no more.
+path "sys/audit-hash/file" { capabilities = ["update"] }

@@ -57,6 +57,7 @@ func routes() []route {
 		{"GET /app/installations/{id}", byApp, "", showInstallation},
 		{"POST /app/installations/{id}/access_tokens", byApp, "", createInstallationToken},
 		{"GET /repos/{owner}/{repo}/installation", byApp, "", showRepositoryInstallation},
+		{"GET /orgs/{org}/installation", byApp, "", showOrganizationInstallation},
 		{"GET /app/hook/config", byApp, "", showHookConfig},
 		{"GET /app/hook/deliveries", byApp, "", listDeliveries},
 		{"GET /app/hook/deliveries/{id}", byApp, "", showDelivery},
@@ -94,6 +95,24 @@ func routes() []route {
 		{"PATCH /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", updateComment},
 		{"DELETE /repos/{owner}/{repo}/issues/comments/{id}", byTokenOwner, "pull_requests:write", deleteComment},
 		{"POST /repos/{owner}/{repo}/issues/comments/{id}/reactions", byTokenOwner, "pull_requests:write", createReaction},
+
+		{"GET /repos/{owner}/{repo}/keys", byInstalled, "administration:read", listDeployKeys},
+		{"POST /repos/{owner}/{repo}/keys", byInstalled, "administration:write", addDeployKey},
+		{"DELETE /repos/{owner}/{repo}/keys/{id}", byInstalled, "administration:write", removeDeployKey},
+
+		{"GET /repos/{owner}/{repo}/actions/secrets/public-key", byInstalled, "secrets:read", showSecretKey},
+		{"GET /repos/{owner}/{repo}/actions/secrets/{name}", byInstalled, "secrets:read", showSecret},
+		{"PUT /repos/{owner}/{repo}/actions/secrets/{name}", byInstalled, "secrets:write", writeSecret},
+		{"GET /repos/{owner}/{repo}/dependabot/secrets/public-key", byInstalled, "dependabot_secrets:read", showSecretKey},
+		{"GET /repos/{owner}/{repo}/dependabot/secrets/{name}", byInstalled, "dependabot_secrets:read", showSecret},
+		{"PUT /repos/{owner}/{repo}/dependabot/secrets/{name}", byInstalled, "dependabot_secrets:write", writeSecret},
+		{"GET /repos/{owner}/{repo}/environments/{environment}/secrets/public-key", byInstalled, "environments:read", showSecretKey},
+		{"GET /repos/{owner}/{repo}/environments/{environment}/secrets/{name}", byInstalled, "environments:read", showSecret},
+		{"PUT /repos/{owner}/{repo}/environments/{environment}/secrets/{name}", byInstalled, "environments:write", writeSecret},
+		{"GET /orgs/{org}/actions/secrets/public-key", byInstalled, "organization_secrets:read", showSecretKey},
+		{"GET /orgs/{org}/actions/secrets/{name}", byInstalled, "organization_secrets:read", showSecret},
+		{"GET /orgs/{org}/actions/secrets/{name}/repositories", byInstalled, "organization_secrets:read", listSecretRepositories},
+		{"PUT /orgs/{org}/actions/secrets/{name}", byInstalled, "organization_secrets:write", writeSecret},
 	}
 }
 

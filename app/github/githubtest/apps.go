@@ -39,11 +39,12 @@ type app struct {
 	owner        *account
 	hook         *hook
 	// installed lists where the App is installed.
-	installed []*installation
+	installed   []*installation
+	permissions map[string]string
 }
 
-// appPermissions are what every App here is given, and asks for: Stanch's own
-// list.
+// appPermissions are what every App here is given, and asks for, unless Allow says
+// otherwise: Stanch's own list.
 var appPermissions = map[string]string{
 	"metadata": "read", "contents": "read", "checks": "write", "pull_requests": "write", "issues": "read",
 	"merge_queues": "read", "secret_scanning_alerts": "write",
@@ -67,7 +68,7 @@ func (s *Server) CreateApp(name string) (App, error) {
 		id: s.nextID(), name: name, key: private, created: s.now(),
 		slug:     strings.Trim(notSlug.ReplaceAllString(strings.ToLower(name), "-"), "-"),
 		clientID: "Iv23" + rand.Text()[:16], clientSecret: randomHex(20),
-		owner: s.account("app-owner", "User"),
+		owner: s.account("app-owner", "User"), permissions: maps.Clone(appPermissions),
 	}
 	made.bot = s.account(made.slug+"[bot]", "Bot")
 	made.hook = &hook{id: s.nextID(), secret: randomHex(20)}
@@ -79,6 +80,22 @@ func (s *Server) CreateApp(name string) (App, error) {
 			Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(private),
 		})),
 	}, nil
+}
+
+// Allow gives an App a permission more, such as "secrets" with the level "write", which
+// all of its installations accept; without a level it is taken away.
+func (s *Server) Allow(appID int64, permission, level string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.apps[appID]
+	if a == nil {
+		return fmt.Errorf("give App %d a permission: there is no such App", appID)
+	}
+	a.permissions[permission] = level
+	if level == "" {
+		delete(a.permissions, permission)
+	}
+	return nil
 }
 
 func randomHex(n int) string {
@@ -94,7 +111,7 @@ func (a *app) json(s *Server) object {
 		"owner": a.owner.simple(s), "name": a.name, "description": nil,
 		"external_url": s.web("/apps/%s", a.slug), "html_url": s.web("/apps/%s", a.slug),
 		"created_at": stamp(a.created), "updated_at": stamp(a.created),
-		"permissions": appPermissions, "events": appEvents,
+		"permissions": a.permissions, "events": appEvents,
 	}
 }
 
@@ -206,7 +223,7 @@ func (i *installation) json(s *Server) object {
 		"html_url":          s.web("/settings/installations/%d", i.id),
 		"app_id":            i.app.id, "client_id": i.app.clientID, "app_slug": i.app.slug,
 		"target_id": i.account.id, "target_type": i.account.kind,
-		"permissions": appPermissions, "events": appEvents,
+		"permissions": i.app.permissions, "events": appEvents,
 		"created_at": stamp(i.created), "updated_at": stamp(i.created),
 		"single_file_name": nil, "has_multiple_single_files": false, "single_file_paths": []string{},
 		"suspended_by": nil, "suspended_at": stamp(i.suspended),
@@ -241,6 +258,15 @@ func showRepositoryInstallation(c *call) (int, any, error) {
 		return 0, nil, errNotFound
 	}
 	return http.StatusOK, i.json(c.Server), nil
+}
+
+func showOrganizationInstallation(c *call) (int, any, error) {
+	for _, i := range c.app.installed {
+		if i.account.kind == "Organization" && key(i.account.login) == key(c.PathValue("org")) {
+			return http.StatusOK, i.json(c.Server), nil
+		}
+	}
+	return 0, nil, errNotFound
 }
 
 // repositoriesFor lists what an installation may see, in order of age.
@@ -291,7 +317,7 @@ func createInstallationToken(c *call) (int, any, error) {
 	if made.repositories, err = c.narrow(i, ask.Repositories, ask.RepositoryIDs); err != nil {
 		return 0, nil, err
 	}
-	if made.permissions, err = narrowPermissions(ask.Permissions); err != nil {
+	if made.permissions, err = c.app.narrow(ask.Permissions); err != nil {
 		return 0, nil, err
 	}
 	if made.value, err = c.newInstallationToken(c.app.id); err != nil {
@@ -332,14 +358,13 @@ func (c *call) narrow(i *installation, names []string, ids []int64) (map[int64]b
 	return set, nil
 }
 
-// narrowPermissions is what a token may do: what was asked for, never more than
-// the App has.
-func narrowPermissions(ask map[string]string) (map[string]string, error) {
+// narrow is what a token may do: what was asked for, never more than the App has.
+func (a *app) narrow(ask map[string]string) (map[string]string, error) {
 	if len(ask) == 0 {
-		return maps.Clone(appPermissions), nil
+		return maps.Clone(a.permissions), nil
 	}
 	for name, level := range ask {
-		if granted := appPermissions[name]; granted != level && granted != "write" {
+		if granted := a.permissions[name]; granted != level && granted != "write" {
 			return nil, invalid("The permissions requested are not granted to this installation.")
 		}
 	}

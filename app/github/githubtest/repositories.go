@@ -29,6 +29,7 @@ type repository struct {
 	roles         map[string]role
 	deleted       bool
 	alerts        []*alert
+	deployKeys    []DeployKey
 	pulls         []*pull
 	lastNumber    int
 	created       time.Time

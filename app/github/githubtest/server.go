@@ -112,6 +112,7 @@ type state struct {
 	onPush        []func(Push)
 	latest        []Push
 	subjects      map[string]string // of commits, once somebody looked
+	secrets       map[string]*secretBox
 	gate          gate
 }
 
@@ -176,6 +177,7 @@ func newState() state {
 		comments:      map[int64]*comment{},
 		quota:         map[string]*quota{},
 		subjects:      map[string]string{},
+		secrets:       map[string]*secretBox{},
 		broker:        newBroker(),
 		gate:          newGate(),
 	}

@@ -6,11 +6,13 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"testing"
 	"time"
 )
@@ -25,6 +27,25 @@ type Server struct {
 // Start starts a server from the bao or vault in PATH. Without one the test is
 // skipped, unless STANCH_CI=1 says that there has to be one.
 func Start(t *testing.T) *Server {
+	t.Helper()
+	return start(t)
+}
+
+// StartAudited starts an OpenBao server whose audit device "file" writes the log.
+// OpenBao takes devices from its configuration alone.
+func StartAudited(t *testing.T) (b *Server, log string) {
+	t.Helper()
+	dir := t.TempDir()
+	log = filepath.Join(dir, "audit.log")
+	config := filepath.Join(dir, "audit.hcl")
+	text := fmt.Sprintf("audit \"file\" \"file\" {\n  options = {\n    file_path = %q\n  }\n}\n", log)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, "-config="+config), log
+}
+
+func start(t *testing.T, more ...string) *Server {
 	t.Helper()
 	program, err := exec.LookPath("bao")
 	if err != nil {
@@ -44,8 +65,9 @@ func Start(t *testing.T) *Server {
 	listener.Close()
 	b := &Server{t: t, Addr: "http://" + address, Root: "root-of-this-test"}
 	ctx, cancel := context.WithCancel(context.Background())
-	server := exec.CommandContext(ctx, program, "server", "-dev", "-dev-no-store-token",
-		"-dev-root-token-id="+b.Root, "-dev-listen-address="+address)
+	args := append([]string{"server", "-dev", "-dev-no-store-token",
+		"-dev-root-token-id=" + b.Root, "-dev-listen-address=" + address}, more...)
+	server := exec.CommandContext(ctx, program, args...)
 	server.Env = append(os.Environ(), "HOME="+t.TempDir())
 	var log bytes.Buffer
 	server.Stdout, server.Stderr = &log, &log

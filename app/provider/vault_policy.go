@@ -1,0 +1,78 @@
+package provider
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/stanch-dev/stanch/app/grants"
+)
+
+// hcl is a line of a policy of Vault or OpenBao.
+func hcl(action, path string, capabilities ...string) grants.Line {
+	return grants.Line{For: action, Grant: fmt.Sprintf(`path "%s" { capabilities = ["%s"] }`, path, strings.Join(capabilities, `", "`))}
+}
+
+// VaultTokensPolicy is what it takes to verify, revoke and replace leaked tokens of
+// Vault, with the token role that says which policies Stanch may hand out. It stands in
+// stanch.hcl and stanch-issue.hcl of deploy/vault.
+func VaultTokensPolicy(role string) grants.Policy {
+	return grants.Policy{Name: "Vault tokens", Syntax: "hcl", Lines: []grants.Line{
+		hcl("verify", "auth/token/lookup", "update"),
+		hcl("prove dead", "auth/token/lookup-self", "read"),
+		hcl("revoke", "auth/token/revoke", "update"),
+		hcl("issue", "auth/token/create/"+role, "update"),
+	}}
+}
+
+// VaultAccessorsPolicy is what it takes, besides, to find out what came of a request
+// for a token whose answer was lost, and which tokens a secret id of AppRole made. It
+// stands in stanch-tokens.hcl.
+func VaultAccessorsPolicy() grants.Policy {
+	return grants.Policy{Name: "Vault tokens by accessor", Syntax: "hcl", Lines: []grants.Line{
+		hcl("settle", "auth/token/accessors", "list", "sudo"),
+		hcl("settle", "auth/token/lookup-accessor", "update"),
+		hcl("settle", "auth/token/revoke-accessor", "update"),
+	}}
+}
+
+// VaultAppRolePolicy is what it takes to verify, destroy and replace leaked secret ids
+// of AppRole at a mount. It stands in stanch.hcl and stanch-approle.hcl; which tokens
+// they made is found with VaultAccessorsPolicy.
+func VaultAppRolePolicy(mount string) grants.Policy {
+	role := "auth/" + mount + "/role"
+	return grants.Policy{Name: "Vault AppRole at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("verify", role, "list"),
+		hcl("verify", role+"/+/secret-id/lookup", "update"),
+		hcl("revoke", role+"/+/secret-id/destroy", "update"),
+		hcl("issue", role+"/+/custom-secret-id", "update"),
+	}}
+}
+
+// VaultDatabasePolicy is what it takes to find out whether the database engine at a
+// mount keeps a leaked password, and to change it there. It stands in
+// stanch-database.hcl.
+func VaultDatabasePolicy(mount string) grants.Policy {
+	return grants.Policy{Name: "Vault database engine at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("rotate", mount+"/static-roles", "list"),
+		hcl("rotate", mount+"/static-roles/+", "read"),
+		hcl("rotate", mount+"/static-creds/+", "read"),
+		hcl("rotate", mount+"/rotate-role/+", "update"),
+		hcl("end lease", mount+"/roles", "list"),
+		hcl("end lease", "sys/leases/lookup/"+mount+"/creds/+", "list", "sudo"),
+		hcl("end lease", "sys/leases/lookup", "update"),
+		hcl("end lease", "sys/leases/revoke", "update"),
+		hcl("rotate root", mount+"/config", "list"),
+		hcl("rotate root", mount+"/config/+", "read"),
+		hcl("rotate root", mount+"/rotate-root/+", "update"),
+	}}
+}
+
+// VaultPKIPolicy is what it takes to find the certificates that a PKI engine made for a
+// leaked key, and to revoke them. Anybody may read certificates. It stands in
+// stanch-pki.hcl.
+func VaultPKIPolicy(mount string) grants.Policy {
+	return grants.Policy{Name: "Vault PKI at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("find", mount+"/certs", "list"),
+		hcl("revoke", mount+"/revoke-with-key", "update"),
+	}}
+}

@@ -1,0 +1,287 @@
+package secretstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/stanch-dev/stanch/checks"
+)
+
+var _ store = (*Kubernetes)(nil)
+
+// newKubernetes is a cluster, the store as Stanch's account, and as somebody else's.
+func newKubernetes(t *testing.T, namespaces ...string) (api *fakeAPI, k, outside *Kubernetes) {
+	t.Helper()
+	api = newFakeAPI(t)
+	api.chunk = 2
+	all := rulesOf(t, KubernetesPolicy(true))
+	return api, api.store("stanch", all, namespaces...), api.store("somebody", all)
+}
+
+func mustLocate(t *testing.T, k *Kubernetes, value checks.Secret, want ...Location) {
+	t.Helper()
+	got, err := k.Locate(t.Context(), fingerprint(value))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("located (-want +got):\n%s", diff)
+	}
+}
+
+func mustPut(t *testing.T, k *Kubernetes, loc Location, value checks.Secret) Location {
+	t.Helper()
+	put, err := putOne(t.Context(), k, loc, value, "op-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return put
+}
+
+func place(path, field string) Location {
+	return Location{Store: "kubernetes", Path: path, Field: field}
+}
+
+func TestKubernetesRotation(t *testing.T) {
+	api, k, _ := newKubernetes(t)
+	leaked, other, replacement := fresh(), fresh(), fresh()
+	mustLocate(t, k, leaked)
+	api.secret("shop", "deploy", map[string]string{"token": leaked.Expose(), "other": other.Expose(), "line": leaked.Expose() + "\n", "binary": "\xff\xfe"}, nil)
+	for n := range 5 {
+		api.secret("web", fmt.Sprint("more-", n), map[string]string{"token": fresh().Expose()}, nil)
+	}
+	found, err := k.Locate(t.Context(), fingerprint(leaked))
+	if err != nil || len(found) != 2 || found[0].Field != "line" || found[1].Field != "token" || found[1].Path != "shop/deploy" {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	old := found[1]
+	now, err := k.Get(t.Context(), old)
+	if err != nil || len(now.Fields) != 3 || now.Version != old.Version || now.Fields["token"] != leaked {
+		t.Fatalf("%d fields at %s, %v", len(now.Fields), now.Version, err)
+	}
+	cred := func(s checks.Secret) checks.Credential {
+		return checks.Credential{Parts: map[string]checks.Secret{checks.PartSecret: s}}
+	}
+	changed, _ := Replace(now.Fields, cred(leaked), cred(replacement))
+	for range 2 { // the same put twice
+		next, err := k.Put(t.Context(), old, changed, "op-1")
+		if err != nil || next.Version == old.Version || next.Version == "" {
+			t.Fatalf("%s, %v", next, err)
+		}
+		past, err := k.History(t.Context(), next)
+		if err != nil || len(past) != 1 || past[0].Version != next.Version || past[0].Operation != "op-1" || !past[0].Current || past[0].Created.IsZero() {
+			t.Errorf("history %+v, %v", past, err)
+		}
+		if err := k.Retire(t.Context(), next); err == nil {
+			t.Error("the current version was retired")
+		}
+		if again, err := k.Restore(t.Context(), next, "op-2"); err != nil || again != next {
+			t.Errorf("restore what is: %s, %v", again, err)
+		}
+	}
+	if api.value("shop", "deploy", "token") != replacement.Expose() || api.value("shop", "deploy", "line") != replacement.Expose()+"\n" ||
+		api.value("shop", "deploy", "other") != other.Expose() || api.value("shop", "deploy", "binary") != "\xff\xfe" {
+		t.Error("the secret does not hold what it should")
+	}
+	mustLocate(t, k, leaked)
+	if err := k.Retire(t.Context(), old); err != nil {
+		t.Errorf("retire: %v", err)
+	}
+	if _, err := k.Restore(t.Context(), old, "op-2"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "keeps no old versions") {
+		t.Errorf("restore what is gone: %v", err)
+	}
+}
+
+func TestKubernetesConflicts(t *testing.T) {
+	api, k, outside := newKubernetes(t)
+	api.secret("shop", "deploy", map[string]string{"token": "first"}, nil)
+	now, err := k.Get(t.Context(), place("shop/deploy", "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := place("shop/deploy", "token").at(now.Version)
+	theirs := fresh()
+	mustPut(t, outside, old, theirs)
+	for name, loc := range map[string]Location{"moved": old, "exists": place("shop/deploy", "token"), "not yet": place("shop/deploy", "token").at("999")} {
+		if _, err := putOne(t.Context(), k, loc, fresh(), "op-2"); !errors.Is(err, ErrConflict) {
+			t.Errorf("%s: %v, want ErrConflict", name, err)
+		}
+	}
+	if api.value("shop", "deploy", "token") != theirs.Expose() {
+		t.Error("a conflict has changed the secret")
+	}
+	if _, err := putOne(t.Context(), k, place("shop/none", "token").at("7"), fresh(), "op"); !errors.Is(err, ErrNotFound) {
+		t.Errorf("put nowhere: %v", err)
+	}
+	made := mustPut(t, k, place("shop/made", "token"), theirs)
+	if again := mustPut(t, outside, place("shop/made", "token"), theirs); again != made {
+		t.Errorf("made %s, then %s", made, again)
+	}
+	api.mu.Lock()
+	api.lose = 1 // the server did it, and the client saw an error
+	api.mu.Unlock()
+	value := fresh()
+	if _, err := putOne(t.Context(), k, made, value, "op-3"); err == nil {
+		t.Error("a lost answer is no error")
+	}
+	mustPut(t, k, made, value)
+}
+
+func TestKubernetesOneOfManyWins(t *testing.T) {
+	api, k, outside := newKubernetes(t)
+	api.secret("shop", "race", map[string]string{"token": "first"}, nil)
+	now, err := k.Get(t.Context(), place("shop/race", "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, values, errs := place("shop/race", "token").at(now.Version), make([]checks.Secret, 8), make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range values {
+		values[i] = fresh()
+		by := k
+		if i%2 == 1 {
+			by = outside
+		}
+		wg.Go(func() { _, errs[i] = putOne(context.Background(), by, old, values[i], fmt.Sprint("op-", i)) })
+	}
+	wg.Wait()
+	won := 0
+	for i, err := range errs {
+		switch {
+		case err == nil:
+			won++
+			if api.value("shop", "race", "token") != values[i].Expose() {
+				t.Error("the winner's value is not there")
+			}
+		case !errors.Is(err, ErrConflict):
+			t.Errorf("%v, want ErrConflict", err)
+		}
+	}
+	if won != 1 {
+		t.Errorf("%d puts won, want 1", won)
+	}
+}
+
+// TestKubernetesIndex: only what has changed is read, expired lists begin anew, and
+// nothing is kept of what is gone.
+func TestKubernetesIndex(t *testing.T) {
+	api, k, _ := newKubernetes(t)
+	values := map[string]checks.Secret{}
+	for n := range 7 {
+		name := fmt.Sprint("secret-", n)
+		values[name] = fresh()
+		api.secret("shop", name, map[string]string{"token": values[name].Expose()}, nil)
+	}
+	reads := func() int {
+		api.mu.Lock()
+		defer api.mu.Unlock()
+		return api.reads
+	}
+	if _, err := k.Locate(t.Context(), ""); err != nil || reads() != 7 {
+		t.Fatalf("%d reads, %v", reads(), err)
+	}
+	api.mu.Lock()
+	api.expire = 2
+	api.mu.Unlock()
+	next := fresh()
+	api.secret("shop", "secret-3", map[string]string{"token": next.Expose()}, nil)
+	found, err := k.Locate(t.Context(), fingerprint(next))
+	if err != nil || len(found) != 1 || reads() != 8 {
+		t.Errorf("%v, %v, %d reads", found, err, reads())
+	}
+	mustLocate(t, k, values["secret-3"])
+	api.mu.Lock()
+	delete(api.objects, "/secrets/shop/secret-3")
+	api.expire = 3
+	api.mu.Unlock()
+	if _, err := k.Locate(t.Context(), ""); !refused(err, 410) {
+		t.Errorf("a list that expires time and again: %v", err)
+	}
+	mustLocate(t, k, next)
+	k.max = 5
+	if _, err := k.Locate(t.Context(), ""); !errors.Is(err, ErrTooMany) {
+		t.Errorf("%v, want ErrTooMany", err)
+	}
+	if got, err := k.Locate(t.Context(), values["secret-1"].Fingerprint(checks.FingerprintKey("another"))); err == nil && len(got) > 0 {
+		t.Error("another key finds something")
+	}
+}
+
+// TestKubernetesSkips what it may not search, and says so.
+func TestKubernetesSkips(t *testing.T) {
+	api := newFakeAPI(t)
+	value := fresh()
+	for _, namespace := range []string{"shop", "web", "vault"} {
+		api.secret(namespace, "deploy", map[string]string{"token": value.Expose()}, nil)
+	}
+	var some []rbacRule
+	for _, r := range rulesOf(t, KubernetesPolicy(false)) {
+		for _, namespace := range []string{"shop", "web"} {
+			if r.namespace = namespace; namespace == "shop" || r.Verbs[0] != "get" {
+				some = append(some, r)
+			}
+		}
+	}
+	k := api.store("stanch", some, "shop", "web", "vault")
+	found, err := k.Locate(t.Context(), fingerprint(value))
+	if err != nil || len(found) != 1 || found[0].Path != "shop/deploy" || !slices.Equal(k.Skipped(), []string{"vault/", "web/deploy"}) {
+		t.Errorf("%v, %v, skipped %q", found, err, k.Skipped())
+	}
+	everywhere := api.store("everywhere", some)
+	if _, err := everywhere.Locate(t.Context(), ""); err == nil || !strings.Contains(err.Error(), `cannot list resource "secrets"`) || !strings.Contains(err.Error(), "name those") {
+		t.Errorf("all namespaces: %v", err)
+	}
+}
+
+func TestKubernetesImmutable(t *testing.T) {
+	api, k, _ := newKubernetes(t)
+	api.secret("shop", "fixed", map[string]string{"token": "first"}, object{"immutable": true})
+	now, err := k.Get(t.Context(), place("shop/fixed", "token"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := putOne(t.Context(), k, place("shop/fixed", "token").at(now.Version), fresh(), "op"); !errors.Is(err, ErrImmutable) {
+		t.Errorf("%v, want ErrImmutable", err)
+	}
+}
+
+// TestKubernetesOwnToken: the next token is read from its file, and one that is refused
+// is no “not found”.
+func TestKubernetesOwnToken(t *testing.T) {
+	api, k, _ := newKubernetes(t)
+	api.secret("shop", "deploy", map[string]string{"token": "first"}, nil)
+	if _, err := k.Get(t.Context(), place("shop/deploy", "token")); err != nil {
+		t.Fatal(err)
+	}
+	api.allow("stanch", rulesOf(t, KubernetesPolicy(false)))
+	if _, err := k.Get(t.Context(), place("shop/deploy", "token")); err != nil {
+		t.Errorf("with the next token: %v", err)
+	}
+	if err := os.WriteFile(api.path("stanch"), []byte("stale"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := k.Get(t.Context(), place("shop/deploy", "token")); !refused(err, 401) || errors.Is(err, ErrNotFound) {
+		t.Errorf("with a stale token: %v", err)
+	}
+	for _, path := range []string{"", "shop", "shop/../x", "shop/a/b", "Shop/x", "shop/x?y"} {
+		if _, err := k.Get(t.Context(), place(path, "token")); !errors.Is(err, ErrNotFound) {
+			t.Errorf("path %q: %v", path, err)
+		}
+	}
+	for name, cfg := range map[string]KubernetesConfig{
+		"plain http": {URL: "http://10.0.0.1:6443", TokenFile: "t"}, "no host": {URL: "cluster", TokenFile: "t"}, "no token": {URL: api.URL},
+		"no authority": {URL: api.URL, TokenFile: "t", CAFile: api.path("stanch")}, "namespace": {URL: api.URL, TokenFile: "t", Namespaces: []string{"a/b"}},
+	} {
+		if _, err := NewKubernetes(cfg); err == nil {
+			t.Errorf("%s was accepted", name)
+		}
+	}
+}

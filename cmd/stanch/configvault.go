@@ -1,0 +1,36 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/stanch-dev/stanch/app/provider"
+)
+
+// A VaultEngines is the part of the settings that says where Vault's engines are mounted
+// that leaked credentials may come from.
+type VaultEngines struct {
+	VaultAppRoleMounts  []string `env:"STANCH_VAULT_APPROLE_MOUNTS" help:"where AppRole is mounted in Vault; default: approle"`
+	VaultDatabaseMounts []string `env:"STANCH_VAULT_DATABASE_MOUNTS" help:"database engines of Vault, which then are asked whether they keep a leaked password of a database, and replace it"`
+	VaultPKIMounts      []string `env:"STANCH_VAULT_PKI_MOUNTS" help:"PKI engines of Vault, in which the certificates of leaked private keys are looked for and revoked"`
+	VaultAuditLog       string   `env:"STANCH_VAULT_AUDIT_LOG" help:"file of an audit device of Vault's, in which is looked who has read a leaked secret"`
+	VaultAuditDevice    string   `env:"STANCH_VAULT_AUDIT_DEVICE" help:"name of that device, file: then Vault is asked who has read the leaked value"`
+}
+
+func (e VaultEngines) tell(cfg *provider.Config) {
+	cfg.VaultAppRoleMounts, cfg.VaultDatabaseMounts, cfg.VaultPKIMounts = e.VaultAppRoleMounts, e.VaultDatabaseMounts, e.VaultPKIMounts
+}
+
+// check says what cannot be meant.
+func (e VaultEngines) check(reachable bool) error {
+	switch {
+	case !reachable && e.any():
+		return errors.New("a setting that begins with STANCH_VAULT is there: set VAULT_ADDR and VAULT_TOKEN too")
+	case e.VaultAuditDevice != "" && e.VaultAuditLog == "":
+		return errors.New("STANCH_VAULT_AUDIT_DEVICE is set: name its file in STANCH_VAULT_AUDIT_LOG too")
+	}
+	return nil
+}
+
+func (e VaultEngines) any() bool {
+	return len(e.VaultAppRoleMounts)+len(e.VaultDatabaseMounts)+len(e.VaultPKIMounts)+len(e.VaultAuditLog)+len(e.VaultAuditDevice) > 0
+}

@@ -1,0 +1,10 @@
+# Certificates of leaked private keys, besides stanch.hcl:
+#
+#   vault policy write stanch-pki stanch-pki.hcl
+#   vault token create -orphan -period=24h -policy=stanch -policy=stanch-pki
+#
+# and name the mount in STANCH_VAULT_PKI_MOUNTS. Replace "pki" by it. Which certificate
+# is of a leaked key is told by its public key; it is revoked with the private key
+# itself, so that Stanch can revoke no other ("pki/revoke" could).
+path "pki/certs"           { capabilities = ["list"] }
+path "pki/revoke-with-key" { capabilities = ["update"] }
