@@ -184,27 +184,27 @@ func (*google) tell(*rules.Rule) Calls {
 
 // revoke deletes the leaked key, for good.
 func (g *google) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
-	return g.each(ctx, rule, t, change{http.MethodDelete, "", mayDeleteKey, "deleted", rules.MeansRevoked, ErrCannotRevoke}, func(userKey) bool { return true })
+	return g.each(ctx, rule, t, keyChange{http.MethodDelete, "", mayDeleteKey, "deleted", rules.MeansRevoked, ErrCannotRevoke}, func(userKey) bool { return true })
 }
 
 func (g *google) disable(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
-	return g.each(ctx, rule, t, change{http.MethodPost, ":disable", mayDisableKey, "disabled", rules.MeansRevoked, ErrCannotDisable}, func(k userKey) bool { return !k.disabled })
+	return g.each(ctx, rule, t, keyChange{http.MethodPost, ":disable", mayDisableKey, "disabled", rules.MeansRevoked, ErrCannotDisable}, func(k userKey) bool { return !k.disabled })
 }
 
 // enable takes back what disable did, and not what Google did.
 func (g *google) enable(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
-	return g.each(ctx, rule, t, change{http.MethodPost, ":enable", mayEnableKey, "enabled", rules.MeansAccepted, ErrCannotDisable}, func(k userKey) bool { return k.disabled })
+	return g.each(ctx, rule, t, keyChange{http.MethodPost, ":enable", mayEnableKey, "enabled", rules.MeansAccepted, ErrCannotDisable}, func(k userKey) bool { return k.disabled })
 }
 
-// A change is what is done to a key.
-type change struct {
+// A keyChange is what is done to a key.
+type keyChange struct {
 	method, verb, needs, done string
 	means                     rules.Meaning
 	cannot                    error // for what a program must not decide
 }
 
 // each does something to the leaked key under each of its ids that want it.
-func (g *google) each(ctx context.Context, rule *rules.Rule, t Target, c change, wants func(userKey) bool) (Receipt, error) {
+func (g *google) each(ctx context.Context, rule *rules.Rule, t Target, c keyChange, wants func(userKey) bool) (Receipt, error) {
 	api, call := g.iam(), keyCall(c.method, "-", "-", c.verb, c.needs)
 	receipt := Receipt{Meaning: c.means, Evidence: Evidence{Request: api.Told(call), At: g.now()}}
 	keys, email, err := g.victims(ctx, t)

@@ -32,14 +32,15 @@ func forms(text string) [2]string {
 	return [2]string{plain, strings.ReplaceAll(plain, "\n", `\n`)}
 }
 
-// readings are the texts by which a stored value is found: the value, in both forms,
-// and, of a whole JSON object such as the key file of a service account, those in it.
+// readings are the texts by which a stored value is found: the value, in both forms;
+// of a whole JSON object such as the key file of a service account, those in it; and
+// the passwords of connection strings.
 func readings(text string) (all []string) {
 	if text == "" {
 		return nil
 	}
 	written := forms(text)
-	all = written[:]
+	all = append(written[:], connectionPasswords(text)...)
 	if inside, ok := objectOf(text); ok {
 		for _, value := range inside {
 			if value != "" {
