@@ -78,7 +78,7 @@ var outsideRules = []outsideRule{
 	{"github.com/bradleyfalzon/ghinstallation", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
 	{"github.com/gofri/go-github-ratelimit", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
 	{"golang.org/x/oauth2", []string{"app/github", "app/cloud"}, nil, "app/github is the one door to GitHub, and app/cloud to Stanch's accounts at clouds"},
-	{"database/sql", []string{"app/store", "app/provider"}, nil, "app/store is the one door to the database; app/provider logs in at others'"},
+	{"database/sql", []string{"app/store", "app/provider"}, []string{"cmd/stanch"}, "app/store is the one door to the database; app/provider logs in at others'"},
 	{"github.com/jackc/pgx", []string{"app/store", "app/store/postgrestest", "app/provider"}, []string{"cmd/stanch"}, "app/store is the one door to the database; app/provider logs in at others'"},
 	{"modernc.org/sqlite", []string{"app/store"}, nil, "app/store is the one door to the database"},
 	{"github.com/riverqueue/river/riverdriver", []string{"app/store"}, nil, "app/store is the one door to the database"},
