@@ -136,11 +136,18 @@ func (f *Server) Get(group, resource, namespace, name string) Object {
 }
 
 // Value is what a field of a secret holds.
-func (f *Server) Value(namespace, name, field string) string {
+func (f *Server) Value(namespace, name, field string) string { return f.Values(namespace, name)[field] }
+
+// Values are what all its fields hold.
+func (f *Server) Values(namespace, name string) map[string]string {
 	data, _ := f.Get("", "secrets", namespace, name)["data"].(Object)
-	text, _ := data[field].(string)
-	decoded, _ := base64.StdEncoding.DecodeString(text)
-	return string(decoded)
+	values := map[string]string{}
+	for field, value := range data {
+		text, _ := value.(string)
+		decoded, _ := base64.StdEncoding.DecodeString(text)
+		values[field] = string(decoded)
+	}
+	return values
 }
 
 // Delete takes an object away.
