@@ -156,7 +156,8 @@ func (p *copiedFile) env(via func(string) string) []string {
 	return append(append(p.crashPlace.env(via), p.app.env(via)...), "STANCH_GITHUB_COPIES="+p.secret()+"=file:ci#token")
 }
 
-// inKubernetes is a secret of a cluster, in a namespace of its own.
+// inKubernetes is a secret of a cluster, in a namespace of its own, with a workload that is
+// to be restarted.
 type inKubernetes struct {
 	*kubetest.Server
 	n *atomic.Int64
@@ -168,8 +169,22 @@ func newInKubernetes(t *testing.T) inKubernetes {
 	return k
 }
 
-func (k inKubernetes) begin(*testing.T, string, checks.FingerprintKey) crashPlace {
-	return &kubernetesPlace{k.Server, fmt.Sprintf("job%d", k.n.Add(1))}
+func (k inKubernetes) begin(t *testing.T, _ string, _ checks.FingerprintKey) crashPlace {
+	p := &kubernetesPlace{k.Server, fmt.Sprintf("job%d", k.n.Add(1))}
+	k.Set("apps", "deployments", p.namespace, "api", readsAtStart("deploy"))
+	t.Cleanup(func() {
+		meta, _ := k.Get("apps", "deployments", p.namespace, "api")["metadata"].(kubetest.Object)
+		if meta["generation"] != 1.0 {
+			t.Errorf("who reads the secret when it starts was changed %v times, want one restart", meta["generation"])
+		}
+	})
+	return p
+}
+
+// readsAtStart is a workload that has a secret in its environment.
+func readsAtStart(secret string) kubetest.Object {
+	pods := kubetest.Object{"containers": []any{kubetest.Object{"envFrom": []any{kubetest.Object{"secretRef": kubetest.Object{"name": secret}}}}}}
+	return kubetest.Object{"spec": kubetest.Object{"template": kubetest.Object{"spec": pods}}}
 }
 
 type kubernetesPlace struct {
@@ -186,6 +201,6 @@ func (p *kubernetesPlace) fields() map[string]string { return p.Values(p.namespa
 func (p *kubernetesPlace) env(via func(string) string) []string {
 	return []string{
 		"STANCH_KUBERNETES_URL=" + via(p.URL), "STANCH_KUBERNETES_TOKEN_FILE=" + p.Path("stanch"), "STANCH_KUBERNETES_CA_FILE=" + p.Path("ca.crt"),
-		"STANCH_KUBERNETES_NAMESPACES=" + p.namespace,
+		"STANCH_KUBERNETES_NAMESPACES=" + p.namespace, "STANCH_KUBERNETES_RESTART=true",
 	}
 }
