@@ -67,7 +67,8 @@ type Config struct {
 	Policy         Policy
 	GitHub         github.Config
 	WebhookSecrets []string
-	// WithoutGitHub is for an App that carries out orders on this machine alone: Local
+	// WithoutGitHub is for an App that carries out orders on this machine alone, of which
+	// GitHub need not know: Local
 	// and StartLocal are all that it has.
 	WithoutGitHub bool
 	// APIToken is what callers of the API say, and APITokens are those of callers who have
@@ -137,12 +138,15 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	if a.scanner, err = checks.NewScanner(cfg.Catalogue, cfg.Keys.Fingerprint); err != nil {
 		return nil, err
 	}
-	if !cfg.WithoutGitHub {
+	if !cfg.WithoutGitHub || cfg.GitHub.AppID != 0 {
 		if a.github, err = github.New(cfg.GitHub); err != nil {
 			return nil, err
 		}
 	}
-	cfg.Providers.Catalogue, cfg.Providers.DeployKeys = cfg.Catalogue, deployKeys{a.github}
+	cfg.Providers.Catalogue = cfg.Catalogue
+	if a.github != nil {
+		cfg.Providers.DeployKeys = deployKeys{a.github}
+	}
 	if a.providers, err = provider.New(cfg.Providers); err != nil {
 		return nil, err
 	}

@@ -86,6 +86,27 @@ func (r *remediation) copyFrom(ctx context.Context, p *place, replacement checks
 	return nil
 }
 
+// copiesOf are the copies that may have to be written when a place changes.
+func (a *App) copiesOf(p place) (all []Copy) {
+	for _, c := range a.cfg.Copies {
+		if c.Of.Store == p.Leaked.Store && c.Of.Path == p.Leaked.Path && !p.Leaked.Superseded {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// mayCopy refuses places whose copies this process cannot write, before anything is done.
+func (a *App) mayCopy(kept []place) error {
+	for _, p := range kept {
+		if copies := a.copiesOf(p); a.github == nil && len(copies) > 0 {
+			return needPerson(fmt.Sprintf("%s is a copy of %s, and without a GitHub App nobody writes it: set STANCH_GITHUB_APP_ID and STANCH_GITHUB_PRIVATE_KEY, or let the server do it, then press Rotate now.",
+				copies[0].To, copies[0].Of))
+		}
+	}
+	return nil
+}
+
 // read is what a place holds, if it is what was put there.
 func (a *App) read(ctx context.Context, at secretstore.Location) (secretstore.Content, error) {
 	s, err := a.secretStore(at.Store)

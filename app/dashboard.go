@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
@@ -51,7 +52,7 @@ func (a *App) showPlan(ctx context.Context, id, verb string) (web.Plan, error) {
 	shown := web.Plan{Verb: string(plan.Verb), Order: string(plan.Order), Risks: plan.Risks, Notes: plan.Notes, Stops: plan.Stops}
 	for _, s := range plan.Steps {
 		shown.Steps = append(shown.Steps, web.PlannedStep{
-			What: s.What, Call: s.Call, Places: s.Places, Final: s.Effect == EffectFinal, Changes: s.Effect != EffectNone, Undo: s.Undo, Done: s.Done,
+			What: s.What, Call: s.Call, Places: slices.Concat(s.Places, s.Copies), Final: s.Effect == EffectFinal, Changes: s.Effect != EffectNone, Undo: s.Undo, Done: s.Done,
 		})
 	}
 	return shown, nil

@@ -117,8 +117,9 @@ func (a *App) whereabouts(ctx context.Context, i store.Incident, leaked checks.C
 	case err != nil:
 		return whereabouts{}, err
 	case len(found) == 0 && i.WithoutReplacement == string(Adopt):
-		found, err = a.adopt(i)
-		return whereabouts{kept: found}, err
+		if found, err = a.adopt(i); err != nil {
+			return whereabouts{}, err
+		}
 	case len(found) == 0:
 		return withoutReplacement(i, "No secret store that Stanch knows holds this credential.")
 	case !current:
@@ -127,7 +128,7 @@ func (a *App) whereabouts(ctx context.Context, i store.Incident, leaked checks.C
 		}
 		return withoutReplacement(i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", found[0].Leaked))
 	}
-	return whereabouts{kept: found}, nil
+	return whereabouts{kept: found}, a.mayCopy(found)
 }
 
 // replacedByOwners reports whether a place that held the leaked credential holds one of

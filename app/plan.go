@@ -55,6 +55,7 @@ type PlannedStep struct {
 	What   string        `json:"what"`
 	Call   string        `json:"call"`   // what is sent to the provider
 	Places []string      `json:"places"` // of secret stores that it changes
+	Copies []string      `json:"copies"` // of these at GitHub, which are written too
 	Effect Effect        `json:"effect"`
 	Undo   string        `json:"undo"` // how it is taken back, where it can be
 	Done   bool          `json:"done"`
@@ -124,6 +125,13 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	for _, step := range i.Plan(done) {
 		planned := planStep(step, calls, kept, i.Hold)
 		planned.Done = slices.Contains(done, step)
+		for _, p := range kept {
+			for _, c := range a.copiesOf(p) {
+				if step == incident.Put {
+					planned.Copies = append(planned.Copies, c.To.String())
+				}
+			}
+		}
 		plan.Steps = append(plan.Steps, planned)
 	}
 	if verb == incident.Undo {
@@ -189,7 +197,7 @@ func (a *App) runbook(rule string) string {
 
 // planStep says what a step does.
 func planStep(step incident.Step, calls provider.Calls, kept []place, hold time.Duration) PlannedStep {
-	p := PlannedStep{Step: step, What: whatSteps[step], Places: []string{}, Effect: EffectNone}
+	p := PlannedStep{Step: step, What: whatSteps[step], Places: []string{}, Copies: []string{}, Effect: EffectNone}
 	switch step {
 	case incident.Issue:
 		p.Call, p.Effect, p.Undo = calls.Issue, EffectReversible, "a replacement that nobody needs is revoked"

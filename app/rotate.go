@@ -30,10 +30,10 @@ const (
 // cannot tell, a person looks.
 func (r *remediation) issue(ctx context.Context, i store.Incident, attempt store.Action) (result, error) {
 	request, err := r.request(ctx, i, attempt)
-	if err != nil {
-		return result{}, err
+	var replacement checks.Credential
+	if err == nil {
+		replacement, err = r.app.providers.Issue(ctx, request)
 	}
-	replacement, err := r.app.providers.Issue(ctx, request)
 	unsettled := new(provider.UnsettledError)
 	switch {
 	case errors.As(err, &unsettled):
@@ -45,7 +45,7 @@ func (r *remediation) issue(ctx context.Context, i store.Incident, attempt store
 			return result{}, err
 		}
 		r.app.log.WarnContext(ctx, "no replacement was issued", "incident", r.id, "error", err)
-		return result{}, needPerson("The issuer refused to make a replacement. Stanch's log has its answer; mend it and press Rotate now, or press Revoke now.")
+		return result{}, needPerson(fmt.Sprintf("The issuer refused to make a replacement (%s). Mend that and press Rotate now, or press Revoke now.", err))
 	case err != nil:
 		return result{}, fmt.Errorf("issue a replacement: %w", err)
 	case replacement.Secret().Fingerprint(r.app.cfg.Keys.Fingerprint) == i.Fingerprint:
@@ -59,7 +59,8 @@ func (r *remediation) issue(ctx context.Context, i store.Incident, attempt store
 
 // request is the request for a replacement, prepared once.
 func (r *remediation) request(ctx context.Context, i store.Incident, attempt store.Action) (provider.Request, error) {
-	request := provider.Request{Old: r.target(i), Operation: attempt.Operation}
+	// Where the leaked one dies first, nothing is lost by a replacement that ends it.
+	request := provider.Request{Old: r.target(i), Operation: attempt.Operation, InPlace: i.Order == incident.RevokeFirst}
 	if attempt.Prepared != "" {
 		request.Again = true
 		return request, r.recall(ctx, attempt, &request.Prepared)
@@ -172,8 +173,8 @@ func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Cr
 	}
 	put, err := s.Put(ctx, at, values, operation)
 	switch {
-	case errors.Is(err, secretstore.ErrImmutable):
-		return needPerson(fmt.Sprintf("The replacement cannot be stored in %s: %s. Then press Revoke now; the replacement that was issued is revoked too.", p.Leaked, secretstore.ErrImmutable))
+	case errors.Is(err, secretstore.ErrImmutable), errors.Is(err, secretstore.ErrManaged):
+		return needPerson(fmt.Sprintf("The replacement cannot be stored (%s). When its users have another one, press Revoke now; the replacement that was issued is revoked too.", err))
 	case err != nil:
 		return fmt.Errorf("store the replacement in %s: %w", p.Leaked, err)
 	}

@@ -30,7 +30,8 @@ const (
 // Drivers lists the names that Action.Driver may have. All but "http" and
 // "manual" are Go code of package app/provider.
 func Drivers() []string {
-	return []string{"http", "manual", "broker", "vault", "approle", "aws", "azure", "deploykey", "gcp", "jwt", "key", "kubernetes", "postgres", "mongodb", "mysql", "redis"}
+	return []string{"http", "manual", "broker", "vault", "approle", "aws", "azure", "azure-storage", "deploykey", "gcp", "gcp-api-key",
+		"jwt", "key", "kubernetes", "postgres", "mongodb", "mysql", "redis"}
 }
 
 var ruleID = regexp.MustCompile(`^[a-z][a-z0-9]*(-[a-z0-9]+)*$`)

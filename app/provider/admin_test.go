@@ -123,7 +123,7 @@ func revokeAt(t *testing.T, scheme, host string) {
 	p.changeWithin = time.Second
 	began := time.Now()
 	target := Target{Credential: account(scheme+"-url", host)}
-	for _, do := range []change{p.Revoke, p.Disable, p.Enable} {
+	for _, do := range []command{p.Revoke, p.Disable, p.Enable} {
 		_, err := do(t.Context(), target)
 		if err == nil || errors.Is(err, ErrCannotRevoke) && strings.Contains(err.Error(), "no administrator") {
 			t.Errorf("%v", err)

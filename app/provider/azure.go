@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -18,8 +19,9 @@ import (
 // which shows in the sign-in log of the tenant; the token is read and thrown away.
 // https://learn.microsoft.com/en-us/entra/identity-platform/v2-oauth2-client-creds-grant-flow
 type entra struct {
-	web *web
-	now func() time.Time
+	web     *web
+	account *cloud.Azure // Stanch's own, with which secrets are replaced; may be nil
+	now     func() time.Time
 }
 
 const (

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -19,8 +20,19 @@ import (
 // of it can check it. Nobody is logged in, and the private half stays here:
 // https://cloud.google.com/iam/docs/service-account-creds#public-keys
 type google struct {
-	web *web
-	now func() time.Time
+	web     *web
+	account *cloud.Google // Stanch's own, with which keys are replaced; may be nil
+	ownKey  []byte        // the public half of the key that it logs in with, if it has one
+	now     func() time.Time
+}
+
+func newGoogle(w *web, account *cloud.Google, now func() time.Time) *google {
+	g := &google{web: w, account: account, now: now}
+	if account != nil && account.Key.Len() > 0 {
+		own, _ := readKey(account.Key.Expose()) // what cannot be read logs in nowhere
+		g.ownKey = own.spki
+	}
+	return g
 }
 
 // https://developers.google.com/identity/protocols/oauth2/service-account

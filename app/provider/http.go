@@ -15,6 +15,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -107,6 +108,12 @@ func (w *web) baseOf(name, public string) (string, *http.Client) {
 		return base, w.trusted
 	}
 	return strings.TrimRight(public, "/"), w.guarded
+}
+
+// api is a provider's interface for Stanch's own account there.
+func (w *web) api(provider, public string, token func(context.Context) (checks.Secret, error)) cloud.API {
+	base, client := w.baseOf(provider, public)
+	return cloud.API{Base: base, Client: client, Token: token}
 }
 
 // host names the hosts that a verification asks.

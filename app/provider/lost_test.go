@@ -87,7 +87,7 @@ func losesAnswers(t *testing.T, l *link, p *Providers, old Target, validity func
 	})
 	validity(old, checks.Active)
 	validity(fresh, checks.Active)
-	for _, do := range []change{p.Disable, p.Enable, p.Disable, p.Revoke} {
+	for _, do := range []command{p.Disable, p.Enable, p.Disable, p.Revoke} {
 		l.lose(t, func(bool) error { _, err := do(ctx, old); return err })
 		validity(fresh, checks.Active)
 	}
@@ -134,7 +134,7 @@ func TestRedisLosesAnswers(t *testing.T) {
 	w.p = w.providers()
 	old := w.leak("clerk")
 	thief := w.session("clerk", leakedPassword)
-	losesAnswers(t, l, w.p, old, w.validity, func() bool { return alive(thief) })
+	losesAnswers(t, l, w.p, old, w.validity, func() bool { return redisAlive(thief) })
 	if hashes, err := w.boss.user("clerk"); err != nil || len(hashes) != 1 {
 		t.Errorf("passwords %v, %v", hashes, err)
 	}

@@ -90,7 +90,7 @@ func (w *myWorld) validity(target Target, want checks.Validity) {
 	}
 }
 
-func (w *myWorld) does(do change, on Target, want rules.Meaning) Receipt {
+func (w *myWorld) does(do command, on Target, want rules.Meaning) Receipt {
 	w.t.Helper()
 	got, err := do(w.t.Context(), on)
 	if err != nil || got.Meaning != want {

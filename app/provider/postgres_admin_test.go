@@ -156,9 +156,9 @@ func (w *pgWorld) issue(r Request) Target {
 	return Target{Credential: fresh}
 }
 
-type change func(context.Context, Target) (Receipt, error)
+type command func(context.Context, Target) (Receipt, error)
 
-func (w *pgWorld) does(do change, on Target, want rules.Meaning) {
+func (w *pgWorld) does(do command, on Target, want rules.Meaning) {
 	w.t.Helper()
 	got, err := do(context.Background(), on)
 	if err != nil || got.Meaning != want {

@@ -113,7 +113,7 @@ func (w *pgWorld) turns(first, second Target) {
 // In place the leaked password dies at once, with its sessions.
 func TestPostgresInPlace(t *testing.T) {
 	w := newPgWorld(t)
-	for name, before := range map[string]change{"alive": nil, "shut out": w.p.Disable, "revoked first": w.p.Revoke} {
+	for name, before := range map[string]command{"alive": nil, "shut out": w.p.Disable, "revoked first": w.p.Revoke} {
 		t.Run(name, func(t *testing.T) {
 			old := w.leak(strings.ReplaceAll(name, " ", "_"))
 			thief := w.open(old.Parts["user"].Expose(), leakedPassword)
@@ -222,7 +222,7 @@ func TestPostgresRefusals(t *testing.T) {
 	boss, own, copier := Target{Credential: w.cred("boss", "ofTheB0ss")}, Target{Credential: w.cred("stanch", changerPassword)}, Target{Credential: w.cred("copier", "ofTheC0pier")}
 	open := Target{Credential: w.cred("open", "of0penUser")} // trusted by pg_hba.conf, whatever its password
 	for name, target := range map[string]Target{"superuser": boss, "Stanch's own": own, "no password counts": open} {
-		for verb, do := range map[error]change{ErrCannotRevoke: w.p.Revoke, ErrCannotDisable: w.p.Disable} {
+		for verb, do := range map[error]command{ErrCannotRevoke: w.p.Revoke, ErrCannotDisable: w.p.Disable} {
 			if _, err := do(t.Context(), target); !errors.Is(err, verb) {
 				t.Errorf("%s: %v", name, err)
 			}

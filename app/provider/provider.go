@@ -24,6 +24,7 @@ import (
 
 	"golang.org/x/sync/singleflight"
 
+	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/app/ownaws"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -43,7 +44,9 @@ const (
 	driverDeployKey  = "deploykey"
 	driverAWS        = "aws"
 	driverAzure      = "azure"
+	driverStorage    = "azure-storage"
 	driverGCP        = "gcp"
+	driverGCPAPIKey  = "gcp-api-key"
 	driverJWT        = "jwt"
 	driverKey        = "key"
 	driverKubernetes = "kubernetes"
@@ -126,6 +129,13 @@ type Config struct {
 	VaultDatabaseMounts []string
 	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
 	VaultPKIMounts []string
+
+	// Google and Azure are Stanch's own accounts at the clouds, with which their
+	// credentials are replaced and revoked; nil without one.
+	Google *cloud.Google
+	Azure  *cloud.Azure
+	// AzureSubscriptions are those in which storage accounts are looked up.
+	AzureSubscriptions []string
 
 	// BrokerURL is the operator's endpoint that issues credentials for providers
 	// without an interface for it; BrokerToken is what Stanch says to it.
@@ -342,17 +352,28 @@ func New(cfg Config) (*Providers, error) {
 		return nil, err
 	}
 	places = append(places, deploys.places()...)
-	p.revokers = map[string]revoker{driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys}
-	p.issuers = map[string]issuer{driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys}
+	gcp := newGoogle(p.web, cfg.Google, p.now)
+	apiKeys := &googleAPIKeys{gcp: gcp, pause: newKeyPause}
+	apps := &entra{web: p.web, account: cfg.Azure, now: p.now}
+	blobs := &storage{web: p.web, account: cfg.Azure, subscriptions: cfg.AzureSubscriptions, now: p.now}
+	p.revokers = map[string]revoker{
+		driverHTTP: p.web, driverVault: p.vault, driverAWS: accessKeys,
+		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
+	}
+	p.issuers = map[string]issuer{
+		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys,
+		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
+	}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
 		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
-		driverGCP:        &google{web: p.web, now: p.now},
+		driverGCP:        gcp,
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
-		driverAzure:      &entra{web: p.web, now: p.now},
+		driverAzure:      apps,
+		driverStorage:    blobs,
 	}
 	for name, d := range administered {
 		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d

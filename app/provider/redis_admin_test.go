@@ -130,7 +130,7 @@ func (w *redisWorld) validity(target Target, want checks.Validity) {
 	}
 }
 
-func (w *redisWorld) does(do change, on Target, want rules.Meaning) Receipt {
+func (w *redisWorld) does(do command, on Target, want rules.Meaning) Receipt {
 	w.t.Helper()
 	got, err := do(w.t.Context(), on)
 	if err != nil || got.Meaning != want {
@@ -157,7 +157,7 @@ func (w *redisWorld) issue(old Target) (Target, error) {
 	return Target{Credential: fresh}, nil
 }
 
-func alive(c *redisAdmin) bool {
+func redisAlive(c *redisAdmin) bool {
 	_, err := c.ask("ACL", "WHOAMI")
 	return err == nil
 }
@@ -178,7 +178,7 @@ func TestRedisRotation(t *testing.T) {
 				w.validity(old, checks.Active)
 				w.validity(fresh, checks.Active)
 				w.does(w.p.Disable, old, rules.MeansRevoked)
-				if alive(thief) || !alive(other) {
+				if redisAlive(thief) || !redisAlive(other) {
 					t.Error("a session of the leaked password goes on, or somebody else's ended")
 				}
 				w.does(w.p.Disable, old, rules.MeansRevoked)
@@ -190,7 +190,7 @@ func TestRedisRotation(t *testing.T) {
 				w.does(w.p.Disable, old, rules.MeansRevoked)
 				consumer := w.session(name, fresh.Secret().Expose())
 				w.does(w.p.Revoke, old, rules.MeansRevoked)
-				if !alive(consumer) {
+				if !redisAlive(consumer) {
 					t.Error("at the end of the hold a session of the new password ended")
 				}
 				w.does(w.p.Revoke, old, rules.MeansAlreadyDead)
@@ -216,7 +216,7 @@ func TestRedisRevokedFirst(t *testing.T) {
 	thief := w.session("shop", leakedPassword)
 	w.do("ACL SETUSER shop <" + leakedPassword + " #" + sessions) // as a crash leaves it
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
-	if alive(thief) {
+	if redisAlive(thief) {
 		t.Error("a session goes on that a crash had left")
 	}
 	w.validity(old, checks.Inactive)

@@ -1,6 +1,7 @@
 package secretstore
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -11,7 +12,50 @@ import (
 // Holds reports whether a stored value is a credential's secret, or a text with
 // it inside, such as the URL of a database.
 func Holds(value checks.Secret, c checks.Credential) bool {
-	return c.Secret().Len() > 0 && strings.Contains(value.Expose(), c.Secret().Expose())
+	for _, form := range forms(c.Secret().Expose()) {
+		if form != "" && strings.Contains(value.Expose(), form) {
+			return true
+		}
+	}
+	return false
+}
+
+// forms are the two ways in which a private key is written: with the ends of its lines,
+// and with these escaped, as inside JSON, where most of those that leak are found. Any
+// other text is written in one way.
+func forms(text string) [2]string {
+	if !strings.Contains(text, "-----BEGIN ") {
+		return [2]string{text, text}
+	}
+	plain := strings.ReplaceAll(text, `\n`, "\n")
+	return [2]string{plain, strings.ReplaceAll(plain, "\n", `\n`)}
+}
+
+// readings are the texts by which a stored value is found: the value, in both forms;
+// of a whole JSON object such as the key file of a service account, those in it; and
+// the passwords of connection strings.
+func readings(text string) (all []string) {
+	if text == "" {
+		return nil
+	}
+	written := forms(text)
+	all = append(written[:], connectionPasswords(text)...)
+	if inside, ok := objectOf(text); ok {
+		for _, value := range inside {
+			if value != "" {
+				written := forms(value)
+				all = append(all, written[:]...)
+			}
+		}
+	}
+	return all
+}
+
+// objectOf are the texts in a value that is a JSON object.
+func objectOf(text string) (map[string]string, bool) {
+	inside := fieldsOf(text)
+	_, whole := inside[WholeText]
+	return inside, !whole && strings.HasPrefix(strings.TrimSpace(text), "{")
 }
 
 // Replace returns the fields that change where a credential is stored, with their new
@@ -24,17 +68,19 @@ func Replace(fields map[string]checks.Secret, old, fresh checks.Credential) (cha
 	placed := map[string]bool{}
 	for field, value := range fields {
 		for part, was := range old.Parts {
-			if now, ok := fresh.Parts[part]; ok && was.Len() > 0 && value == was {
-				changed[field], placed[part] = now, true
+			if now, ok := fresh.Parts[part]; ok && was.Len() > 0 {
+				for n, form := range forms(was.Expose()) {
+					if value.Expose() == form {
+						changed[field], placed[part] = checks.NewSecret(forms(now.Expose())[n]), true
+					}
+				}
 			}
 		}
 		if _, done := changed[field]; !done && Holds(value, old) {
-			text, whole := inText(value.Expose(), old, fresh)
-			changed[field], placed[checks.PartSecret] = checks.NewSecret(text), true
-			if whole {
-				for part := range fresh.Parts {
-					placed[part] = true
-				}
+			text, parts := inText(value.Expose(), old, fresh)
+			changed[field] = checks.NewSecret(text)
+			for _, part := range parts {
+				placed[part] = true
 			}
 		}
 	}
@@ -50,19 +96,37 @@ func Replace(fields map[string]checks.Secret, old, fresh checks.Credential) (cha
 // userPart is the part of a credential that names the user of a database.
 const userPart = "user"
 
-// inText puts the new secret into a text that has the old one inside. In a URL the
-// user's name goes along with the password, which whole reports.
-func inText(text string, old, fresh checks.Credential) (_ string, whole bool) {
+// inText puts the new secret into a text that has the old one inside, and returns which
+// parts it put there. In a URL the user's name goes along with the password, and in a
+// JSON object all parts that stand in it by themselves.
+func inText(text string, old, fresh checks.Credential) (_ string, placed []string) {
+	if inside, ok := objectOf(text); ok {
+		if changed, leftOut := Replace(content("", inside).Fields, old, fresh); !slices.Contains(leftOut, checks.PartSecret) {
+			if written, err := withFields(text, changed); err == nil {
+				return written, without(fresh, leftOut)
+			}
+		}
+	}
 	if u, err := url.Parse(text); err == nil && u.User != nil {
 		name := u.User.Username()
 		user, ok := old.Parts[userPart]
-		if whole = ok && name == user.Expose() && fresh.Parts[userPart].Len() > 0; whole {
-			name = fresh.Parts[userPart].Expose()
+		placed = []string{checks.PartSecret}
+		if ok && name == user.Expose() && fresh.Parts[userPart].Len() > 0 {
+			name, placed = fresh.Parts[userPart].Expose(), without(fresh, nil)
 		}
 		if password, _ := u.User.Password(); password == old.Secret().Expose() {
 			u.User = url.UserPassword(name, fresh.Secret().Expose())
-			return u.String(), whole
+			return u.String(), placed
 		}
 	}
-	return strings.ReplaceAll(text, old.Secret().Expose(), fresh.Secret().Expose()), false
+	now := forms(fresh.Secret().Expose())
+	for n, was := range forms(old.Secret().Expose()) {
+		text = strings.ReplaceAll(text, was, now[n])
+	}
+	return text, []string{checks.PartSecret}
+}
+
+// without are the names of a credential's parts, without some.
+func without(c checks.Credential, some []string) []string {
+	return slices.DeleteFunc(slices.Collect(maps.Keys(c.Parts)), func(part string) bool { return slices.Contains(some, part) })
 }

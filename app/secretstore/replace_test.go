@@ -1,6 +1,8 @@
 package secretstore
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -27,6 +29,12 @@ func exposed(values map[string]checks.Secret) map[string]string {
 func TestReplace(t *testing.T) {
 	old, fresh := creds("secret", "old-pass", "id", "id-1"), creds("secret", "new/pass", "id", "id-2")
 	user, other := creds("secret", "old-pass", "user", "shop"), creds("secret", "new/pass", "user", "shop_2")
+	// A private key leaks as it stands in a JSON file, with the ends of its lines escaped.
+	key := func(n string) string {
+		return "-----BEGIN " + "PRIVATE KEY-----\n" + n + "\n-----END " + "PRIVATE KEY-----\n"
+	}
+	escaped := func(n string) string { return strings.ReplaceAll(key(n), "\n", `\n`) }
+	leaked, made := creds("secret", escaped("b2xk"), "id", "aa1", "email", "e"), creds("secret", escaped("bmV3"), "id", "bb2", "email", "e")
 	for name, test := range map[string]struct {
 		old, fresh checks.Credential
 		fields     map[string]string
@@ -41,7 +49,15 @@ func TestReplace(t *testing.T) {
 		"in a URL":            {user, other, map[string]string{"url": "postgres://shop:old-pass@shop-db/shop"}, map[string]string{"url": "postgres://shop_2:new%2Fpass@shop-db/shop"}, nil},
 		"in a URL, same user": {user, creds("secret", "new", "user", "shop"), map[string]string{"url": "postgres://shop:old-pass@db/shop"}, map[string]string{"url": "postgres://shop:new@db/shop"}, nil},
 		"of another user":     {user, other, map[string]string{"url": "postgres://crm:old-pass@db/shop"}, map[string]string{"url": "postgres://crm:new%2Fpass@db/shop"}, []string{"user"}},
-		"nothing of it":       {old, fresh, map[string]string{"a": "b"}, map[string]string{}, []string{"id", "secret"}},
+		"the fields of a key file": {leaked, made, map[string]string{"private_key": key("b2xk"), "private_key_id": "aa1", "client_email": "e", "type": "service_account"},
+			map[string]string{"private_key": key("bmV3"), "private_key_id": "bb2", "client_email": "e"}, nil},
+		"a whole key file": {leaked, made, map[string]string{"key.json": `{"private_key_id": "aa1", "private_key": "` + escaped("b2xk") + `", "client_id": 7}`},
+			map[string]string{"key.json": `{"client_id":7,"private_key":"` + escaped("bmV3") + `","private_key_id":"bb2"}`}, nil},
+		"a key file without its id": {leaked, made, map[string]string{"key.json": `{"private_key": "` + escaped("b2xk") + `"}`},
+			map[string]string{"key.json": `{"private_key":"` + escaped("bmV3") + `"}`}, []string{"id"}},
+		"a pair deeper down": {old, fresh, map[string]string{"conf": `{"key":"id-1","deep":{"pass":"old-pass"}}`}, map[string]string{"conf": `{"key":"id-1","deep":{"pass":"new/pass"}}`}, []string{"id"}},
+		"a key in a text":    {leaked, made, map[string]string{"env": "KEY='" + key("b2xk") + "'"}, map[string]string{"env": "KEY='" + key("bmV3") + "'"}, []string{"id"}},
+		"nothing of it":      {old, fresh, map[string]string{"a": "b"}, map[string]string{}, []string{"id", "secret"}},
 	} {
 		got, leftOut := Replace(content("1", test.fields).Fields, test.old, test.fresh)
 		if diff := cmp.Diff(test.want, exposed(got)); diff != "" {
@@ -49,6 +65,24 @@ func TestReplace(t *testing.T) {
 		}
 		if diff := cmp.Diff(test.leftOut, leftOut); diff != "" {
 			t.Errorf("%s, left out (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+func TestReadings(t *testing.T) {
+	head := "-----BEGIN " + "KEY-----"
+	for text, want := range map[string][]string{
+		"":                        nil,
+		"plain":                   {"plain"},
+		`back\nslash`:             {`back\nslash`},
+		head + "\nx":              {head + "\nx", head + `\nx`},
+		head + `\nx`:              {head + "\nx", head + `\nx`},
+		`{"a":"b","n":1,"c":"d"}`: {"b", "d", `{"a":"b","n":1,"c":"d"}`},
+	} {
+		got := readings(text)
+		slices.Sort(got)
+		if diff := cmp.Diff(want, slices.Compact(got)); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
 		}
 	}
 }

@@ -2,13 +2,13 @@
 // that holds a leaked value, puts the replacement there, and destroys the old
 // version when that is proved dead.
 //
-// There are two stores with the same behaviour. Vault speaks to KV version 2 of
-// HashiCorp Vault and OpenBao. File is one encrypted file, for those who have
-// neither. Both keep versions, and both replace a value only if nobody else has
-// replaced it meanwhile.
+// The stores have the same behaviour. Vault speaks to KV version 2 of HashiCorp Vault
+// and OpenBao, AWS to AWS Secrets Manager, GCP to Google Cloud's Secret Manager, Azure
+// to Key Vaults. File is one encrypted file, for those who have none of them. All keep
+// versions, and replace a value only if nobody else has replaced it meanwhile.
 //
-// A store is searched by fingerprint. Neither store keeps values in memory for
-// that: Vault remembers keyed hashes, File reads itself anew each time.
+// A store is searched by fingerprint. None keeps values in memory for that: File reads
+// itself anew each time, and the others remember keyed hashes.
 package secretstore
 
 import (
@@ -88,14 +88,18 @@ func owner(text string) string {
 // fields names, by fingerprint, the fields of a version.
 type fields map[checks.Fingerprint][]string
 
-// fingerprints takes the fingerprints of all values that are text. Values deeper
-// down are not looked at: they have no field that could be replaced by itself.
+// fingerprints takes the fingerprints of all values that are text, in each way in which
+// they may leak; see readings. Values deeper down are not looked at: they have no field
+// that could be replaced by itself.
 func fingerprints[V any](key checks.FingerprintKey, values map[string]V) fields {
 	found := fields{}
 	for name, value := range values {
-		if text, ok := any(value).(string); ok && text != "" {
-			fp := checks.NewSecret(text).Fingerprint(key)
-			found[fp] = append(found[fp], name)
+		text, _ := any(value).(string)
+		for _, reading := range readings(text) {
+			fp := checks.NewSecret(reading).Fingerprint(key)
+			if !slices.Contains(found[fp], name) {
+				found[fp] = append(found[fp], name)
+			}
 		}
 	}
 	return found

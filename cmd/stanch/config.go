@@ -60,6 +60,7 @@ type settings struct {
 	GitHubOptions
 	KubernetesOptions
 	AtDatabases
+	CloudOptions
 	Reach
 }
 
@@ -308,6 +309,9 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	if err := s.restrict(&cfg, catalogue); err != nil {
 		return cfg, err
 	}
+	if err := s.accounts(&cfg); err != nil {
+		return cfg, err
+	}
 	if err := s.ownServers(&cfg); err != nil {
 		return cfg, err
 	}
@@ -406,6 +410,9 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 	}
 	s.addOwn(cfg)
 	if err := s.addAWSSecrets(cfg); err != nil {
+		return err
+	}
+	if err := s.addClouds(cfg); err != nil {
 		return err
 	}
 	if err := s.addKubernetes(cfg); err != nil {

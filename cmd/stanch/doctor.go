@@ -19,10 +19,11 @@ const doctorUsage = `Usage: stanch doctor [--provider NAME…] [--format text|js
 Reads the environment of stanch serve and says, of all that the server needs, what is
 well and what is not, and what to do about it: the settings, the database and its key,
 the GitHub App with its permissions, events and webhook, Vault or OpenBao with what
-Stanch's own token may do there, the secret store, Kubernetes, the broker, the policy, and
-verification. It changes nothing, and may run beside a server.
+Stanch's own token may do there, the secret store, Kubernetes, Stanch's accounts at
+clouds, the broker, the policy, and verification. It changes nothing, and may run beside
+a server.
 
-GitHub and Vault are asked about Stanch itself. No provider is asked about anything,
+GitHub, Vault and the clouds are asked about Stanch itself. No provider is asked about anything,
 unless --provider names it: then a random value of each of its kinds is sent to it,
 which it must refuse. One that does not is held at grade C by the server, and nothing
 is done on its word without a person.
@@ -129,6 +130,7 @@ func (d *doctor) examine(ctx context.Context, names []string) {
 	d.storeFile()
 	d.aws(ctx)
 	d.kubernetes(ctx)
+	d.clouds(ctx)
 	d.broker()
 	d.pages()
 	d.verification(ctx, names)

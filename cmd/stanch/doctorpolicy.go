@@ -36,6 +36,18 @@ var doors = []door{
 	{"redis", func(s settings) bool { return s.administers("redis", "rediss") }, func(settings) []grants.Policy {
 		return []grants.Policy{provider.RedisPolicy()}
 	}},
+	{"gcp", func(s settings) bool { return s.GoogleFile != "" || len(s.GCPProjects) > 0 }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.GoogleKeyPolicy(), provider.GoogleAPIKeyPolicy()}
+	}},
+	{"gcp-secrets", func(s settings) bool { return len(s.GCPProjects) > 0 }, func(settings) []grants.Policy {
+		return []grants.Policy{secretstore.GCPPolicy()}
+	}},
+	{"azure", func(s settings) bool { return s.AzureClient != "" }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.AzureAppPolicy(), provider.AzureStoragePolicy()}
+	}},
+	{"azure-secrets", func(s settings) bool { return len(s.AzureVaults) > 0 }, func(settings) []grants.Policy {
+		return []grants.Policy{secretstore.AzurePolicy()}
+	}},
 }
 
 // allDoors is the name that stands for every door.

@@ -140,7 +140,7 @@ func stepText(detail map[string]string) string {
 	if detail["request"] != "" {
 		texts = append(texts, detail["request"]+": "+detail["answer"])
 	}
-	for _, name := range []string{"places", "last_use", "confirmed"} {
+	for _, name := range []string{"places", "copies", "last_use", "confirmed"} {
 		if detail[name] != "" {
 			texts = append(texts, detail[name])
 		}
@@ -185,7 +185,7 @@ func (env *environment) outcome(done app.Ordered, format string) (int, error) {
 // proved reports whether the provider refuses the credential, and nobody has to do
 // anything more.
 func proved(i *app.WholeIncident) bool {
-	dead := slices.ContainsFunc(i.Timeline, func(m app.Reached) bool { return m.Stage == app.ProvedDead && m.At != nil })
+	dead := slices.ContainsFunc(i.Timeline, func(m app.Reached) bool { return m.Stage == incident.StageProvedDead && m.At != nil })
 	return dead && (i.Stuck == "" || i.Doing != "") || i.Validity == checks.Inactive
 }
 

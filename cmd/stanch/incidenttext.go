@@ -175,8 +175,12 @@ func printStep(w io.Writer, n int, s app.PlannedStep) {
 	if s.Done {
 		effect = "done already"
 	}
+	var copies []string
+	for _, c := range s.Copies {
+		copies = append(copies, "and its copy "+c)
+	}
 	fmt.Fprintf(w, "  %d %-11s  %s\n", n, s.Step, report.Printable(s.What))
-	for _, line := range slices.Concat([]string{s.Call}, s.Places, []string{effect}) {
+	for _, line := range slices.Concat([]string{s.Call}, s.Places, copies, []string{effect}) {
 		if line != "" {
 			fmt.Fprintf(w, "                 %s\n", report.Printable(line))
 		}

@@ -221,6 +221,20 @@ func TestIncidentsByHand(t *testing.T) {
 	w.findNoSecret()
 }
 
+// A copy at GitHub that nobody could write keeps a rotation from beginning.
+func TestRotateWithoutWhoWritesCopies(t *testing.T) {
+	w := newHandWorld(t)
+	token := w.token("ci")
+	w.env["STANCH_GITHUB_COPIES"] = "acme/shop:actions:DEPLOY_TOKEN=file:ci#token"
+	for _, how := range []string{"--dry-run", "--yes"} {
+		w.expect(exitFailed, token, []string{"rotate", how}, "acme/shop:actions:DEPLOY_TOKEN is a copy of", "set STANCH_GITHUB_APP_ID")
+	}
+	if !w.github.TokenLive(token) || w.github.LiveTokens("bot") != 1 || w.stored("ci") != token {
+		t.Error("something was done")
+	}
+	w.findNoSecret()
+}
+
 // Where the policy wants two people, the second one says the same.
 func TestTwoPeopleByHand(t *testing.T) {
 	w := newHandWorld(t)

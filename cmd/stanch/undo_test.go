@@ -36,7 +36,7 @@ func TestUndoByHand(t *testing.T) {
 		w.expect(exitDone, value, []string{"store", "put", "shop/aws", field})
 	}
 	pair := "aws_access_key_id = " + id + "\naws_secret_access_key = " + secret + "\n"
-	w.expect(exitDone, pair, []string{"rotate", "--dry-run"}, "disable_old", "iam:UpdateAccessKey Inactive", "can be taken back: for 24h0m0s: iam:UpdateAccessKey Active",
+	w.expect(exitDone, pair, []string{"rotate", "--dry-run"}, "disable_old", "iam:UpdateAccessKey to Inactive", "can be taken back: for 24h0m0s: iam:UpdateAccessKey to Active",
 		"hold", "nothing happens for 24h0m0s", "revoke_old", "iam:DeleteAccessKey", "shop/aws, field token")
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "disable_old", "Proved dead", "proved dead. Nothing: it is disabled and proved dead, and is deleted after",
 		"run it again after", "stanch incidents undo")
