@@ -107,7 +107,12 @@ func (r *remediation) restore(ctx context.Context, i store.Incident, attempt sto
 			return result{}, err
 		}
 	}
-	return result{detail: map[string]string{"operation": attempt.Operation}}, nil
+	detail := map[string]string{"operation": attempt.Operation}
+	consumers, err := r.passOn(ctx, ps)
+	if err == nil && consumers != "" {
+		detail["consumers"] = consumers
+	}
+	return result{detail: detail}, err
 }
 
 func (r *remediation) restoreAt(ctx context.Context, p place, replacement checks.Credential, operation string) error {
