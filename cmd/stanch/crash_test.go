@@ -192,15 +192,20 @@ func (w *crashWorld) dies() (died bool) {
 	return false
 }
 
+// incident is the one of the leaked credential.
+func (w *crashWorld) incident() (store.Incident, error) {
+	s, err := store.View(w.t.Context(), "sqlite:"+filepath.Join(w.dir, "stanch.db"), w.keys)
+	if err != nil {
+		return store.Incident{}, err
+	}
+	defer s.Close()
+	return s.IncidentOf(w.t.Context(), checks.NewSecret(w.kind.secret()).Fingerprint(w.keys.Fingerprint))
+}
+
 // over reports whether the incident is resolved, or waits for a person, and with what
 // words.
 func (w *crashWorld) over() (bool, string) {
-	s, err := store.View(w.t.Context(), "sqlite:"+filepath.Join(w.dir, "stanch.db"), w.keys)
-	if err != nil {
-		return false, ""
-	}
-	defer s.Close()
-	i, err := s.IncidentOf(w.t.Context(), checks.NewSecret(w.kind.secret()).Fingerprint(w.keys.Fingerprint))
+	i, err := w.incident()
 	if err != nil {
 		return false, ""
 	}
