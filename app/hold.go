@@ -68,7 +68,11 @@ func (r *remediation) hold(ctx context.Context, i store.Incident) (result, error
 // enableOld takes back what disableOld did.
 func (r *remediation) enableOld(ctx context.Context, i store.Incident) (result, error) {
 	receipt, err := r.app.providers.Enable(ctx, r.target(i))
-	if err != nil {
+	switch {
+	case errors.Is(err, provider.ErrCannotDisable), errors.Is(err, provider.ErrCannotRevoke):
+		r.app.log.WarnContext(ctx, "the old credential cannot be enabled", "incident", r.id, "error", err)
+		return result{}, needPerson("The provider does not let Stanch enable the old credential again: " + err.Error() + ". Its replacement works and stays where it is; press Revoke now to have the old one proved dead.")
+	case err != nil:
 		return result{}, fmt.Errorf("enable the credential again: %w", err)
 	}
 	return receiptResult(receipt), nil
@@ -107,7 +111,12 @@ func (r *remediation) restore(ctx context.Context, i store.Incident, attempt sto
 			return result{}, err
 		}
 	}
-	return result{detail: map[string]string{"operation": attempt.Operation}}, nil
+	detail := map[string]string{"operation": attempt.Operation}
+	consumers, err := r.passOn(ctx, ps)
+	if err == nil && consumers != "" {
+		detail["consumers"] = consumers
+	}
+	return result{detail: detail}, err
 }
 
 func (r *remediation) restoreAt(ctx context.Context, p place, replacement checks.Credential, operation string) error {

@@ -100,8 +100,8 @@ func (k *accessKeys) removeOrphan(ctx context.Context, r *keyring, key types.Acc
 
 func (k *accessKeys) unsettled(r *keyring, key types.AccessKeyMetadata) error {
 	id := aws.ToString(key.AccessKeyId)
-	return &UnsettledError{fmt.Sprintf("%s has the access key %s, created at %s, after a replacement was asked for. If nobody of yours made it, its secret was lost on the way: delete it with aws iam delete-access-key --user-name %s --access-key-id %s.",
-		r.who, id, aws.ToTime(key.CreateDate).UTC().Format(time.RFC3339), r.who.name, id)}
+	return &UnsettledError{fmt.Sprintf("%s has the access key %s, created at %s, after a replacement was asked for. If nobody of yours made it, its secret was lost on the way: delete it with “%s”.",
+		r.who, id, aws.ToTime(key.CreateDate).UTC().Format(time.RFC3339), r.toDelete(id))}
 }
 
 // A creation is what CloudTrail keeps of the making of a key:

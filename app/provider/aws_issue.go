@@ -128,21 +128,24 @@ func (k *accessKeys) credential(rule *rules.Rule, ring *keyring, key *types.Acce
 // bothTaken says what a person can do when the user has no room for a second key.
 func (k *accessKeys) bothTaken(ctx context.Context, r *keyring, keys []types.AccessKeyMetadata) string {
 	var others []string
-	held := false
+	room := ""
 	for _, key := range keys {
 		id := aws.ToString(key.AccessKeyId)
-		if id == r.id {
-			held = true
-			continue
+		switch {
+		case id != r.id:
+			others = append(others, fmt.Sprintf("%s is %s and %s; if nobody needs it, delete it: “%s”", id, strings.ToLower(string(key.Status)), k.useOf(ctx, r, id), r.toDelete(id)))
+		case key.Status == types.StatusTypeInactive:
+			room = fmt.Sprintf("%s is disabled already, and makes room when it is deleted for good: “%s”. ", id, r.toDelete(id))
+		default:
+			room = fmt.Sprintf("If the other one is in use, revoke %s now: the other one goes on working. ", id)
 		}
-		others = append(others, fmt.Sprintf("%s is %s and %s; if nobody needs it, delete it: aws iam delete-access-key --user-name %s --access-key-id %s",
-			id, strings.ToLower(string(key.Status)), k.useOf(ctx, r, id), r.who.name, id))
 	}
-	text := fmt.Sprintf("%s has %d access keys already, and AWS allows no more. ", r.who, len(keys))
-	if held {
-		text += fmt.Sprintf("If the other one is in use, revoke %s now: the other one goes on working. ", r.id)
-	}
-	return text + "The other: " + strings.Join(others, "; ")
+	return fmt.Sprintf("%s has %d access keys already, and AWS allows no more. %sThe other: %s", r.who, len(keys), room, strings.Join(others, "; "))
+}
+
+// toDelete is what a person types to delete one of the user's keys.
+func (r *keyring) toDelete(id string) string {
+	return fmt.Sprintf("aws iam delete-access-key --user-name %s --access-key-id %s", r.who.name, id)
 }
 
 // useOf says when a key was last used, as far as IAM tells.

@@ -192,15 +192,20 @@ func (w *crashWorld) dies() (died bool) {
 	return false
 }
 
+// incident is the one of the leaked credential.
+func (w *crashWorld) incident() (store.Incident, error) {
+	s, err := store.View(w.t.Context(), "sqlite:"+filepath.Join(w.dir, "stanch.db"), w.keys)
+	if err != nil {
+		return store.Incident{}, err
+	}
+	defer s.Close()
+	return s.IncidentOf(w.t.Context(), checks.NewSecret(w.kind.secret()).Fingerprint(w.keys.Fingerprint))
+}
+
 // over reports whether the incident is resolved, or waits for a person, and with what
 // words.
 func (w *crashWorld) over() (bool, string) {
-	s, err := store.View(w.t.Context(), "sqlite:"+filepath.Join(w.dir, "stanch.db"), w.keys)
-	if err != nil {
-		return false, ""
-	}
-	defer s.Close()
-	i, err := s.IncidentOf(w.t.Context(), checks.NewSecret(w.kind.secret()).Fingerprint(w.keys.Fingerprint))
+	i, err := w.incident()
 	if err != nil {
 		return false, ""
 	}
@@ -255,11 +260,18 @@ func (w *crashWorld) guard() *guard {
 	return g
 }
 
+// A crashCopies is a place with copies elsewhere, which must work as well.
+type crashCopies interface{ copies() []map[string]string }
+
 // working reports whether the place holds a credential that works. Between the reading
 // and the asking it may have been replaced, so that it is read again.
 func (w *crashWorld) working() bool {
 	for range 3 {
-		if w.kind.works(w.place.fields()) {
+		all := []map[string]string{w.place.fields()}
+		if p, ok := w.place.(crashCopies); ok {
+			all = append(all, p.copies()...)
+		}
+		if !slices.ContainsFunc(all, func(fields map[string]string) bool { return !w.kind.works(fields) }) {
 			return true
 		}
 	}

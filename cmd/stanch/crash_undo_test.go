@@ -10,19 +10,7 @@ import (
 	"testing"
 
 	"github.com/stanch-dev/stanch/app/incident"
-	"github.com/stanch-dev/stanch/app/store"
-	"github.com/stanch-dev/stanch/checks"
 )
-
-// incident is that of the leaked credential.
-func (w *crashWorld) incident() (store.Incident, error) {
-	s, err := store.View(w.t.Context(), "sqlite:"+filepath.Join(w.dir, "stanch.db"), w.keys)
-	if err != nil {
-		return store.Incident{}, err
-	}
-	defer s.Close()
-	return s.IncidentOf(w.t.Context(), checks.NewSecret(w.kind.secret()).Fingerprint(w.keys.Fingerprint))
-}
 
 // holding has a disabled credential deleted only after a day.
 func (w *crashWorld) holding() {

@@ -25,6 +25,7 @@ const (
 	openapi      = "app/github/githubtest/openapi" // holds it to GitHub's own description
 	realVault    = "app/secretstore/baotest"       // a real server, for tests
 	realPostgres = "app/store/postgrestest"        // likewise
+	kubernetes   = "app/secretstore/kubetest"      // an API server, for tests
 	motoAWS      = "app/ownaws/awstest"            // moto, with what it lacks, for tests
 	realServers  = "app/provider/servertest"       // real servers to log in at, for tests
 	clouds       = "app/cloud/cloudtest"           // what stands for Google Cloud and Azure in tests
@@ -55,6 +56,7 @@ var mayImport = map[string][]string{
 	motoAWS:           {},
 	realServers:       {},
 	realPostgres:      {},
+	kubernetes:        {"app/grants"},
 	clouds:            {},
 	"app/webhook":     {"app/github"},
 	"app/web":         {"rules", "checks", "checks/git", "checks/report", "app/audit", "app/incident", "app/github", "app/provider", "app/store"},
@@ -189,7 +191,7 @@ func leftwards(f goFile) (faults []string) {
 		return []string{f.fault(f.ast.Package, "package %s has no row in mayImport of imports_test.go: decide what it may import and add one", f.dir())}
 	}
 	if f.isTest() {
-		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, realPostgres, motoAWS, clouds, realServers, f.dir())
+		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, realPostgres, motoAWS, clouds, kubernetes, realServers, f.dir())
 	}
 	for imported, spec := range imports(f) {
 		ours, ok := strings.CutPrefix(imported, modulePath+"/")

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/secretstore"
+	"github.com/stanch-dev/stanch/app/secretstore/kubetest"
 )
 
 // noServer skips a test whose server is not on this machine, unless nothing may be skipped.
@@ -24,10 +26,7 @@ func TestUndoByHand(t *testing.T) {
 	aws := newAWSFront(t)
 	w := newHandWorld(t)
 	ownID, ownSecret := aws.user("stanch")
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": ownID, "AWS_SECRET_ACCESS_KEY": ownSecret, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_REGION": "", "AWS_ENDPOINT_URL": "",
-	} {
+	for name, value := range awsEnvironment(ownID, ownSecret) {
 		t.Setenv(name, value)
 	}
 	w.env["STANCH_AWS"], w.env["STANCH_PROVIDER_URLS"] = "on", "aws:"+aws.URL
@@ -61,4 +60,56 @@ func TestUndoByHand(t *testing.T) {
 	}
 	w.expect(exitFailed, "", []string{"incidents", "undo", incident, "--reason", "too late"}, "nothing can be taken back")
 	w.findNoSecret()
+}
+
+// What is taken back is taken back for those who read it, too.
+func TestUndoRestartsConsumers(t *testing.T) {
+	aws, cluster := newAWSFront(t), kubetest.Start(t)
+	cluster.Allow("stanch", kubetest.RulesOf(t, secretstore.KubernetesPolicy(true)))
+	w := newHandWorld(t)
+	ownID, ownSecret := aws.user("stanch")
+	for name, value := range awsEnvironment(ownID, ownSecret) {
+		t.Setenv(name, value)
+	}
+	w.env["STANCH_AWS"], w.env["STANCH_PROVIDER_URLS"] = "on", "aws:"+aws.URL
+	w.env["STANCH_KUBERNETES_URL"], w.env["STANCH_KUBERNETES_RESTART"] = cluster.URL, "true"
+	w.env["STANCH_KUBERNETES_TOKEN_FILE"], w.env["STANCH_KUBERNETES_CA_FILE"] = cluster.Path("stanch"), cluster.Path("ca.crt")
+	id, secret := aws.user("shop")
+	w.secret = append(w.secret, secret, ownSecret)
+	cluster.Secret("shop", "deploy", map[string]string{"id": id, "token": secret}, nil)
+	cluster.Set("apps", "deployments", "shop", "api", readsAtStart("deploy"))
+	mustBeNewest := func() {
+		t.Helper()
+		spec, _ := cluster.Get("apps", "deployments", "shop", "api")["spec"].(kubetest.Object)
+		template, _ := spec["template"].(kubetest.Object)
+		meta, _ := template["metadata"].(kubetest.Object)
+		notes, _ := meta["annotations"].(kubetest.Object)
+		secret, _ := cluster.Get("", "secrets", "shop", "deploy")["metadata"].(kubetest.Object)
+		if notes["stanch.dev/restart-for"] != secret["resourceVersion"] {
+			t.Errorf("it was restarted for version %v, and the secret is at %v", notes["stanch.dev/restart-for"], secret["resourceVersion"])
+		}
+	}
+	pair := "aws_access_key_id = " + id + "\naws_secret_access_key = " + secret + "\n"
+	w.expect(exitDone, pair, []string{"rotate", "--dry-run"}, "deployment shop/api reads it (environment), that only when its pods start: a rotation restarts it")
+	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "disable_old", "Proved dead")
+	if aws.status("shop", id) != "Inactive" || cluster.Value("shop", "deploy", "token") == secret {
+		t.Fatalf("the old one is %s", aws.status("shop", id))
+	}
+	mustBeNewest()
+	var page app.IncidentList
+	w.must(json.Unmarshal([]byte(w.expect(exitDone, "", []string{"incidents", "list", "--format", "json"})), &page))
+	w.expect(exitDone, "", []string{"incidents", "undo", page.Incidents[0].ID, "--reason", "the old job still runs"}, "the credential is live again")
+	if aws.status("shop", id) != "Active" || cluster.Value("shop", "deploy", "token") != secret {
+		t.Errorf("after it was undone the old one is %q", aws.status("shop", id))
+	}
+	mustBeNewest()
+	w.findNoSecret()
+}
+
+// awsEnvironment is Stanch's own access to AWS, and nothing else of this machine.
+func awsEnvironment(id, secret string) map[string]string {
+	return map[string]string{
+		"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_REGION": "", "AWS_ENDPOINT_URL": "",
+	}
 }
