@@ -125,6 +125,13 @@ func (c *deployKey) env(via func(string) string) []string {
 	return append(c.crashApp.env(via), "STANCH_GITHUB_DEPLOY_KEYS="+c.repository)
 }
 
+// copiedToGitHub is the name of inFileAndGitHub in the matrix.
+const copiedToGitHub = "encrypted file, copied to GitHub"
+
+// copiable are the kinds that are one text: two secrets cannot be written at GitHub at
+// once. A process has one App, so that the deploy keys, which have theirs, are not among them.
+func copiable(kind string) bool { return kind == "GitHub token (broker)" || kind == "Vault token" }
+
 // inFileAndGitHub is the encrypted file, with a copy of the secret at GitHub.
 type inFileAndGitHub struct{ *crashGitHub }
 
