@@ -52,9 +52,6 @@ func unclear(reason Reason, answer string) attempt {
 	return attempt{validity: checks.Unknown, reason: reason, answer: answer}
 }
 
-// logins is what logs in, also of a database at which Stanch may do more.
-func (d *database) logins() *database { return d }
-
 func (d *database) ready(*rules.Rule) string {
 	if len(d.hosts.allowed) == 0 {
 		return notAllowed

@@ -95,7 +95,10 @@ func (w *crashWorld) command(what, body string) {
 	})
 }
 
-func (w *crashWorld) undoOverAPI() { w.t.Helper(); w.command("undo", `{"reason":"the old job still runs"}`) }
+func (w *crashWorld) undoOverAPI() {
+	w.t.Helper()
+	w.command("undo", `{"reason":"the old job still runs"}`)
+}
 
 // undone waits for the end, and fails if it is another than that all is as it was.
 func (w *crashWorld) undone() {

@@ -63,15 +63,17 @@ func MariaDB(t *testing.T, tls Authority) (port string) {
 	dir := Scratch(t)
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "socket")
 	cmd := exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
+	// Each server begins by deleting what others have in a folder for temporary files.
+	temporary := "TMPDIR=" + dir
 	RunAs(t, "mysql", cmd, dir)
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(cmd.Environ(), temporary)
 	Run(t, cmd)
 	port = FreePort(t)
 	cmd = exec.Command(server, "--no-defaults", "--datadir="+data, "--socket="+socket, "--port="+port, "--bind-address=127.0.0.1",
 		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M",
 		"--ssl-cert="+tls.CertFile, "--ssl-key="+tls.KeyFile)
 	RunAs(t, "mysql", cmd, tls.CertFile, tls.KeyFile, filepath.Dir(tls.KeyFile))
-	cmd.Dir = dir
+	cmd.Dir, cmd.Env = dir, append(cmd.Environ(), temporary)
 	sql := func(text string) *exec.Cmd {
 		return exec.Command(client, "--no-defaults", "--socket="+socket, "--user=root", "-e", text)
 	}
