@@ -3,36 +3,22 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/ownaws/awstest"
 )
-
-// noServer skips a test whose server is not on this machine, unless nothing may be skipped.
-func noServer(t *testing.T, err error) {
-	t.Helper()
-	if os.Getenv("STANCH_CI") == "1" {
-		t.Fatal(err)
-	}
-	t.Skip(err)
-}
 
 // What is only disabled comes back, with all that was changed; at the end of its hold it
 // is deleted.
 func TestUndoByHand(t *testing.T) {
-	aws := newAWSFront(t)
+	aws := awstest.Start(t)
 	w := newHandWorld(t)
-	ownID, ownSecret := aws.user("stanch")
-	for name, value := range map[string]string{
-		"AWS_ACCESS_KEY_ID": ownID, "AWS_SECRET_ACCESS_KEY": ownSecret, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_REGION": "", "AWS_ENDPOINT_URL": "",
-	} {
-		t.Setenv(name, value)
-	}
+	aws.As("stanch")
 	w.env["STANCH_AWS"], w.env["STANCH_PROVIDER_URLS"] = "on", "aws:"+aws.URL
-	id, secret := aws.user("shop")
-	w.secret = append(w.secret, secret, ownSecret)
+	aws.User("shop")
+	id, secret := aws.Key("shop")
+	w.secret = append(w.secret, secret, os.Getenv("AWS_SECRET_ACCESS_KEY"))
 	for field, value := range map[string]string{"id": id, "token": secret} {
 		w.expect(exitDone, value, []string{"store", "put", "shop/aws", field})
 	}
@@ -41,8 +27,8 @@ func TestUndoByHand(t *testing.T) {
 		"hold", "nothing happens for 24h0m0s", "revoke_old", "iam:DeleteAccessKey", "shop/aws, field token")
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "disable_old", "Proved dead", "proved dead. Nothing: it is disabled and proved dead, and is deleted after",
 		"run it again after", "stanch incidents undo")
-	if aws.status("shop", id) != "Inactive" || w.stored("shop/aws") == secret {
-		t.Fatalf("the old one is %s", aws.status("shop", id))
+	if aws.Keys("shop")[id] != "Inactive" || w.stored("shop/aws") == secret {
+		t.Fatalf("the old one is %s", aws.Keys("shop")[id])
 	}
 	var page app.IncidentList
 	w.must(json.Unmarshal([]byte(w.expect(exitDone, "", []string{"incidents", "list", "--format", "json"})), &page))
@@ -51,13 +37,13 @@ func TestUndoByHand(t *testing.T) {
 	// Run again it only waits for the end of its hold.
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "Proved dead", "run it again after")
 	w.expect(exitDone, "", []string{"incidents", "undo", incident, "--reason", "the old job still runs"}, "cli:ada took the remediation back: the credential is live again")
-	if aws.status("shop", id) != "Active" || w.stored("shop/aws") != secret || strings.Count(aws.admin("ListAccessKeys", "UserName", "shop"), "<AccessKeyId>") != 1 {
-		t.Errorf("after it was undone the old one is %q, and the user's keys are\n%s", aws.status("shop", id), aws.admin("ListAccessKeys", "UserName", "shop"))
+	if aws.Keys("shop")[id] != "Active" || w.stored("shop/aws") != secret || len(aws.Keys("shop")) != 1 {
+		t.Errorf("after it was undone the old one is %q, and the user's keys are %v", aws.Keys("shop")[id], aws.Keys("shop"))
 	}
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "Proved dead")
 	w.expect(exitDone, "", []string{"incidents", "end-hold", incident, "--reason", "nobody needs it"}, "Proved dead", "resolved as rotated")
-	if aws.status("shop", id) != "" || w.stored("shop/aws") == secret {
-		t.Errorf("in the end the old one is %q", aws.status("shop", id))
+	if aws.Keys("shop")[id] != "" || w.stored("shop/aws") == secret {
+		t.Errorf("in the end the old one is %q", aws.Keys("shop")[id])
 	}
 	w.expect(exitFailed, "", []string{"incidents", "undo", incident, "--reason", "too late"}, "nothing can be taken back")
 	w.findNoSecret()
