@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/riverqueue/river"
@@ -25,8 +26,9 @@ const (
 	confirmWait = 5 * time.Minute
 )
 
-// confirm waits until nobody uses the old credential any more: its provider says so, or
-// a person does. Who still needs it after overlapFor is a person's to find out.
+// confirm waits until nobody uses the old credential any more: its provider says so, and
+// so do those who are known to read it from its stores, or a person does. Who still needs
+// it after overlapFor is a person's to find out.
 func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, error) {
 	if !i.Confirmed.IsZero() {
 		return result{detail: map[string]string{"confirmed": i.Approver}}, nil
@@ -39,8 +41,16 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 	if err != nil {
 		return result{}, fmt.Errorf("ask when the old credential was last used: %w", err)
 	}
+	ps, err := places(i)
+	if err != nil {
+		return result{}, err
+	}
+	waits, err := r.unsettled(ctx, ps)
+	if err != nil {
+		return result{}, err
+	}
 	since := r.app.now().Sub(put)
-	if known && since >= quietFor && use.At.Before(put) {
+	if len(waits) == 0 && known && since >= quietFor && use.At.Before(put) {
 		return result{detail: map[string]string{"last_use": use.At.UTC().Format(time.RFC3339)}}, nil
 	}
 	if since < overlapFor {
@@ -50,6 +60,7 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 	if known {
 		text = fmt.Sprintf("the old one was last used at %s by %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.By)
 	}
+	text = strings.Join(append([]string{text}, waits...), "; ")
 	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”.",
 		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id))
 }

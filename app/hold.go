@@ -111,7 +111,12 @@ func (r *remediation) restore(ctx context.Context, i store.Incident, attempt sto
 			return result{}, err
 		}
 	}
-	return result{detail: map[string]string{"operation": attempt.Operation}}, nil
+	detail := map[string]string{"operation": attempt.Operation}
+	consumers, err := r.passOn(ctx, ps)
+	if err == nil && consumers != "" {
+		detail["consumers"] = consumers
+	}
+	return result{detail: detail}, err
 }
 
 func (r *remediation) restoreAt(ctx context.Context, p place, replacement checks.Credential, operation string) error {
@@ -161,7 +166,7 @@ func (a *App) undone(ctx context.Context, tx *store.Tx, i *store.Incident, done 
 var (
 	ErrNoUndo = errors.New("nothing can be taken back: only what is disabled and not yet deleted can")
 	ErrNoHold = errors.New("the incident does not wait for the end of a hold")
-	ErrBusy   = errors.New("Stanch is at work on the incident: try again in a moment")
+	ErrBusy   = errors.New("a step of the incident is under way: try again in a moment")
 )
 
 // Undo takes back what was done about an incident: the old credential is enabled again

@@ -41,6 +41,8 @@ type place struct {
 	// Adopted says that the leaked one never stood there: no store held it.
 	Adopted bool      `json:"adopted,omitempty"`
 	Copies  []written `json:"copies,omitempty"` // of the replacement
+	// Consumers are those who were to read the replacement, as it was when it was verified.
+	Consumers []secretstore.Consumer `json:"consumers,omitempty"`
 }
 
 func places(i store.Incident) ([]place, error) {

@@ -35,6 +35,8 @@ type Plan struct {
 	Stops string `json:"stops"`
 	// Approvals is how many others must agree.
 	Approvals int `json:"approvals"`
+
+	places []place // that hold it
 }
 
 // An Effect says whether what a step does can be taken back.
@@ -115,7 +117,7 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	if err != nil || plan.Stops != "" {
 		return plan, err
 	}
-	plan.Verb = i.Verb
+	plan.Verb, plan.places = i.Verb, kept
 	if plan.Verb == incident.Rotate {
 		plan.Order = i.Order
 	}
@@ -280,11 +282,16 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 	a.riskOfUse(ctx, i, cred, risk)
 }
 
-// planWhole is the plan with what is to be told of files, in whatever repository.
+// planWhole is the plan with what is to be told of who reads it from its stores, and of
+// files, in whatever repository.
 func (a *App) planWhole(ctx context.Context, i store.Incident, cred checks.Credential, verb incident.Verb, p Policy, done []incident.Step) (*Plan, error) {
 	plan, err := a.planFor(ctx, i, cred, verb, p, done)
-	if err != nil || i.ID == "" || plan.Stops != "" || verb == incident.Undo {
+	if err != nil || plan.Stops != "" || verb == incident.Undo {
 		return plan, err
+	}
+	a.riskOfConsumers(ctx, plan)
+	if i.ID == "" {
+		return plan, nil
 	}
 	names, ids, err := a.foundIn(ctx, i.ID)
 	if err != nil {

@@ -197,11 +197,25 @@ func (r *remediation) verifyNew(ctx context.Context, i store.Incident, attempt s
 	case v.Validity == checks.Active && !sameOwner(identity(i), v.Evidence.Identity):
 		return result{}, needPerson("The replacement is stored, but it belongs to somebody else than the leaked one. Put the right one into the store by hand, then press Revoke now.")
 	case v.Validity == checks.Active && v.Grade != provider.GradeC:
-		return result{detail: evidenceDetail(v.Evidence)}, nil
+		return r.verified(ctx, i, v.Evidence)
 	case v.Validity == checks.Inactive && attempt.Attempts >= verifyNewAttempts:
 		return result{}, needPerson("The replacement is stored, but the provider refuses it, and the leaked credential still works. Put a working one into the store by hand, then press Revoke now.")
 	}
 	return result{}, fmt.Errorf("the replacement is not accepted yet: %s is %s (%s)", v.Evidence.Request, v.Validity, v.Evidence.Answer)
+}
+
+// verified passes on a replacement that works to those who read it only when they start.
+func (r *remediation) verified(ctx context.Context, i store.Incident, e provider.Evidence) (result, error) {
+	ps, err := places(i)
+	if err != nil {
+		return result{}, err
+	}
+	detail := evidenceDetail(e)
+	consumers, err := r.passOn(ctx, ps)
+	if err == nil && consumers != "" {
+		detail["consumers"] = consumers
+	}
+	return result{detail: detail, stored: ps}, err
 }
 
 // ownerFields are the identity fields that name the account behind a credential.

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app/ownaws/awstest"
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -246,8 +247,8 @@ func TestAWSPartitions(t *testing.T) {
 // Moto speaks for all of AWS but signatures, so that the control must find it out;
 // without the control its answers are read as those of AWS are.
 func TestMoto(t *testing.T) {
-	port := freePort(t)
-	cmd := exec.Command(program(t, "moto_server", "pip install moto[server]"), "-H", "127.0.0.1", "-p", port)
+	port := servertest.FreePort(t)
+	cmd := exec.Command(servertest.Program(t, "moto_server", "pip install moto[server]"), "-H", "127.0.0.1", "-p", port)
 	base := "http://127.0.0.1:" + port
 	call := func(action string) string {
 		req, _ := http.NewRequest("POST", base, strings.NewReader("Version=2010-05-08&Action="+action))
@@ -261,7 +262,7 @@ func TestMoto(t *testing.T) {
 		body, _ := io.ReadAll(resp.Body)
 		return string(body)
 	}
-	start(t, cmd, func() bool { return strings.Contains(call("CreateUser&UserName=shop"), "<UserName>shop<") })
+	servertest.Start(t, cmd, func() bool { return strings.Contains(call("CreateUser&UserName=shop"), "<UserName>shop<") })
 	created := call("CreateAccessKey&UserName=shop")
 	cred := pair(awstest.Between(created, "<AccessKeyId>", "<"), awstest.Between(created, "<SecretAccessKey>", "<"), "")
 	p := atSTS(t, base)

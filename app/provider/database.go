@@ -59,6 +59,9 @@ func (d *database) ready(*rules.Rule) string {
 	return ""
 }
 
+// logins is the database itself, of drivers that do more at it too.
+func (d *database) logins() *database { return d }
+
 func (d *database) logIn() string { return "log in to " + d.name }
 
 // host is the account: servers may let one user in without a password, and not

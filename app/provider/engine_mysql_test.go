@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-sql-driver/mysql"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/app/secretstore/baotest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -15,8 +16,8 @@ import (
 // The names of MariaDB's users are cut short before the time, and its connections are
 // written in another way than PostgreSQL's.
 func TestEngineMySQL(t *testing.T) {
-	tls := newAuthority(t)
-	port := startMariaDB(t, tls)
+	tls := servertest.NewAuthority(t)
+	port := servertest.MariaDB(t, tls)
 	b := baotest.Start(t)
 	vaultAdmin(t, "127.0.0.1:"+port)
 	b.Must("POST", "sys/mounts/database", map[string]any{"type": "database"})
@@ -28,7 +29,7 @@ func TestEngineMySQL(t *testing.T) {
 	b.Must("POST", "database/roles/reader", map[string]any{"db_name": "orders", "default_ttl": "1h",
 		"creation_statements": []string{"CREATE USER '{{name}}'@'%' IDENTIFIED BY '{{password}}'"}})
 	p := holding(t, b, written(VaultDatabasePolicy("database")), Config{
-		VaultDatabaseMounts: []string{"database"}, VerifyHosts: []string{"localhost:" + port}, VerifyRoots: tls.roots})
+		VaultDatabaseMounts: []string{"database"}, VerifyHosts: []string{"localhost:" + port}, VerifyRoots: tls.Roots})
 	link := func(user, password any) checks.Credential {
 		return parts("mysql-url", map[string]string{"user": user.(string), checks.PartSecret: escapeInURL(password.(string)), "host": "localhost:" + port})
 	}

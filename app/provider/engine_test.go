@@ -11,6 +11,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/stanch-dev/stanch/app/grants"
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/app/secretstore/baotest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -20,14 +21,14 @@ import (
 type engineTest struct {
 	t    *testing.T
 	b    *baotest.Server
-	tls  authority
+	tls  servertest.Authority
 	port string
 }
 
 func startEngine(t *testing.T) engineTest {
 	t.Helper()
-	e := engineTest{t: t, b: baotest.Start(t), tls: newAuthority(t)}
-	e.port = startPostgres(t, e.tls)
+	e := engineTest{t: t, b: baotest.Start(t), tls: servertest.NewAuthority(t)}
+	e.port = servertest.Postgres(t, e.tls)
 	e.sql("CREATE ROLE vaultroot SUPERUSER LOGIN PASSWORD '" + vaultrootPassword + "'")
 	e.b.Must("POST", "sys/mounts/database", map[string]any{"type": "database"})
 	e.connect("orders", "localhost", "vaultroot", vaultrootPassword)
@@ -49,7 +50,7 @@ const vaultrootPassword = "ofVault0Root"
 
 func (e engineTest) sql(statement string) {
 	e.t.Helper()
-	conn, err := pgconn.Connect(e.t.Context(), fmt.Sprintf("host=localhost port=%s user=postgres password=%s dbname=postgres sslmode=disable", e.port, adminPassword))
+	conn, err := pgconn.Connect(e.t.Context(), fmt.Sprintf("host=localhost port=%s user=postgres password=%s dbname=postgres sslmode=disable", e.port, servertest.AdminPassword))
 	if err != nil {
 		e.t.Fatal(err)
 	}
@@ -101,7 +102,7 @@ func (e engineTest) providers(policy grants.Policy) *Providers {
 }
 
 func (e engineTest) config() Config {
-	return Config{VaultDatabaseMounts: []string{"database/"}, VerifyHosts: []string{"localhost:" + e.port}, VerifyRoots: e.tls.roots}
+	return Config{VaultDatabaseMounts: []string{"database/"}, VerifyHosts: []string{"localhost:" + e.port}, VerifyRoots: e.tls.Roots}
 }
 
 // TestEngine has one server, because starting it takes longest.
@@ -162,7 +163,7 @@ func testStaticRole(t *testing.T, e engineTest) {
 		ask(t, p, e.url("hand", e.password("hand")), checks.Active, GradeA)
 	})
 	t.Run("the user of the same name at another server", func(t *testing.T) {
-		second := engineTest{t: t, port: startPostgres(t, newAuthority(t))}
+		second := engineTest{t: t, port: servertest.Postgres(t, servertest.NewAuthority(t))}
 		second.sql("CREATE ROLE twin LOGIN PASSWORD 'ofTheOther1'")
 		e.keep("twin")
 		was := e.password("twin")
@@ -225,8 +226,8 @@ func testRoot(t *testing.T, e engineTest) {
 		ask(t, p, leaked.Credential, checks.Inactive, GradeB)
 	}
 	ask(t, p, e.made(e.role()), checks.Active, GradeA) // Vault knows it
-	e.connect("aliased", "127.0.0.1", "postgres", adminPassword)
-	admin := aimAt(t, p, e.url("postgres", adminPassword))
+	e.connect("aliased", "127.0.0.1", "postgres", servertest.AdminPassword)
+	admin := aimAt(t, p, e.url("postgres", servertest.AdminPassword))
 	if _, err := p.Revoke(t.Context(), admin); !errors.Is(err, ErrCannotRevoke) {
 		t.Errorf("the user of a connection to a server of another name: %v", err)
 	}

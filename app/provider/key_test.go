@@ -25,6 +25,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -85,7 +86,7 @@ func TestKeyIdentity(t *testing.T) {
 	if err := os.WriteFile(file, []byte(openssh(t, key, "")), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	said, err := exec.Command(program(t, "ssh-keygen", "openssh-client"), "-lf", file).Output()
+	said, err := exec.Command(servertest.Program(t, "ssh-keygen", "openssh-client"), "-lf", file).Output()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -121,13 +122,13 @@ func TestKeyIdentity(t *testing.T) {
 // who runs the test. It returns the account and the server's fingerprint.
 func startSSHD(t *testing.T, trusted ...ssh.PublicKey) (account, fingerprint string) {
 	t.Helper()
-	sshd := program(t, "sshd", "openssh-server", "/usr/sbin")
+	sshd := servertest.Program(t, "sshd", "openssh-server", "/usr/sbin")
 	if os.Geteuid() == 0 {
 		os.MkdirAll("/run/sshd", 0o755) // it wants to lock itself in there
 	}
-	dir := scratch(t)
+	dir := servertest.Scratch(t)
 	host := newEd25519(t)
-	hostKey, authorized, port := filepath.Join(dir, "host"), filepath.Join(dir, "authorized_keys"), freePort(t)
+	hostKey, authorized, port := filepath.Join(dir, "host"), filepath.Join(dir, "authorized_keys"), servertest.FreePort(t)
 	var lines []byte
 	for _, key := range trusted {
 		lines = append(lines, ssh.MarshalAuthorizedKey(key)...)
@@ -140,7 +141,7 @@ func startSSHD(t *testing.T, trusted ...ssh.PublicKey) (account, fingerprint str
 	cmd := exec.Command(sshd, "-D", "-e", "-f", "/dev/null", "-p", port, "-h", hostKey, "-o", "ListenAddress=127.0.0.1",
 		"-o", "AuthorizedKeysFile="+authorized, "-o", "StrictModes=no", "-o", "PidFile=none", "-o", "PermitRootLogin=yes", "-o", "MaxStartups=100",
 		"-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no", "-o", "UsePAM=no")
-	start(t, cmd, func() bool {
+	servertest.Start(t, cmd, func() bool {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 		if err != nil {
 			return false
@@ -270,18 +271,18 @@ func TestTLSKey(t *testing.T) {
 		})
 	}
 	t.Run("with a real server", func(t *testing.T) {
-		a := newAuthority(t)
-		port := freePort(t)
-		server := exec.Command(program(t, "openssl", "openssl"), "s_server", "-quiet", "-accept", "127.0.0.1:"+port, "-cert", a.certFile, "-key", a.keyFile)
+		a := servertest.NewAuthority(t)
+		port := servertest.FreePort(t)
+		server := exec.Command(servertest.Program(t, "openssl", "openssl"), "s_server", "-quiet", "-accept", "127.0.0.1:"+port, "-cert", a.CertFile, "-key", a.KeyFile)
 		server.Stdin, _ = os.Open(os.DevNull)
-		start(t, server, func() bool {
+		servertest.Start(t, server, func() bool {
 			conn, err := tls.Dial("tcp", "127.0.0.1:"+port, &tls.Config{InsecureSkipVerify: true})
 			if err == nil {
 				conn.Close()
 			}
 			return err == nil
 		})
-		key, err := os.ReadFile(a.keyFile)
+		key, err := os.ReadFile(a.KeyFile)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -347,7 +348,7 @@ func TestPlacesOfKeys(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	if _, fault := (tlsServer{endpoint{name: "127.0.0.1", port: freePort(t)}}).look(ctx, publicKey{}); fault != "no connection" {
+	if _, fault := (tlsServer{endpoint{name: "127.0.0.1", port: servertest.FreePort(t)}}).look(ctx, publicKey{}); fault != "no connection" {
 		t.Errorf("fault %q", fault)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/xdg-go/scram"
 	"go.mongodb.org/mongo-driver/v2/bson"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -130,36 +131,36 @@ func (s *mongoServer) step(c io.Writer, id uint32, old bool, talk *scram.ServerC
 }
 
 func TestMongoDB(t *testing.T) {
-	server := &mongoServer{passwords: map[string]string{"orders.shop": shopPassword, "admin.root": adminPassword}}
-	a := newAuthority(t)
+	server := &mongoServer{passwords: map[string]string{"orders.shop": servertest.ShopPassword, "admin.root": servertest.AdminPassword}}
+	a := servertest.NewAuthority(t)
 	plain := raw(t, server.serve)
-	secured := raw(t, func(c net.Conn) { server.serve(tls.Server(c, a.config)) })
+	secured := raw(t, func(c net.Conn) { server.serve(tls.Server(c, a.Config)) })
 	url := func(host, user, password, database, settings string) checks.Credential {
 		escape := strings.NewReplacer("@", "%40", "/", "%2F", " ", "%20")
 		return parts("mongodb-url", map[string]string{"scheme": "mongodb", "user": user, checks.PartSecret: escape.Replace(password), "host": host, "database": database, "settings": settings})
 	}
-	strict := newProviders(t, Config{VerifyHosts: []string{secured}, VerifyRoots: a.roots})
+	strict := newProviders(t, Config{VerifyHosts: []string{secured}, VerifyRoots: a.Roots})
 	lax := newProviders(t, Config{VerifyHosts: []string{"insecure://" + plain, "insecure://" + secured}})
 	t.Run("live", func(t *testing.T) {
-		v := ask(t, strict, url(secured, "shop", shopPassword, "orders", ""), checks.Active, GradeA)
+		v := ask(t, strict, url(secured, "shop", servertest.ShopPassword, "orders", ""), checks.Active, GradeA)
 		if got := v.Evidence.Identity; got["user"] != "shop" || got["database"] != "orders" || got["roles"] != "readWrite@orders" {
 			t.Errorf("identity %v", got)
 		}
-		ask(t, lax, url("other.example.net,"+plain, "shop", shopPassword, "orders", "retryWrites=true"), checks.Active, GradeA)
-		ask(t, lax, url(plain, "root", adminPassword, "orders", "authSource=admin"), checks.Active, GradeA)
-		ask(t, lax, url(plain, "root", adminPassword, "orders", ""), checks.Active, GradeA)
-		ask(t, lax, url(plain, "root", adminPassword, "", ""), checks.Active, GradeA)
-		ask(t, lax, url(secured, "root", adminPassword, "", "tls=true"), checks.Active, GradeA)
+		ask(t, lax, url("other.example.net,"+plain, "shop", servertest.ShopPassword, "orders", "retryWrites=true"), checks.Active, GradeA)
+		ask(t, lax, url(plain, "root", servertest.AdminPassword, "orders", "authSource=admin"), checks.Active, GradeA)
+		ask(t, lax, url(plain, "root", servertest.AdminPassword, "orders", ""), checks.Active, GradeA)
+		ask(t, lax, url(plain, "root", servertest.AdminPassword, "", ""), checks.Active, GradeA)
+		ask(t, lax, url(secured, "root", servertest.AdminPassword, "", "tls=true"), checks.Active, GradeA)
 	})
 	t.Run("dead", func(t *testing.T) {
 		ask(t, strict, url(secured, "shop", "oldP4ssw0rd", "orders", ""), checks.Inactive, GradeB)
 		ask(t, lax, url(plain, "nobody", "oldP4ssw0rd", "orders", ""), checks.Inactive, GradeB)
-		ask(t, lax, url(plain, "root", adminPassword, "orders", "authSource=orders"), checks.Inactive, GradeB)
+		ask(t, lax, url(plain, "root", servertest.AdminPassword, "orders", "authSource=orders"), checks.Inactive, GradeB)
 	})
 	t.Run("a certificate of nobody's", func(t *testing.T) {
 		p := newProviders(t, Config{VerifyHosts: []string{secured}})
 		p.within = answerWithin / 5
-		ask(t, p, url(secured, "shop", shopPassword, "orders", ""), checks.Unknown, GradeC)
+		ask(t, p, url(secured, "shop", servertest.ShopPassword, "orders", ""), checks.Unknown, GradeC)
 	})
 	t.Run("a name of no domain", func(t *testing.T) {
 		l := login{endpoint: endpoint{name: "localhost"}}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -17,16 +18,16 @@ import (
 // A myWorld is a real server with an administrator who was granted what the policy says.
 type myWorld struct {
 	t    *testing.T
-	tls  authority
+	tls  servertest.Authority
 	host string
 	p    *Providers
 	boss *myAdmin
 }
 
 func newMyWorld(t *testing.T) *myWorld {
-	tls := newAuthority(t)
-	w := &myWorld{t: t, tls: tls, host: "localhost:" + startMariaDB(t, tls)}
-	w.boss = w.session("boss", adminPassword)
+	tls := servertest.NewAuthority(t)
+	w := &myWorld{t: t, tls: tls, host: "localhost:" + servertest.MariaDB(t, tls)}
+	w.boss = w.session("boss", servertest.AdminPassword)
 	w.sql("CREATE USER stanch IDENTIFIED BY '" + changerPassword + "'")
 	for _, line := range MySQLPolicy().Lines {
 		w.sql(line.Grant)
@@ -37,7 +38,7 @@ func newMyWorld(t *testing.T) *myWorld {
 
 func (w *myWorld) providers() *Providers {
 	admin := checks.NewSecret("mysql://stanch:" + changerPassword + "@" + w.host)
-	return newProviders(w.t, Config{VerifyHosts: []string{w.host}, VerifyRoots: w.tls.roots, AdminURLs: []checks.Secret{admin}})
+	return newProviders(w.t, Config{VerifyHosts: []string{w.host}, VerifyRoots: w.tls.Roots, AdminURLs: []checks.Secret{admin}})
 }
 
 // session is nil when the server does not let the user in.
@@ -46,7 +47,7 @@ func (w *myWorld) session(user, password string) *myAdmin {
 	name, port := splitPort(w.host)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	w.t.Cleanup(cancel)
-	conn, err := connectMySQL(ctx, login{endpoint: endpoint{name: name, port: port, roots: w.tls.roots}, user: user, password: password})
+	conn, err := connectMySQL(ctx, login{endpoint: endpoint{name: name, port: port, roots: w.tls.Roots}, user: user, password: password})
 	if err != nil {
 		return nil
 	}
@@ -156,7 +157,7 @@ func TestMySQLRotation(t *testing.T) {
 			}
 			w.validity(old, checks.Active)
 			w.validity(fresh, checks.Active)
-			thief, bystander := w.session(name, leakedPassword), w.session("shop", shopPassword)
+			thief, bystander := w.session(name, leakedPassword), w.session("shop", servertest.ShopPassword)
 			w.does(w.p.Disable, old, rules.MeansRevoked)
 			if w.alive(thief) || !w.alive(bystander) {
 				t.Error("a session of the leaked password goes on, or somebody else's ended")

@@ -4,67 +4,32 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// startMariaDB starts a real server and returns its port.
-func startMariaDB(t *testing.T, tls authority) (port string) {
-	t.Helper()
-	server := program(t, "mariadbd", "mariadb-server", "/usr/sbin")
-	install, client := program(t, "mariadb-install-db", "mariadb-server"), program(t, "mariadb", "mariadb-client")
-	dir := scratch(t)
-	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "socket")
-	cmd := exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
-	runAs(t, "mysql", cmd, dir)
-	cmd.Dir = dir
-	run(t, cmd)
-	port = freePort(t)
-	cmd = exec.Command(server, "--no-defaults", "--datadir="+data, "--socket="+socket, "--port="+port, "--bind-address=127.0.0.1",
-		"--skip-name-resolve", "--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=8M",
-		"--ssl-cert="+tls.certFile, "--ssl-key="+tls.keyFile)
-	runAs(t, "mysql", cmd, tls.certFile, tls.keyFile, filepath.Dir(tls.keyFile))
-	cmd.Dir = dir
-	sql := func(text string) *exec.Cmd {
-		return exec.Command(client, "--no-defaults", "--socket="+socket, "--user=root", "-e", text)
-	}
-	start(t, cmd, func() bool { return sql("SELECT 1").Run() == nil })
-	for _, statement := range []string{
-		"CREATE DATABASE orders", "CREATE DATABASE staff",
-		"CREATE USER boss IDENTIFIED BY '" + adminPassword + "'", "GRANT ALL ON *.* TO boss WITH GRANT OPTION",
-		"CREATE USER shop IDENTIFIED BY '" + shopPassword + "'", "GRANT SELECT ON orders.* TO shop",
-		"CREATE USER open", "GRANT SELECT ON orders.* TO open",
-		"CREATE USER elsewhere@'10.9.8.7' IDENTIFIED BY '" + elsewherePassword + "'",
-		"CREATE USER shut IDENTIFIED BY '" + shutPassword + "' ACCOUNT LOCK",
-		"CREATE USER old IDENTIFIED BY '" + oldPassword + "' PASSWORD EXPIRE",
-	} {
-		run(t, sql(statement))
-	}
-	return port
-}
-
 func TestMySQL(t *testing.T) {
-	tls := newAuthority(t)
-	host := "localhost:" + startMariaDB(t, tls)
-	p := newProviders(t, Config{VerifyHosts: []string{host}, VerifyRoots: tls.roots})
+	tls := servertest.NewAuthority(t)
+	host := "localhost:" + servertest.MariaDB(t, tls)
+	p := newProviders(t, Config{VerifyHosts: []string{host}, VerifyRoots: tls.Roots})
 	url := func(user, password, database string) checks.Credential {
 		escape := strings.NewReplacer("@", "%40", "/", "%2F", " ", "%20")
 		return parts("mysql-url", map[string]string{"user": user, checks.PartSecret: escape.Replace(password), "host": host, "database": database})
 	}
 	t.Run("live", func(t *testing.T) {
-		v := ask(t, p, url("shop", shopPassword, "orders"), checks.Active, GradeA)
+		v := ask(t, p, url("shop", servertest.ShopPassword, "orders"), checks.Active, GradeA)
 		if v.Evidence.Identity["user"] != "shop@%" || v.Evidence.Identity["database"] != "orders" {
 			t.Errorf("identity %v", v.Evidence.Identity)
 		}
-		ask(t, p, url("shop", shopPassword, ""), checks.Active, GradeA)
+		ask(t, p, url("shop", servertest.ShopPassword, ""), checks.Active, GradeA)
 	})
 	t.Run("live, in a data source name and in a JDBC URL", func(t *testing.T) {
-		ask(t, p, parts("mysql-dsn", map[string]string{"host": host, "user": "shop", checks.PartSecret: shopPassword}), checks.Active, GradeA)
+		ask(t, p, parts("mysql-dsn", map[string]string{"host": host, "user": "shop", checks.PartSecret: servertest.ShopPassword}), checks.Active, GradeA)
 		ask(t, p, parts("mysql-jdbc", map[string]string{
 			"host": host, "database": "orders", "settings": "user=shop&useSSL=true&", checks.PartSecret: "p%40ss%2Fw0rd%20of%20shop",
 		}), checks.Active, GradeA)
@@ -74,16 +39,16 @@ func TestMySQL(t *testing.T) {
 			t.Error("access denied to this machine counts as denied to all")
 		}
 		ask(t, p, url("nobody", "oldP4ssw0rd", "orders"), checks.Inactive, GradeB)
-		ask(t, p, url("shut", shutPassword, "orders"), checks.Inactive, GradeB)
+		ask(t, p, url("shut", servertest.ShutPassword, "orders"), checks.Inactive, GradeB)
 	})
 	t.Run("an account of another machine", func(t *testing.T) {
-		if v := ask(t, p, url("elsewhere", elsewherePassword, ""), checks.Inactive, GradeB); !v.SelfHosted {
+		if v := ask(t, p, url("elsewhere", servertest.ElsewherePassword, ""), checks.Inactive, GradeB); !v.SelfHosted {
 			t.Error("access denied to this machine counts as denied to all")
 		}
 	})
 	t.Run("no such database, no right to it, or expired", func(t *testing.T) {
-		ask(t, p, url("shop", shopPassword, "gone"), checks.Active, GradeB)
-		for _, cred := range []checks.Credential{url("shop", shopPassword, "staff"), url("old", oldPassword, "")} {
+		ask(t, p, url("shop", servertest.ShopPassword, "gone"), checks.Active, GradeB)
+		for _, cred := range []checks.Credential{url("shop", servertest.ShopPassword, "staff"), url("old", servertest.OldPassword, "")} {
 			if v := ask(t, p, cred, checks.Active, GradeB); !v.LacksScope {
 				t.Errorf("no lack of scope: %+v", v.Evidence)
 			}
@@ -93,9 +58,9 @@ func TestMySQL(t *testing.T) {
 		ask(t, p, url("open", "of0penUser", "orders"), checks.Inactive, GradeB)
 	})
 	t.Run("a certificate of nobody's", func(t *testing.T) {
-		ask(t, newProviders(t, Config{VerifyHosts: []string{host}}), url("shop", shopPassword, "orders"), checks.Unknown, GradeC)
+		ask(t, newProviders(t, Config{VerifyHosts: []string{host}}), url("shop", servertest.ShopPassword, "orders"), checks.Unknown, GradeC)
 		lax := newProviders(t, Config{VerifyHosts: []string{"insecure://" + host}})
-		ask(t, lax, url("shop", shopPassword, "orders"), checks.Active, GradeA)
+		ask(t, lax, url("shop", servertest.ShopPassword, "orders"), checks.Active, GradeA)
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -18,7 +19,7 @@ import (
 // A pgWorld is a real server with an administrator who was granted what the policy says.
 type pgWorld struct {
 	t    *testing.T
-	tls  authority
+	tls  servertest.Authority
 	host string // and port
 	p    *Providers
 }
@@ -29,8 +30,8 @@ const (
 )
 
 func newPgWorld(t *testing.T) *pgWorld {
-	tls := newAuthority(t)
-	w := &pgWorld{t: t, tls: tls, host: "localhost:" + startPostgres(t, tls)}
+	tls := servertest.NewAuthority(t)
+	w := &pgWorld{t: t, tls: tls, host: "localhost:" + servertest.Postgres(t, tls)}
 	w.sql("CREATE ROLE stanch LOGIN PASSWORD '"+changerPassword+"'", "GRANT CONNECT ON DATABASE postgres TO stanch")
 	for _, line := range PostgresPolicy().Lines {
 		if !line.Optional {
@@ -43,7 +44,7 @@ func newPgWorld(t *testing.T) *pgWorld {
 
 func (w *pgWorld) providers() *Providers {
 	admin := "postgres://stanch:" + changerPassword + "@" + w.host
-	return newProviders(w.t, Config{VerifyHosts: []string{w.host}, VerifyRoots: w.tls.roots, AdminURLs: []checks.Secret{checks.NewSecret(admin)}})
+	return newProviders(w.t, Config{VerifyHosts: []string{w.host}, VerifyRoots: w.tls.Roots, AdminURLs: []checks.Secret{checks.NewSecret(admin)}})
 }
 
 // sql does something as the superuser.
@@ -57,7 +58,7 @@ func (w *pgWorld) sql(statements ...string) {
 }
 
 func (w *pgWorld) ask(question string) (string, error) {
-	conn, err := w.session("postgres", adminPassword, "orders")
+	conn, err := w.session("postgres", servertest.AdminPassword, "orders")
 	if err != nil {
 		return "", err
 	}
@@ -80,7 +81,7 @@ func (w *pgWorld) session(user, password, database string) (*pgconn.PgConn, erro
 	name, port := splitPort(w.host)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	w.t.Cleanup(cancel)
-	config, err := postgresConfig(login{endpoint: endpoint{name: name, port: port, roots: w.tls.roots}, user: user, password: password, database: database})
+	config, err := postgresConfig(login{endpoint: endpoint{name: name, port: port, roots: w.tls.Roots}, user: user, password: password, database: database})
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -20,7 +21,7 @@ func TestPostgresUsersAlternate(t *testing.T) {
 	first := w.leak("clerk")
 	w.sql("GRANT CREATE ON SCHEMA public TO clerk", "ALTER ROLE clerk SET search_path = public, \"$user\"", "ALTER ROLE clerk IN DATABASE orders SET statement_timeout = '7s'",
 		"ALTER ROLE clerk CONNECTION LIMIT 9")
-	thief, bystander := w.open("clerk", leakedPassword), w.open("shop", shopPassword)
+	thief, bystander := w.open("clerk", leakedPassword), w.open("shop", servertest.ShopPassword)
 	if _, err := pgSays(thief, "CREATE TABLE ledger (n int)"); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +255,7 @@ func TestPostgresRefusals(t *testing.T) {
 	})
 	t.Run("no server like it", func(t *testing.T) {
 		name, _ := splitPort(w.host)
-		elsewhere := newProviders(t, Config{VerifyHosts: []string{w.host, name, "127.0.0.1"}, VerifyRoots: w.tls.roots,
+		elsewhere := newProviders(t, Config{VerifyHosts: []string{w.host, name, "127.0.0.1"}, VerifyRoots: w.tls.Roots,
 			AdminURLs: []checks.Secret{checks.NewSecret("postgres://stanch:" + changerPassword + "@" + name), checks.NewSecret("postgres://stanch:" + changerPassword + "@127.0.0.1")}})
 		if _, err := elsewhere.Revoke(t.Context(), copier); !errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "names no administrator") {
 			t.Errorf("at another port: %v", err)

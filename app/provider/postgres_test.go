@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -15,59 +12,14 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
-const (
-	debianPostgres = "/usr/lib/postgresql/*/bin"
-	adminPassword  = "Admin0fThisTest"
-	shopPassword   = "p@ss/w0rd of shop"
-
-	shutPassword, oldPassword, elsewherePassword = "ofSh0tUser", "ofOldUser1", "ofElsewhere1"
-)
-
-// startPostgres starts a real server and returns its port.
-func startPostgres(t *testing.T, tls authority) (port string) {
-	t.Helper()
-	initdb := program(t, "initdb", "postgresql", debianPostgres)
-	server, psql := filepath.Join(filepath.Dir(initdb), "postgres"), program(t, "psql", "postgresql-client")
-	dir := scratch(t)
-	data, passwords := filepath.Join(dir, "data"), filepath.Join(dir, "password")
-	if err := os.WriteFile(passwords, []byte(adminPassword), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command(initdb, "-D", data, "-U", "postgres", "-A", "scram-sha-256", "--pwfile", passwords, "--locale=C", "-N")
-	runAs(t, "postgres", cmd, dir, passwords)
-	run(t, cmd)
-	access := "host all open all trust\nhost all outside all reject\nhost all all all scram-sha-256\n"
-	if err := os.WriteFile(filepath.Join(data, "pg_hba.conf"), []byte(access), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	port = freePort(t)
-	cmd = exec.Command(server, "-D", data, "-p", port, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-k", dir,
-		"-c", "ssl=on", "-c", "ssl_cert_file="+tls.certFile, "-c", "ssl_key_file="+tls.keyFile)
-	runAs(t, "postgres", cmd, tls.certFile, tls.keyFile, filepath.Dir(tls.keyFile))
-	sql := func(text string) *exec.Cmd {
-		c := exec.Command(psql, "-v", "ON_ERROR_STOP=1", "-qAt", "-c", text)
-		c.Env = append(os.Environ(), "PGHOST=127.0.0.1", "PGPORT="+port, "PGUSER=postgres", "PGPASSWORD="+adminPassword, "PGDATABASE=postgres")
-		return c
-	}
-	start(t, cmd, func() bool { return sql("SELECT 1").Run() == nil })
-	for _, statement := range []string{
-		"CREATE DATABASE orders", "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
-		"CREATE ROLE shop LOGIN CREATEDB PASSWORD '" + shopPassword + "'",
-		"CREATE ROLE open LOGIN PASSWORD 'of0penUser'", "CREATE ROLE outside LOGIN PASSWORD 'of0utsideUser'",
-		"CREATE ROLE shut NOLOGIN PASSWORD '" + shutPassword + "'", "CREATE ROLE old LOGIN PASSWORD '" + oldPassword + "' VALID UNTIL '2001-01-01'",
-	} {
-		run(t, sql(statement))
-	}
-	return port
-}
-
 func TestPostgres(t *testing.T) {
-	tls := newAuthority(t)
-	port := startPostgres(t, tls)
-	p := newProviders(t, Config{VerifyHosts: []string{"localhost:" + port}, VerifyRoots: tls.roots})
+	tls := servertest.NewAuthority(t)
+	port := servertest.Postgres(t, tls)
+	p := newProviders(t, Config{VerifyHosts: []string{"localhost:" + port}, VerifyRoots: tls.Roots})
 	url := func(user, password, database string) checks.Credential {
 		escape := strings.NewReplacer("@", "%40", "/", "%2F", " ", "%20")
 		return parts("postgres-url", map[string]string{
@@ -75,7 +27,7 @@ func TestPostgres(t *testing.T) {
 		})
 	}
 	t.Run("live", func(t *testing.T) {
-		v := ask(t, p, url("shop", shopPassword, "orders"), checks.Active, GradeA)
+		v := ask(t, p, url("shop", servertest.ShopPassword, "orders"), checks.Active, GradeA)
 		want := map[string]string{
 			"user": "shop", "database": "orders", "superuser": "false", "create_role": "false", "create_database": "true", "replication": "false",
 		}
@@ -85,21 +37,21 @@ func TestPostgres(t *testing.T) {
 	})
 	t.Run("live, in a connection string and in a JDBC URL", func(t *testing.T) {
 		ask(t, p, parts("postgres-dsn", map[string]string{
-			"settings": "dbname=orders user=postgres host=localhost port=" + port, checks.PartSecret: adminPassword,
+			"settings": "dbname=orders user=postgres host=localhost port=" + port, checks.PartSecret: servertest.AdminPassword,
 		}), checks.Active, GradeA)
 		ask(t, p, parts("postgres-jdbc", map[string]string{
-			"host": "localhost:" + port, "database": "orders", "settings": "ssl=true&amp;user=postgres&", checks.PartSecret: adminPassword,
+			"host": "localhost:" + port, "database": "orders", "settings": "ssl=true&amp;user=postgres&", checks.PartSecret: servertest.AdminPassword,
 		}), checks.Active, GradeA)
 	})
 	t.Run("dead", func(t *testing.T) {
 		ask(t, p, url("shop", "oldP4ssw0rd", "orders"), checks.Inactive, GradeB)
 		ask(t, p, url("nobody", "oldP4ssw0rd", "orders"), checks.Inactive, GradeB)
-		ask(t, p, url("old", oldPassword, "orders"), checks.Inactive, GradeB)
-		ask(t, p, url("shut", shutPassword, "orders"), checks.Inactive, GradeB)
+		ask(t, p, url("old", servertest.OldPassword, "orders"), checks.Inactive, GradeB)
+		ask(t, p, url("shut", servertest.ShutPassword, "orders"), checks.Inactive, GradeB)
 	})
 	t.Run("no such database, or no right to it", func(t *testing.T) {
-		ask(t, p, url("shop", shopPassword, "gone"), checks.Active, GradeB)
-		if v := ask(t, p, url("shop", shopPassword, "postgres"), checks.Active, GradeB); !v.LacksScope {
+		ask(t, p, url("shop", servertest.ShopPassword, "gone"), checks.Active, GradeB)
+		if v := ask(t, p, url("shop", servertest.ShopPassword, "postgres"), checks.Active, GradeB); !v.LacksScope {
 			t.Error("no right to the database is no lack of scope")
 		}
 	})
@@ -112,9 +64,9 @@ func TestPostgres(t *testing.T) {
 	})
 	t.Run("a certificate of nobody's", func(t *testing.T) {
 		strict := newProviders(t, Config{VerifyHosts: []string{"localhost:" + port}})
-		ask(t, strict, url("shop", shopPassword, "orders"), checks.Unknown, GradeC)
+		ask(t, strict, url("shop", servertest.ShopPassword, "orders"), checks.Unknown, GradeC)
 		lax := newProviders(t, Config{VerifyHosts: []string{"insecure://localhost:" + port}})
-		ask(t, lax, url("shop", shopPassword, "orders"), checks.Active, GradeA)
+		ask(t, lax, url("shop", servertest.ShopPassword, "orders"), checks.Active, GradeA)
 		ask(t, lax, url("shop", "oldP4ssw0rd", "orders"), checks.Inactive, GradeB)
 	})
 	t.Run("not in the clear unless allowed", func(t *testing.T) {
@@ -127,7 +79,7 @@ func TestPostgres(t *testing.T) {
 			heard <- n
 		})
 		p := newProviders(t, Config{VerifyHosts: []string{plain}})
-		cred := url("shop", shopPassword, "orders")
+		cred := url("shop", servertest.ShopPassword, "orders")
 		cred.Parts["host"] = checks.NewSecret(plain)
 		v := ask(t, p, cred, checks.Unknown, GradeC)
 		if n := <-heard; n > 0 || !strings.HasPrefix(v.Evidence.Answer, "tls: the server has none") {

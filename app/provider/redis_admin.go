@@ -76,7 +76,7 @@ func (c *redisAdmin) ask(words ...string) (any, error) {
 	said, text := value.(string)
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("Redis at %s: %s", c.at, redisFault(err).answer)
+		return nil, fmt.Errorf("ask Redis at %s: %s", c.at, redisFault(err).answer)
 	case text && strings.HasPrefix(said, "-"):
 		return nil, &redisError{c.at, strings.Join(words[:min(len(words), 2)], " "), said}
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
@@ -31,10 +32,10 @@ type redisWorld struct {
 }
 
 func newRedisWorld(t *testing.T, kept string) *redisWorld {
-	port := freePort(t)
-	w := &redisWorld{t: t, host: "localhost:" + port, dir: scratch(t), bossName: "boss"}
+	port := servertest.FreePort(t)
+	w := &redisWorld{t: t, host: "localhost:" + port, dir: servertest.Scratch(t), bossName: "boss"}
 	lines := []string{"port " + port, "bind 127.0.0.1", `save ""`, "dir " + w.dir}
-	rulesOf := map[string]string{"boss": "on >" + adminPassword + " ~* &* +@all", "stanch": "on >" + changerPassword}
+	rulesOf := map[string]string{"boss": "on >" + servertest.AdminPassword + " ~* &* +@all", "stanch": "on >" + changerPassword}
 	file := filepath.Join(w.dir, "users.acl")
 	switch kept {
 	case "redis.conf":
@@ -50,7 +51,7 @@ func newRedisWorld(t *testing.T, kept string) *redisWorld {
 	w.write(conf, strings.Join(lines, "\n")+"\n")
 	w.args = []string{conf}
 	if kept == "nowhere" {
-		w.args = []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", w.dir, "--requirepass", adminPassword}
+		w.args = []string{"--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", w.dir, "--requirepass", servertest.AdminPassword}
 		w.bossName = redisDefault
 	}
 	w.start()
@@ -76,13 +77,13 @@ func (w *redisWorld) write(file, text string) {
 
 func (w *redisWorld) start() {
 	w.t.Helper()
-	cmd := exec.Command(program(w.t, "redis-server", "redis-server"), w.args...)
-	start(w.t, cmd, func() bool { return w.session(w.bossName, adminPassword) != nil })
-	w.boss = w.session(w.bossName, adminPassword)
+	cmd := exec.Command(servertest.Program(w.t, "redis-server", "redis-server"), w.args...)
+	servertest.Start(w.t, cmd, func() bool { return w.session(w.bossName, servertest.AdminPassword) != nil })
+	w.boss = w.session(w.bossName, servertest.AdminPassword)
 	w.stop = func() {
 		cmd.Process.Signal(syscall.SIGTERM)
 		for range 500 {
-			if w.session(w.bossName, adminPassword) == nil {
+			if w.session(w.bossName, servertest.AdminPassword) == nil {
 				return
 			}
 			time.Sleep(10 * time.Millisecond)

@@ -8,29 +8,30 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
 // startRedis starts a real server and returns its ports without and with TLS.
-func startRedis(t *testing.T, a authority) (plain, secured string) {
+func startRedis(t *testing.T, a servertest.Authority) (plain, secured string) {
 	t.Helper()
-	plain, secured = freePort(t), freePort(t)
-	cmd := exec.Command(program(t, "redis-server", "redis-server"), "--port", plain, "--bind", "127.0.0.1", "--dir", scratch(t), "--save", "",
-		"--tls-port", secured, "--tls-cert-file", a.certFile, "--tls-key-file", a.keyFile, "--tls-ca-cert-file", a.certFile, "--tls-auth-clients", "no",
-		"--requirepass", adminPassword)
+	plain, secured = servertest.FreePort(t), servertest.FreePort(t)
+	cmd := exec.Command(servertest.Program(t, "redis-server", "redis-server"), "--port", plain, "--bind", "127.0.0.1", "--dir", servertest.Scratch(t), "--save", "",
+		"--tls-port", secured, "--tls-cert-file", a.CertFile, "--tls-key-file", a.KeyFile, "--tls-ca-cert-file", a.CertFile, "--tls-auth-clients", "no",
+		"--requirepass", servertest.AdminPassword)
 	say := func(command string) string {
 		conn, err := net.Dial("tcp", "127.0.0.1:"+plain)
 		if err != nil {
 			return ""
 		}
 		defer conn.Close()
-		io.WriteString(conn, "AUTH "+adminPassword+"\r\n"+command+"\r\nQUIT\r\n")
+		io.WriteString(conn, "AUTH "+servertest.AdminPassword+"\r\n"+command+"\r\nQUIT\r\n")
 		all, _ := io.ReadAll(conn)
 		return string(all)
 	}
-	start(t, cmd, func() bool { return strings.HasPrefix(say("PING"), "+OK\r\n+PONG") })
+	servertest.Start(t, cmd, func() bool { return strings.HasPrefix(say("PING"), "+OK\r\n+PONG") })
 	for _, user := range []string{
-		"shop on '>" + shopPassword + "' +acl|whoami", "mute on >ofMuteUser -@all", "open on nopass +@all", "shut off >" + shutPassword + " +@all",
+		"shop on '>" + servertest.ShopPassword + "' +acl|whoami", "mute on >ofMuteUser -@all", "open on nopass +@all", "shut off >" + servertest.ShutPassword + " +@all",
 	} {
 		if said := say("ACL SETUSER " + user); !strings.HasPrefix(said, "+OK\r\n+OK") {
 			t.Fatalf("%s: %q", user, said)
@@ -40,20 +41,20 @@ func startRedis(t *testing.T, a authority) (plain, secured string) {
 }
 
 func TestRedis(t *testing.T) {
-	a := newAuthority(t)
+	a := servertest.NewAuthority(t)
 	plain, secured := startRedis(t, a)
 	url := func(port, user, password string) checks.Credential {
 		escape := strings.NewReplacer("@", "%40", "/", "%2F", " ", "%20")
 		scheme := map[string]string{plain: "redis", secured: "rediss"}[port]
 		return parts("redis-url", map[string]string{"scheme": scheme, "user": user, checks.PartSecret: escape.Replace(password), "host": "localhost:" + port, "database": "0"})
 	}
-	p := newProviders(t, Config{VerifyHosts: []string{"localhost:" + secured}, VerifyRoots: a.roots})
+	p := newProviders(t, Config{VerifyHosts: []string{"localhost:" + secured}, VerifyRoots: a.Roots})
 	t.Run("live", func(t *testing.T) {
-		v := ask(t, p, url(secured, "shop", shopPassword), checks.Active, GradeA)
+		v := ask(t, p, url(secured, "shop", servertest.ShopPassword), checks.Active, GradeA)
 		if v.Evidence.Identity["user"] != "shop" {
 			t.Errorf("identity %v", v.Evidence.Identity)
 		}
-		ask(t, p, url(secured, "", adminPassword), checks.Active, GradeA)
+		ask(t, p, url(secured, "", servertest.AdminPassword), checks.Active, GradeA)
 		if v := ask(t, p, url(secured, "mute", "ofMuteUser"), checks.Active, GradeB); !v.LacksScope {
 			t.Error("a user who may nothing lacks no scope")
 		}
@@ -62,23 +63,23 @@ func TestRedis(t *testing.T) {
 		ask(t, p, url(secured, "shop", "oldP4ssw0rd"), checks.Inactive, GradeB)
 		ask(t, p, url(secured, "", "oldP4ssw0rd"), checks.Inactive, GradeB)
 		ask(t, p, url(secured, "nobody", "oldP4ssw0rd"), checks.Inactive, GradeB)
-		ask(t, p, url(secured, "shut", shutPassword), checks.Inactive, GradeB)
+		ask(t, p, url(secured, "shut", servertest.ShutPassword), checks.Inactive, GradeB)
 	})
 	t.Run("a user who needs no password", func(t *testing.T) {
 		ask(t, p, url(secured, "open", "of0penUser"), checks.Unknown, GradeC)
 	})
 	t.Run("without TLS", func(t *testing.T) {
-		strict := newProviders(t, Config{VerifyHosts: []string{"localhost:" + plain}, VerifyRoots: a.roots})
+		strict := newProviders(t, Config{VerifyHosts: []string{"localhost:" + plain}, VerifyRoots: a.Roots})
 		strict.within = time.Second // the server waits for the end of a line that never comes
-		ask(t, strict, url(plain, "shop", shopPassword), checks.Unknown, GradeC)
+		ask(t, strict, url(plain, "shop", servertest.ShopPassword), checks.Unknown, GradeC)
 		lax := newProviders(t, Config{VerifyHosts: []string{"insecure://localhost:" + plain, "insecure://localhost:" + secured}})
-		ask(t, lax, url(plain, "shop", shopPassword), checks.Active, GradeA)
+		ask(t, lax, url(plain, "shop", servertest.ShopPassword), checks.Active, GradeA)
 		ask(t, lax, url(plain, "shop", "oldP4ssw0rd"), checks.Inactive, GradeB)
-		ask(t, lax, url(secured, "shop", shopPassword), checks.Active, GradeA)
+		ask(t, lax, url(secured, "shop", servertest.ShopPassword), checks.Active, GradeA)
 	})
 	t.Run("a certificate of nobody's", func(t *testing.T) {
 		strict := newProviders(t, Config{VerifyHosts: []string{"localhost:" + secured}})
-		if v := ask(t, strict, url(secured, "shop", shopPassword), checks.Unknown, GradeC); v.Evidence.Answer != "tls" {
+		if v := ask(t, strict, url(secured, "shop", servertest.ShopPassword), checks.Unknown, GradeC); v.Evidence.Answer != "tls" {
 			t.Errorf("answer %q", v.Evidence.Answer)
 		}
 	})

@@ -82,11 +82,8 @@ func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) {
 	p.verifiers[driverKey], p.revokers[driverKey] = leaked, trusts{deploys, leaked}
 	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
 	for driver, v := range p.verifiers {
-		switch d := v.(type) {
-		case *database:
-			p.engine.serve(driver, d)
-		case *administered:
-			p.engine.serve(driver, d.database)
+		if d, ok := v.(interface{ logins() *database }); ok {
+			p.engine.serve(driver, d.logins())
 		}
 	}
 }

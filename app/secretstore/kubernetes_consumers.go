@@ -13,13 +13,15 @@ import (
 // A Consumer is a workload that reads a secret. Those that name the secret in their own
 // template are known: not pods that stand alone, and not who asks the API for it.
 type Consumer struct {
-	Kind, Namespace, Name string
-	By                    string // how it reads it: "environment", "files", "image pulls"
+	Kind      string `json:"kind"`
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	By        string `json:"by"` // how it reads it: "environment", "files", "image pulls"
 	// Restart means that its pods read the secret when they start, and not again.
-	Restart bool
-	Version Version   // of the secret, that it is to read
-	Written time.Time // when Stanch wrote that; the zero Time if somebody else did
-	Jobs    []string  // that a CronJob had started by then
+	Restart bool      `json:"restart,omitempty"`
+	Version Version   `json:"version"`        // of the secret, that it is to read
+	Written time.Time `json:"written"`        // when Stanch wrote that; the zero Time if somebody else did
+	Jobs    []string  `json:"jobs,omitempty"` // that a CronJob had started by then
 }
 
 // String names the workload for people.
@@ -113,7 +115,7 @@ func (k *Kubernetes) Consumers(ctx context.Context, loc Location) ([]Consumer, e
 	for _, kind := range workloadKinds {
 		workloads, err := list[workload](ctx, k.cluster, kind.folder(namespace), plainJSON)
 		if err != nil {
-			return nil, fmt.Errorf("consumers of %s: %w", loc, err)
+			return nil, fmt.Errorf("consumers of %s: %w", loc, definite(err))
 		}
 		for _, w := range workloads {
 			by, atStart := w.pods().Spec.reads(name, loc.Field)
@@ -129,6 +131,20 @@ func (k *Kubernetes) Consumers(ctx context.Context, loc Location) ([]Consumer, e
 	return all, nil
 }
 
+// ErrRefused means that the cluster refused what was asked, and will again until a person
+// has changed something there.
+var ErrRefused = errors.New("the cluster does not allow it")
+
+func definite(err error) error {
+	if refused(err, http.StatusForbidden) || refused(err, http.StatusUnprocessableEntity) {
+		return fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	return err
+}
+
+// Restarts reports whether Restart may do anything.
+func (k *Kubernetes) Restarts() bool { return k.restart }
+
 // ErrNoRestart means that the operator has not switched restarts on.
 var ErrNoRestart = errors.New("restarts are switched off: a person restarts it, or STANCH_KUBERNETES_RESTART switches them on")
 
@@ -138,7 +154,7 @@ var ErrNoRestart = errors.New("restarts are switched off: a person restarts it, 
 func (k *Kubernetes) Restart(ctx context.Context, c Consumer) error {
 	path, w, err := k.workload(ctx, c)
 	if err != nil {
-		return fmt.Errorf("restart %s: %w", c, err)
+		return fmt.Errorf("restart %s: %w", c, definite(err))
 	}
 	switch {
 	case !c.Restart || w.restartedFor(c):
@@ -149,7 +165,7 @@ func (k *Kubernetes) Restart(ctx context.Context, c Consumer) error {
 	notes := map[string]string{restartedAt: k.now().UTC().Format(time.RFC3339), restartedNote: string(c.Version)}
 	patch := map[string]any{"spec": map[string]any{"template": map[string]any{"metadata": metadata{Annotations: notes}}}}
 	if err := k.cluster.do(ctx, http.MethodPatch, path, plainJSON, patch, nil); err != nil {
-		return fmt.Errorf("restart %s: %w", c, err)
+		return fmt.Errorf("restart %s: %w", c, definite(err))
 	}
 	return nil
 }
@@ -189,7 +205,7 @@ func (k *Kubernetes) Settled(ctx context.Context, c Consumer) (bool, string, err
 	case refused(err, http.StatusNotFound):
 		return true, "", nil // it is gone, and reads nothing
 	case err != nil:
-		return false, "", fmt.Errorf("look at %s: %w", c, err)
+		return false, "", fmt.Errorf("look at %s: %w", c, definite(err))
 	}
 	why := w.unsettled(c)
 	if why == "" && !c.Restart && c.Kind != cronJob && k.now().Sub(c.Written) < filesWithin {

@@ -156,7 +156,7 @@ func (k *Kubernetes) readInto(ctx context.Context, index map[string]indexedSecre
 func (s kubernetesSecret) fingerprints(key checks.FingerprintKey) fields {
 	found := fields{}
 	for name, text := range s.fields() {
-		values := append(passwords(name, text), text, strings.TrimRight(text, "\r\n"))
+		values := slices.Concat(passwords(name, text), connectionPasswords(text), []string{text, strings.TrimRight(text, "\r\n")})
 		slices.Sort(values)
 		for _, value := range slices.Compact(values) {
 			if value != "" {

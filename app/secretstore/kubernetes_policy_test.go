@@ -12,6 +12,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/stanch-dev/stanch/app/grants"
+	"github.com/stanch-dev/stanch/app/secretstore/kubetest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
@@ -52,13 +53,15 @@ func refusedVerb(err error, verb string) bool {
 // TestKubernetesPolicy: each action works with the policy, and fails, naming what is
 // missing, without the line that is for it.
 func TestKubernetesPolicy(t *testing.T) {
-	api := newFakeAPI(t)
-	api.secret("shop", "deploy", map[string]string{"token": "first"}, nil)
-	pods := object{"spec": object{"containers": []any{object{"envFrom": []any{object{"secretRef": object{"name": "deploy"}}}}}}}
-	api.set("apps", "deployments", "shop", "api", object{"spec": object{"template": pods}})
-	api.set("batch", "cronjobs", "shop", "night", object{"spec": object{"jobTemplate": object{"spec": object{"template": pods}}}})
+	api := kubetest.Start(t)
+	api.Secret("shop", "deploy", map[string]string{"token": "first"}, nil)
+	pods := kubetest.Object{"spec": kubetest.Object{"containers": []any{kubetest.Object{"envFrom": []any{kubetest.Object{"secretRef": kubetest.Object{"name": "deploy"}}}}}}}
+	api.Set("apps", "deployments", "shop", "api", kubetest.Object{"spec": kubetest.Object{"template": pods}})
+	api.Set("batch", "cronjobs", "shop", "night", kubetest.Object{"spec": kubetest.Object{"jobTemplate": kubetest.Object{"spec": kubetest.Object{"template": pods}}}})
 	policy := KubernetesPolicy(true)
-	with := func(p grants.Policy) map[string]error { return doAll(t, api.store("stanch", rulesOf(t, p))) }
+	with := func(p grants.Policy) map[string]error {
+		return doAll(t, kubernetesAs(t, api, "stanch", kubetest.RulesOf(t, p)))
+	}
 	for what, err := range with(policy) {
 		if err != nil {
 			t.Errorf("%s with the whole policy: %v", what, err)
@@ -68,7 +71,7 @@ func TestKubernetesPolicy(t *testing.T) {
 		failed := with(policy.Without(n))
 		what, _, _ := strings.Cut(line.For, " and ")
 		err := failed[what]
-		rule := rulesOf(t, grants.Policy{Lines: []grants.Line{line}})[0]
+		rule := kubetest.RulesOf(t, grants.Policy{Lines: []grants.Line{line}})[0]
 		if err == nil || !strings.Contains(err.Error(), rule.Verbs[0]+" resource") || !strings.Contains(err.Error(), rule.Resources[0]) {
 			t.Errorf("without %s: %q: %v", line.Grant, what, err)
 		}
@@ -82,12 +85,12 @@ func TestKubernetesRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	var role struct {
-		Rules []rbacRule `yaml:"rules"`
+		Rules []kubetest.Rule `yaml:"rules"`
 	}
 	if err := yaml.Unmarshal(text, &role); err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(rulesOf(t, KubernetesPolicy(true)), role.Rules, cmp.AllowUnexported(rbacRule{})); diff != "" {
+	if diff := cmp.Diff(kubetest.RulesOf(t, KubernetesPolicy(true)), role.Rules); diff != "" {
 		t.Errorf("the role (-want +got):\n%s", diff)
 	}
 }
@@ -104,7 +107,7 @@ func TestKubernetesRegistryLogins(t *testing.T) {
 	} {
 		t.Run(field, func(t *testing.T) {
 			api, k, _ := newKubernetes(t)
-			api.secret("shop", "pull", map[string]string{field: text}, object{"type": "kubernetes.io/dockerconfigjson"})
+			api.Secret("shop", "pull", map[string]string{field: text}, kubetest.Object{"type": "kubernetes.io/dockerconfigjson"})
 			found, err := k.Locate(t.Context(), fingerprint(leaked))
 			if err != nil || len(found) != 1 || found[0].Field != field {
 				t.Fatalf("%v, %v", found, err)
@@ -122,7 +125,7 @@ func TestKubernetesRegistryLogins(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			stored := api.value("shop", "pull", field)
+			stored := api.Value("shop", "pull", field)
 			var whole map[string]json.RawMessage
 			if err := json.Unmarshal([]byte(stored), &whole); err != nil {
 				t.Fatal(err)

@@ -12,18 +12,32 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stanch-dev/stanch/app/secretstore/kubetest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
 var _ store = (*Kubernetes)(nil)
 
 // newKubernetes is a cluster, the store as Stanch's account, and as somebody else's.
-func newKubernetes(t *testing.T, namespaces ...string) (api *fakeAPI, k, outside *Kubernetes) {
+func newKubernetes(t *testing.T, namespaces ...string) (api *kubetest.Server, k, outside *Kubernetes) {
 	t.Helper()
-	api = newFakeAPI(t)
-	api.chunk = 2
-	all := rulesOf(t, KubernetesPolicy(true))
-	return api, api.store("stanch", all, namespaces...), api.store("somebody", all)
+	api = kubetest.Start(t)
+	api.Chunk(2)
+	all := kubetest.RulesOf(t, KubernetesPolicy(true))
+	return api, kubernetesAs(t, api, "stanch", all, namespaces...), kubernetesAs(t, api, "somebody", all)
+}
+
+// kubernetesAs is the store as a service account with some rules.
+func kubernetesAs(t *testing.T, api *kubetest.Server, account string, rules []kubetest.Rule, namespaces ...string) *Kubernetes {
+	t.Helper()
+	api.Allow(account, rules)
+	k, err := NewKubernetes(KubernetesConfig{
+		URL: api.URL, TokenFile: api.Path(account), CAFile: api.Path("ca.crt"), Namespaces: namespaces, Restart: true, Key: testKey,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
 }
 
 func mustLocate(t *testing.T, k *Kubernetes, value checks.Secret, want ...Location) {
@@ -54,9 +68,9 @@ func TestKubernetesRotation(t *testing.T) {
 	api, k, _ := newKubernetes(t)
 	leaked, other, replacement := fresh(), fresh(), fresh()
 	mustLocate(t, k, leaked)
-	api.secret("shop", "deploy", map[string]string{"token": leaked.Expose(), "other": other.Expose(), "line": leaked.Expose() + "\n", "binary": "\xff\xfe"}, nil)
+	api.Secret("shop", "deploy", map[string]string{"token": leaked.Expose(), "other": other.Expose(), "line": leaked.Expose() + "\n", "binary": "\xff\xfe"}, nil)
 	for n := range 5 {
-		api.secret("web", fmt.Sprint("more-", n), map[string]string{"token": fresh().Expose()}, nil)
+		api.Secret("web", fmt.Sprint("more-", n), map[string]string{"token": fresh().Expose()}, nil)
 	}
 	found, err := k.Locate(t.Context(), fingerprint(leaked))
 	if err != nil || len(found) != 2 || found[0].Field != "line" || found[1].Field != "token" || found[1].Path != "shop/deploy" {
@@ -87,8 +101,8 @@ func TestKubernetesRotation(t *testing.T) {
 			t.Errorf("restore what is: %s, %v", again, err)
 		}
 	}
-	if api.value("shop", "deploy", "token") != replacement.Expose() || api.value("shop", "deploy", "line") != replacement.Expose()+"\n" ||
-		api.value("shop", "deploy", "other") != other.Expose() || api.value("shop", "deploy", "binary") != "\xff\xfe" {
+	if api.Value("shop", "deploy", "token") != replacement.Expose() || api.Value("shop", "deploy", "line") != replacement.Expose()+"\n" ||
+		api.Value("shop", "deploy", "other") != other.Expose() || api.Value("shop", "deploy", "binary") != "\xff\xfe" {
 		t.Error("the secret does not hold what it should")
 	}
 	mustLocate(t, k, leaked)
@@ -102,7 +116,7 @@ func TestKubernetesRotation(t *testing.T) {
 
 func TestKubernetesConflicts(t *testing.T) {
 	api, k, outside := newKubernetes(t)
-	api.secret("shop", "deploy", map[string]string{"token": "first"}, nil)
+	api.Secret("shop", "deploy", map[string]string{"token": "first"}, nil)
 	now, err := k.Get(t.Context(), place("shop/deploy", "token"))
 	if err != nil {
 		t.Fatal(err)
@@ -115,7 +129,7 @@ func TestKubernetesConflicts(t *testing.T) {
 			t.Errorf("%s: %v, want ErrConflict", name, err)
 		}
 	}
-	if api.value("shop", "deploy", "token") != theirs.Expose() {
+	if api.Value("shop", "deploy", "token") != theirs.Expose() {
 		t.Error("a conflict has changed the secret")
 	}
 	if _, err := putOne(t.Context(), k, place("shop/none", "token").at("7"), fresh(), "op"); !errors.Is(err, ErrNotFound) {
@@ -125,9 +139,7 @@ func TestKubernetesConflicts(t *testing.T) {
 	if again := mustPut(t, outside, place("shop/made", "token"), theirs); again != made {
 		t.Errorf("made %s, then %s", made, again)
 	}
-	api.mu.Lock()
-	api.lose = 1 // the server did it, and the client saw an error
-	api.mu.Unlock()
+	api.Lose(1) // the server did it, and the client saw an error
 	value := fresh()
 	if _, err := putOne(t.Context(), k, made, value, "op-3"); err == nil {
 		t.Error("a lost answer is no error")
@@ -137,7 +149,7 @@ func TestKubernetesConflicts(t *testing.T) {
 
 func TestKubernetesOneOfManyWins(t *testing.T) {
 	api, k, outside := newKubernetes(t)
-	api.secret("shop", "race", map[string]string{"token": "first"}, nil)
+	api.Secret("shop", "race", map[string]string{"token": "first"}, nil)
 	now, err := k.Get(t.Context(), place("shop/race", "token"))
 	if err != nil {
 		t.Fatal(err)
@@ -158,7 +170,7 @@ func TestKubernetesOneOfManyWins(t *testing.T) {
 		switch {
 		case err == nil:
 			won++
-			if api.value("shop", "race", "token") != values[i].Expose() {
+			if api.Value("shop", "race", "token") != values[i].Expose() {
 				t.Error("the winner's value is not there")
 			}
 		case !errors.Is(err, ErrConflict):
@@ -178,30 +190,21 @@ func TestKubernetesIndex(t *testing.T) {
 	for n := range 7 {
 		name := fmt.Sprint("secret-", n)
 		values[name] = fresh()
-		api.secret("shop", name, map[string]string{"token": values[name].Expose()}, nil)
+		api.Secret("shop", name, map[string]string{"token": values[name].Expose()}, nil)
 	}
-	reads := func() int {
-		api.mu.Lock()
-		defer api.mu.Unlock()
-		return api.reads
+	if _, err := k.Locate(t.Context(), ""); err != nil || api.Reads() != 7 {
+		t.Fatalf("%d reads, %v", api.Reads(), err)
 	}
-	if _, err := k.Locate(t.Context(), ""); err != nil || reads() != 7 {
-		t.Fatalf("%d reads, %v", reads(), err)
-	}
-	api.mu.Lock()
-	api.expire = 2
-	api.mu.Unlock()
+	api.Expire(2)
 	next := fresh()
-	api.secret("shop", "secret-3", map[string]string{"token": next.Expose()}, nil)
+	api.Secret("shop", "secret-3", map[string]string{"token": next.Expose()}, nil)
 	found, err := k.Locate(t.Context(), fingerprint(next))
-	if err != nil || len(found) != 1 || reads() != 8 {
-		t.Errorf("%v, %v, %d reads", found, err, reads())
+	if err != nil || len(found) != 1 || api.Reads() != 8 {
+		t.Errorf("%v, %v, %d reads", found, err, api.Reads())
 	}
 	mustLocate(t, k, values["secret-3"])
-	api.mu.Lock()
-	delete(api.objects, "/secrets/shop/secret-3")
-	api.expire = 3
-	api.mu.Unlock()
+	api.Delete("", "secrets", "shop", "secret-3")
+	api.Expire(3)
 	if _, err := k.Locate(t.Context(), ""); !refused(err, 410) {
 		t.Errorf("a list that expires time and again: %v", err)
 	}
@@ -217,25 +220,25 @@ func TestKubernetesIndex(t *testing.T) {
 
 // TestKubernetesSkips what it may not search, and says so.
 func TestKubernetesSkips(t *testing.T) {
-	api := newFakeAPI(t)
+	api := kubetest.Start(t)
 	value := fresh()
 	for _, namespace := range []string{"shop", "web", "vault"} {
-		api.secret(namespace, "deploy", map[string]string{"token": value.Expose()}, nil)
+		api.Secret(namespace, "deploy", map[string]string{"token": value.Expose()}, nil)
 	}
-	var some []rbacRule
-	for _, r := range rulesOf(t, KubernetesPolicy(false)) {
+	var some []kubetest.Rule
+	for _, r := range kubetest.RulesOf(t, KubernetesPolicy(false)) {
 		for _, namespace := range []string{"shop", "web"} {
-			if r.namespace = namespace; namespace == "shop" || r.Verbs[0] != "get" {
+			if r.Namespace = namespace; namespace == "shop" || r.Verbs[0] != "get" {
 				some = append(some, r)
 			}
 		}
 	}
-	k := api.store("stanch", some, "shop", "web", "vault")
+	k := kubernetesAs(t, api, "stanch", some, "shop", "web", "vault")
 	found, err := k.Locate(t.Context(), fingerprint(value))
 	if err != nil || len(found) != 1 || found[0].Path != "shop/deploy" || !slices.Equal(k.Skipped(), []string{"vault/", "web/deploy"}) {
 		t.Errorf("%v, %v, skipped %q", found, err, k.Skipped())
 	}
-	everywhere := api.store("everywhere", some)
+	everywhere := kubernetesAs(t, api, "everywhere", some)
 	if _, err := everywhere.Locate(t.Context(), ""); err == nil || !strings.Contains(err.Error(), `cannot list resource "secrets"`) || !strings.Contains(err.Error(), "name those") {
 		t.Errorf("all namespaces: %v", err)
 	}
@@ -243,7 +246,7 @@ func TestKubernetesSkips(t *testing.T) {
 
 func TestKubernetesImmutable(t *testing.T) {
 	api, k, _ := newKubernetes(t)
-	api.secret("shop", "fixed", map[string]string{"token": "first"}, object{"immutable": true})
+	api.Secret("shop", "fixed", map[string]string{"token": "first"}, kubetest.Object{"immutable": true})
 	now, err := k.Get(t.Context(), place("shop/fixed", "token"))
 	if err != nil {
 		t.Fatal(err)
@@ -257,15 +260,15 @@ func TestKubernetesImmutable(t *testing.T) {
 // is no “not found”.
 func TestKubernetesOwnToken(t *testing.T) {
 	api, k, _ := newKubernetes(t)
-	api.secret("shop", "deploy", map[string]string{"token": "first"}, nil)
+	api.Secret("shop", "deploy", map[string]string{"token": "first"}, nil)
 	if _, err := k.Get(t.Context(), place("shop/deploy", "token")); err != nil {
 		t.Fatal(err)
 	}
-	api.allow("stanch", rulesOf(t, KubernetesPolicy(false)))
+	api.Allow("stanch", kubetest.RulesOf(t, KubernetesPolicy(false)))
 	if _, err := k.Get(t.Context(), place("shop/deploy", "token")); err != nil {
 		t.Errorf("with the next token: %v", err)
 	}
-	if err := os.WriteFile(api.path("stanch"), []byte("stale"), 0o600); err != nil {
+	if err := os.WriteFile(api.Path("stanch"), []byte("stale"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := k.Get(t.Context(), place("shop/deploy", "token")); !refused(err, 401) || errors.Is(err, ErrNotFound) {
@@ -278,7 +281,7 @@ func TestKubernetesOwnToken(t *testing.T) {
 	}
 	for name, cfg := range map[string]KubernetesConfig{
 		"plain http": {URL: "http://10.0.0.1:6443", TokenFile: "t"}, "no host": {URL: "cluster", TokenFile: "t"}, "no token": {URL: api.URL},
-		"no authority": {URL: api.URL, TokenFile: "t", CAFile: api.path("stanch")}, "namespace": {URL: api.URL, TokenFile: "t", Namespaces: []string{"a/b"}},
+		"no authority": {URL: api.URL, TokenFile: "t", CAFile: api.Path("stanch")}, "namespace": {URL: api.URL, TokenFile: "t", Namespaces: []string{"a/b"}},
 	} {
 		if _, err := NewKubernetes(cfg); err == nil {
 			t.Errorf("%s was accepted", name)

@@ -3,6 +3,7 @@ package secretstore
 import (
 	"maps"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -31,14 +32,15 @@ func forms(text string) [2]string {
 	return [2]string{plain, strings.ReplaceAll(plain, "\n", `\n`)}
 }
 
-// readings are the texts by which a stored value is found: the value, in both forms,
-// and, of a whole JSON object such as the key file of a service account, those in it.
+// readings are the texts by which a stored value is found: the value, in both forms;
+// of a whole JSON object such as the key file of a service account, those in it; and
+// the passwords of connection strings.
 func readings(text string) (all []string) {
 	if text == "" {
 		return nil
 	}
 	written := forms(text)
-	all = written[:]
+	all = append(written[:], connectionPasswords(text)...)
 	if inside, ok := objectOf(text); ok {
 		for _, value := range inside {
 			if value != "" {
@@ -67,9 +69,9 @@ func Replace(fields map[string]checks.Secret, old, fresh checks.Credential) (cha
 	placed := map[string]bool{}
 	for field, value := range fields {
 		for part, was := range old.Parts {
-			if now, ok := fresh.Parts[part]; ok && was.Len() > 0 {
+			if now, ok := fresh.Parts[part]; ok && was.Len() > 0 && mayBear(field, part) {
 				for n, form := range forms(was.Expose()) {
-					if value.Expose() == form {
+					if _, done := changed[field]; value.Expose() == form && !(done && now == was) {
 						changed[field], placed[part] = checks.NewSecret(forms(now.Expose())[n]), true
 					}
 				}
@@ -94,6 +96,15 @@ func Replace(fields map[string]checks.Secret, old, fresh checks.Credential) (cha
 
 // userPart is the part of a credential that names the user of a database.
 const userPart = "user"
+
+// ofAnother are the names of fields that hold something else than a user, which may be
+// called the same: a database is often named after its user.
+var ofAnother = regexp.MustCompile(`(?i)database|schema|catalog|host|server|db_?name|(^|_)db$`)
+
+// mayBear reports whether a field that has the value of a part is that part.
+func mayBear(field, part string) bool {
+	return part != userPart || !ofAnother.MatchString(field) || strings.Contains(strings.ToLower(field), userPart)
+}
 
 // inText puts the new secret into a text that has the old one inside, and returns which
 // parts it put there. In a URL the user's name goes along with the password, and in a

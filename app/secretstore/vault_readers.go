@@ -28,6 +28,15 @@ type Reader struct {
 	Leaked bool
 }
 
+// String names the reader for people: "approle (role shop) at 10.0.0.7".
+func (r Reader) String() string {
+	text := r.Name
+	if r.Role != "" {
+		text += " (role " + r.Role + ")"
+	}
+	return text + " at " + r.Address
+}
+
 const (
 	maxAuditLine = 4 << 20 // a request's bound in Vault is 32 MiB, but a read is small
 	maxAuditLog  = 1 << 30 // of which the end is read

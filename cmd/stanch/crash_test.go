@@ -260,11 +260,18 @@ func (w *crashWorld) guard() *guard {
 	return g
 }
 
+// A crashCopies is a place with copies elsewhere, which must work as well.
+type crashCopies interface{ copies() []map[string]string }
+
 // working reports whether the place holds a credential that works. Between the reading
 // and the asking it may have been replaced, so that it is read again.
 func (w *crashWorld) working() bool {
 	for range 3 {
-		if w.kind.works(w.place.fields()) {
+		all := []map[string]string{w.place.fields()}
+		if p, ok := w.place.(crashCopies); ok {
+			all = append(all, p.copies()...)
+		}
+		if !slices.ContainsFunc(all, func(fields map[string]string) bool { return !w.kind.works(fields) }) {
 			return true
 		}
 	}

@@ -1,12 +1,9 @@
-//go:build !race
-
 package main
 
 import (
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,120 +12,123 @@ import (
 	"github.com/stanch-dev/stanch/app/incident"
 )
 
-// TestCrashUndo takes remediations back while the old credential is only disabled, and
-// kills the server at each step of that: in the end what was leaked works again and is in
-// the store, the replacement is gone, and a working one was in the store all the time.
-func TestCrashUndo(t *testing.T) {
-	aws := newCrashAWS(t)
-	for name, pair := range map[string]struct {
-		kind crashKind
-		s    crashStore
-	}{
-		"AWS access key in encrypted file":      {awsKeys{aws}, inFile{}},
-		"AWS access key in AWS Secrets Manager": {awsKeys{aws}, inAWS{aws}},
-	} {
+// holding has a disabled credential deleted only after a day.
+func (w *crashWorld) holding() {
+	w.must(os.WriteFile(filepath.Join(w.dir, "policy.yml"), fmt.Appendf(nil, "remediation: automatic\norder: %s\nhold: 24h\n", w.order), 0o600))
+}
+
+// undo orders, with the command, that the remediation be taken back.
+func (w *crashWorld) undo() {
+	w.t.Helper()
+	i, err := w.incident()
+	w.must(err)
+	getenv := func(name string) string {
+		return map[string]string{"STANCH_SERVER_URL": "http://" + w.addr, "STANCH_API_TOKEN": crashToken, "STANCH_CALLER": "ada"}[name]
+	}
+	var out, errs strings.Builder
+	if code := run(w.t.Context(), []string{"incidents", "undo", i.ID, "--reason", "the job needs it"}, strings.NewReader(""), &out, &errs, getenv); code != exitDone {
+		w.t.Fatalf("exit status %d: %s%s\n%s", code, out.String(), errs.String(), w.tail())
+	}
+}
+
+// held waits until the leaked one is disabled and the hold has begun.
+func (w *crashWorld) held() {
+	w.t.Helper()
+	w.eventually("the hold begins", func() error {
+		i, err := w.incident()
+		if err == nil && (i.Held.IsZero() || i.Stuck != "") {
+			err = fmt.Errorf("it does not hold: %q", i.Stuck)
+		}
+		return err
+	})
+}
+
+// TestUndoAtDatabases takes rotations back whose leaked passwords are only disabled: they
+// work again and are in the store again, and the replacements are gone.
+func TestUndoAtDatabases(t *testing.T) {
+	for name, kind := range newCrashDatabases(t) {
+		t.Run(name, func(t *testing.T) { undoes(t, kind) })
+	}
+}
+
+func undoes(t *testing.T, kind crashKind) {
+	w := newCrashWorld(t, kind, inFile{}, incident.ReplaceFirst)
+	w.holding()
+	w.start()
+	g := w.guard()
+	w.leak()
+	w.held()
+	replaced := w.place.fields()
+	if w.kind.leakedWorks() || !w.kind.works(replaced) || maps.Equal(replaced, w.kind.stored()) {
+		t.Fatalf("it was not replaced and disabled\n%s", w.tail())
+	}
+	w.undo()
+	w.eventually("it is taken back", func() error {
+		i, err := w.incident()
+		if err == nil && !strings.Contains(i.Stuck, "took the remediation back") {
+			err = errors.New("it is not: " + i.Stuck)
+		}
+		return err
+	})
+	w.reaper.kill()
+	g.stop()
+	switch {
+	case g.lost > 0:
+		t.Errorf("%d of %d times the store held nothing that works", g.lost, g.n)
+	case !w.kind.leakedWorks():
+		t.Error("the old one does not work again")
+	case !maps.Equal(w.place.fields(), w.kind.stored()):
+		t.Error("the store is not as it was")
+	case w.kind.works(replaced):
+		t.Error("the replacement works still")
+	case w.kind.live() != 1:
+		t.Errorf("%d work, want the old one", w.kind.live())
+	}
+}
+
+// TestUsersAlternate leaks a user of PostgreSQL, and then the one who took over: each is
+// dead after one rotation, while the other one works.
+func TestUsersAlternate(t *testing.T) {
+	for _, name := range []string{"PostgreSQL user", "PostgreSQL user in a URL"} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newHeldWorld(t, pair.kind, pair.s)
-			w.reaper.seen = nil
-			w.undo()
-			w.undone()
-			w.reaper.kill()
-			steps := 0
-			for _, point := range w.reaper.seen {
-				step, moment, _ := strings.Cut(point, "/")
-				if moment != "begun" {
-					continue
-				}
-				steps++
-				for _, p := range pointsOf(step, w.reaper.counts[step]) {
-					t.Run(fmt.Sprintf("%s, %s, answer %d", step, p.moment, p.answer), func(t *testing.T) {
-						crashUndoAt(t, pair.kind, pair.s, step+"/"+p.moment, p.answer)
-					})
-				}
+			w := newCrashWorld(t, newCrashDatabases(t)[name], inFile{}, incident.ReplaceFirst)
+			w.start()
+			first := w.kind.(*databaseUser)
+			second := w.alternates(first)
+			if second.login == first.login || !strings.HasPrefix(second.login, first.login+"_") {
+				t.Errorf("after %s comes %s", first.login, second.login)
 			}
-			if steps != 4 {
-				t.Errorf("the steps were %q", w.reaper.seen)
+			third := w.alternates(second)
+			if third.login != first.login || third.password == first.password {
+				t.Errorf("after %s comes %s", second.login, third.login)
+			}
+			if first.leakedWorks() || second.leakedWorks() || !third.leakedWorks() || third.live() != 1 {
+				t.Errorf("the first works: %t, the second: %t, the third: %t, of %d",
+					first.leakedWorks(), second.leakedWorks(), third.leakedWorks(), third.live())
 			}
 		})
 	}
 }
 
-// newHeldWorld is a world in which the remediation waits for the end of its hold.
-func newHeldWorld(t *testing.T, kind crashKind, s crashStore) *crashWorld {
-	t.Helper()
-	w := newCrashWorld(t, kind, s, incident.ReplaceFirst)
-	w.must(os.WriteFile(filepath.Join(w.dir, "policy.yml"), []byte("remediation: automatic\norder: replace_first\nhold: 24h\n"), 0o600))
-	w.start()
-	w.leak()
-	w.eventually("the leaked one is disabled, and its replacement stored", func() error {
-		i, err := w.incident()
-		if err == nil && i.Held.IsZero() {
-			err = fmt.Errorf("it is %s: %s", i.State(), i.Stuck)
-		}
-		return err
-	})
-	if w.kind.leakedWorks() || !w.working() {
-		t.Fatalf("while it is held the leaked one works, or its replacement does not\n%s", w.tail())
-	}
-	return w
-}
-
-// command orders something over the API, as “stanch incidents” does.
-func (w *crashWorld) command(what, body string) {
+// alternates leaks a user, and returns the one who is in the store then.
+func (w *crashWorld) alternates(leaked *databaseUser) *databaseUser {
 	w.t.Helper()
-	i, err := w.incident()
-	w.must(err)
-	w.eventually("the order is taken", func() error {
-		req, err := http.NewRequest("POST", "http://"+w.addr+"/api/v1/incidents/"+i.ID+"/"+what, strings.NewReader(body))
-		w.must(err)
-		req.Header.Set("Authorization", "Bearer "+crashToken)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return nil // it was killed before it could answer
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return errors.New(resp.Status)
+	w.kind = leaked
+	g := w.guard()
+	w.leak()
+	w.eventually("the remediation ends", func() error {
+		if over, stuck := w.over(); !over || stuck != "" {
+			return fmt.Errorf("over %v, stuck %q", over, stuck)
 		}
 		return nil
 	})
-}
-
-func (w *crashWorld) undo() { w.t.Helper(); w.command("undo", `{"reason":"the old job still runs"}`) }
-
-// undone waits for the end, and fails if it is another than that all is as it was.
-func (w *crashWorld) undone() {
-	w.t.Helper()
-	w.eventually("all is as it was", func() error {
-		i, err := w.incident()
-		if err == nil && !strings.Contains(i.Stuck, "took the remediation back") {
-			err = fmt.Errorf("it goes on: %q", i.Stuck)
-		}
-		return err
-	})
-	if now := w.place.fields(); !w.kind.leakedWorks() || w.kind.live() != 1 || !maps.Equal(now, w.kind.stored()) {
-		w.t.Errorf("the leaked one works: %t, %d live, and in the store it is: %t\n%s",
-			w.kind.leakedWorks(), w.kind.live(), maps.Equal(now, w.kind.stored()), w.tail())
+	if g.stop(); g.lost > 0 {
+		w.t.Errorf("%d of %d times the store held nothing that works", g.lost, g.n)
 	}
-}
-
-func crashUndoAt(t *testing.T, kind crashKind, s crashStore, point string, answer int) {
-	w := newHeldWorld(t, kind, s)
-	g := w.guard()
-	w.reaper.at(point, answer)
-	w.undo()
-	if died := w.dies(); !died && answer == 0 {
-		t.Fatalf("it was not killed at %s", point)
+	next := *leaked
+	next.login, next.password = next.read(w.place.fields())
+	if leaked.leakedWorks() || !next.leakedWorks() {
+		w.t.Fatalf("after its rotation %s works: %t, and %s: %t\n%s", leaked.login, leaked.leakedWorks(), next.login, next.leakedWorks(), w.tail())
 	}
-	if !w.working() {
-		t.Errorf("after the crash the store holds nothing that works\n%s", w.tail())
-	}
-	w.start()
-	w.undone()
-	w.reaper.kill()
-	g.stop()
-	if g.lost > 0 {
-		t.Errorf("%d of %d times the store held nothing that works\n%s", g.lost, g.n, w.tail())
-	}
+	return &next
 }

@@ -25,7 +25,9 @@ const (
 	openapi      = "app/github/githubtest/openapi" // holds it to GitHub's own description
 	realVault    = "app/secretstore/baotest"       // a real server, for tests
 	realPostgres = "app/store/postgrestest"        // likewise
+	kubernetes   = "app/secretstore/kubetest"      // an API server, for tests
 	motoAWS      = "app/ownaws/awstest"            // moto, with what it lacks, for tests
+	realServers  = "app/provider/servertest"       // real servers to log in at, for tests
 	clouds       = "app/cloud/cloudtest"           // what stands for Google Cloud and Azure in tests
 )
 
@@ -52,7 +54,9 @@ var mayImport = map[string][]string{
 	openapi:           {},
 	realVault:         {},
 	motoAWS:           {},
+	realServers:       {},
 	realPostgres:      {},
+	kubernetes:        {"app/grants"},
 	clouds:            {},
 	"app/webhook":     {"app/github"},
 	"app/web":         {"rules", "checks", "checks/git", "checks/report", "app/audit", "app/incident", "app/github", "app/provider", "app/store"},
@@ -76,7 +80,7 @@ var outsideRules = []outsideRule{
 	{"github.com/bradleyfalzon/ghinstallation", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
 	{"github.com/gofri/go-github-ratelimit", []string{"app/github"}, nil, "app/github is the one door to GitHub"},
 	{"golang.org/x/oauth2", []string{"app/github", "app/cloud"}, nil, "app/github is the one door to GitHub, and app/cloud to Stanch's accounts at clouds"},
-	{"database/sql", []string{"app/store", "app/provider"}, nil, "app/store is the one door to the database; app/provider logs in at others'"},
+	{"database/sql", []string{"app/store", "app/provider"}, []string{"cmd/stanch"}, "app/store is the one door to the database; app/provider logs in at others'"},
 	{"github.com/jackc/pgx", []string{"app/store", "app/store/postgrestest", "app/provider"}, []string{"cmd/stanch"}, "app/store is the one door to the database; app/provider logs in at others'"},
 	{"modernc.org/sqlite", []string{"app/store"}, nil, "app/store is the one door to the database"},
 	{"github.com/riverqueue/river/riverdriver", []string{"app/store"}, nil, "app/store is the one door to the database"},
@@ -187,7 +191,7 @@ func leftwards(f goFile) (faults []string) {
 		return []string{f.fault(f.ast.Package, "package %s has no row in mayImport of imports_test.go: decide what it may import and add one", f.dir())}
 	}
 	if f.isTest() {
-		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, realPostgres, motoAWS, clouds, f.dir())
+		allowed = append(slices.Clone(allowed), simulator, openapi, realVault, realPostgres, motoAWS, clouds, kubernetes, realServers, f.dir())
 	}
 	for imported, spec := range imports(f) {
 		ours, ok := strings.CutPrefix(imported, modulePath+"/")

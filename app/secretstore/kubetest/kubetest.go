@@ -1,6 +1,9 @@
-package secretstore
+// Package kubetest is an API server of Kubernetes in memory, for tests: there is none that
+// a test could start.
+package kubetest
 
 import (
+	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
@@ -21,21 +24,22 @@ import (
 	"github.com/stanch-dev/stanch/app/grants"
 )
 
-type object = map[string]any
+// An Object is one as the API shows it.
+type Object = map[string]any
 
-// A rbacRule is one of a Role, or of a ClusterRole where no namespace is named.
-type rbacRule struct {
+// A Rule is one of a Role, or of a ClusterRole where no namespace is named.
+type Rule struct {
 	APIGroups []string `yaml:"apiGroups"`
 	Resources []string `yaml:"resources"`
 	Verbs     []string `yaml:"verbs"`
-	namespace string
+	Namespace string   `yaml:"-"`
 }
 
-// rulesOf reads the rules in a policy's lines.
-func rulesOf(t *testing.T, p grants.Policy) (all []rbacRule) {
+// RulesOf reads the rules in a policy's lines.
+func RulesOf(t *testing.T, p grants.Policy) (all []Rule) {
 	t.Helper()
 	for _, line := range p.Lines {
-		var r rbacRule
+		var r Rule
 		if err := yaml.Unmarshal([]byte(line.Grant), &r); err != nil || len(r.Verbs) != 1 || len(r.Resources) == 0 {
 			t.Fatalf("%q is no rule: %v", line.Grant, err)
 		}
@@ -44,75 +48,64 @@ func rulesOf(t *testing.T, p grants.Policy) (all []rbacRule) {
 	return all
 }
 
-// A fakeAPI is an API server of Kubernetes with bearer tokens, RBAC, chunked lists,
+// A Server is an API server of Kubernetes with bearer tokens, RBAC, chunked lists,
 // merge patches and optimistic locking.
-type fakeAPI struct {
+type Server struct {
 	*httptest.Server
 	t   *testing.T
 	dir string
 
 	mu      sync.Mutex
 	version int
-	objects map[string]object     // by group/resource/namespace/name
-	rules   map[string][]rbacRule // by token
-	chunk   int                   // the largest, 0 for what is asked for
-	expire  int                   // continuations that have expired
-	lose    int                   // answers to writes that are lost
-	reads   int                   // of single objects
+	objects map[string]Object // by group/resource/namespace/name
+	rules   map[string][]Rule // by token
+	chunk   int               // the largest, 0 for what is asked for
+	expire  int               // continuations that have expired
+	lose    int               // answers to writes that are lost
+	reads   int               // of single objects
 }
 
-func newFakeAPI(t *testing.T) *fakeAPI {
+// Start starts a server that ends with its test.
+func Start(t *testing.T) *Server {
 	t.Helper()
-	f := &fakeAPI{t: t, dir: t.TempDir(), version: 100, objects: map[string]object{}, rules: map[string][]rbacRule{}}
+	f := &Server{t: t, dir: t.TempDir(), version: 100, objects: map[string]Object{}, rules: map[string][]Rule{}}
 	f.Server = httptest.NewTLSServer(f)
 	t.Cleanup(f.Close)
 	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.Certificate().Raw})
-	if err := os.WriteFile(f.path("ca.crt"), ca, 0o600); err != nil {
+	if err := os.WriteFile(f.Path("ca.crt"), ca, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	return f
 }
 
-func (f *fakeAPI) path(name string) string { return filepath.Join(f.dir, name) }
+// Path is where a file of the server is: ca.crt, and the token of each account by its name.
+func (f *Server) Path(name string) string { return filepath.Join(f.dir, name) }
 
-// store is the store as a service account with some rules.
-func (f *fakeAPI) store(account string, rules []rbacRule, namespaces ...string) *Kubernetes {
+// Allow gives an account another token, with these rules, and ends the one before.
+func (f *Server) Allow(account string, rules []Rule) {
 	f.t.Helper()
-	f.allow(account, rules)
-	k, err := NewKubernetes(KubernetesConfig{
-		URL: f.URL, TokenFile: f.path(account), CAFile: f.path("ca.crt"), Namespaces: namespaces, Restart: true, Key: testKey,
-	})
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return k
-}
-
-// allow gives an account another token, with these rules, and ends the one before.
-func (f *fakeAPI) allow(account string, rules []rbacRule) {
-	f.t.Helper()
-	token := "token-" + fresh().Expose()
+	token := "token-" + rand.Text()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if old, err := os.ReadFile(f.path(account)); err == nil {
+	if old, err := os.ReadFile(f.Path(account)); err == nil {
 		delete(f.rules, strings.TrimSpace(string(old)))
 	}
 	f.rules[token] = rules
-	if err := os.WriteFile(f.path(account), []byte(token+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(f.Path(account), []byte(token+"\n"), 0o600); err != nil {
 		f.t.Fatal(err)
 	}
 }
 
-// set makes an object, as somebody else does.
-func (f *fakeAPI) set(group, resource, namespace, name string, o object) {
+// Set makes an object, as somebody else does.
+func (f *Server) Set(group, resource, namespace, name string, o Object) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	text, _ := json.Marshal(o)
-	var copied object
+	var copied Object
 	_ = json.Unmarshal(text, &copied)
-	meta, _ := copied["metadata"].(object)
+	meta, _ := copied["metadata"].(Object)
 	if meta == nil {
-		meta = object{}
+		meta = Object{}
 	}
 	copied["metadata"] = meta
 	meta["namespace"], meta["name"] = namespace, name
@@ -120,38 +113,81 @@ func (f *fakeAPI) set(group, resource, namespace, name string, o object) {
 	f.objects[strings.Join([]string{group, resource, namespace, name}, "/")] = copied
 }
 
-// secret makes a secret with text.
-func (f *fakeAPI) secret(namespace, name string, data map[string]string, more object) {
-	o := object{"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": encoded(data)}
+// Secret makes a secret with text.
+func (f *Server) Secret(namespace, name string, data map[string]string, more Object) {
+	o := Object{"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "data": encoded(data)}
 	maps.Copy(o, more)
-	f.set("", "secrets", namespace, name, o)
+	f.Set("", "secrets", namespace, name, o)
 }
 
-func encoded(data map[string]string) object {
-	out := object{}
+func encoded(data map[string]string) Object {
+	out := Object{}
 	for name, value := range data {
 		out[name] = base64.StdEncoding.EncodeToString([]byte(value))
 	}
 	return out
 }
 
-// get is an object as it is stored.
-func (f *fakeAPI) get(group, resource, namespace, name string) object {
+// Get is an object as it is stored.
+func (f *Server) Get(group, resource, namespace, name string) Object {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.objects[strings.Join([]string{group, resource, namespace, name}, "/")]
 }
 
-func (f *fakeAPI) value(namespace, name, field string) string {
-	data, _ := f.get("", "secrets", namespace, name)["data"].(object)
-	text, _ := data[field].(string)
-	decoded, _ := base64.StdEncoding.DecodeString(text)
-	return string(decoded)
+// Value is what a field of a secret holds.
+func (f *Server) Value(namespace, name, field string) string { return f.Values(namespace, name)[field] }
+
+// Values are what all its fields hold.
+func (f *Server) Values(namespace, name string) map[string]string {
+	data, _ := f.Get("", "secrets", namespace, name)["data"].(Object)
+	values := map[string]string{}
+	for field, value := range data {
+		text, _ := value.(string)
+		decoded, _ := base64.StdEncoding.DecodeString(text)
+		values[field] = string(decoded)
+	}
+	return values
 }
 
-func (f *fakeAPI) touch(o object) {
+// Delete takes an object away.
+func (f *Server) Delete(group, resource, namespace, name string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.objects, strings.Join([]string{group, resource, namespace, name}, "/"))
+}
+
+// Chunk makes lists come in pieces of at most n.
+func (f *Server) Chunk(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.chunk = n
+}
+
+// Expire makes the next n continuations of lists too old.
+func (f *Server) Expire(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.expire = n
+}
+
+// Lose makes the answers to the next n writes get lost, which are done.
+func (f *Server) Lose(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.lose = n
+}
+
+// Reads is how often a single object was read.
+func (f *Server) Reads() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reads
+}
+
+func (f *Server) touch(o Object) {
 	f.version++
-	o["metadata"].(object)["resourceVersion"] = strconv.Itoa(f.version)
+	o["metadata"].(Object)["resourceVersion"] = strconv.Itoa(f.version)
 }
 
 // A place is what a path names.
@@ -182,7 +218,7 @@ func (p resourcePath) key() string {
 }
 
 // ServeHTTP implements http.Handler.
-func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (f *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	rules, known := f.rules[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
@@ -196,7 +232,7 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		status(w, http.StatusUnauthorized, "Unauthorized", "Unauthorized")
 	case !ok || verb == "":
 		status(w, http.StatusNotFound, "NotFound", "the server could not find the requested resource")
-	case !slices.ContainsFunc(rules, func(r rbacRule) bool { return r.allows(verb, p) }):
+	case !slices.ContainsFunc(rules, func(r Rule) bool { return r.allows(verb, p) }):
 		status(w, http.StatusForbidden, "Forbidden", fmt.Sprintf("%s %q is forbidden: User \"stanch\" cannot %s resource %q in API group %q in the namespace %q", p.resource, p.name, verb, p.resource, p.group, p.namespace))
 	case verb == "list":
 		f.list(w, r, p)
@@ -212,13 +248,13 @@ func (f *fakeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-func (r rbacRule) allows(verb string, p resourcePath) bool {
+func (r Rule) allows(verb string, p resourcePath) bool {
 	return slices.Contains(r.APIGroups, p.group) && slices.Contains(r.Resources, p.resource) && slices.Contains(r.Verbs, verb) &&
-		(r.namespace == "" || r.namespace == p.namespace)
+		(r.Namespace == "" || r.Namespace == p.namespace)
 }
 
 func status(w http.ResponseWriter, code int, reason, message string) {
-	answer(w, code, object{"kind": "Status", "apiVersion": "v1", "metadata": object{}, "status": "Failure", "message": message, "reason": reason, "code": code})
+	answer(w, code, Object{"kind": "Status", "apiVersion": "v1", "metadata": Object{}, "status": "Failure", "message": message, "reason": reason, "code": code})
 }
 
 func answer(w http.ResponseWriter, code int, body any) {
@@ -227,7 +263,7 @@ func answer(w http.ResponseWriter, code int, body any) {
 	_ = json.NewEncoder(w).Encode(body)
 }
 
-func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request, p resourcePath) {
+func (f *Server) list(w http.ResponseWriter, r *http.Request, p resourcePath) {
 	var keys []string
 	for key := range f.objects {
 		if parts := strings.Split(key, "/"); parts[0] == p.group && parts[1] == p.resource && (p.namespace == "" || parts[2] == p.namespace) {
@@ -255,29 +291,29 @@ func (f *fakeAPI) list(w http.ResponseWriter, r *http.Request, p resourcePath) {
 	for _, key := range keys[from : from+limit] {
 		if strings.Contains(r.Header.Get("Accept"), "as=PartialObjectMetadataList") {
 			kind = "PartialObjectMetadataList"
-			items = append(items, object{"kind": "PartialObjectMetadata", "metadata": f.objects[key]["metadata"]})
+			items = append(items, Object{"kind": "PartialObjectMetadata", "metadata": f.objects[key]["metadata"]})
 			continue
 		}
 		items = append(items, f.objects[key])
 	}
-	answer(w, http.StatusOK, object{"kind": kind, "metadata": object{"continue": next, "resourceVersion": strconv.Itoa(f.version)}, "items": items})
+	answer(w, http.StatusOK, Object{"kind": kind, "metadata": Object{"continue": next, "resourceVersion": strconv.Itoa(f.version)}, "items": items})
 }
 
 // lost ends the connection after the deed.
-func (f *fakeAPI) lost() {
+func (f *Server) lost() {
 	if f.lose > 0 {
 		f.lose--
 		panic(http.ErrAbortHandler)
 	}
 }
 
-func (f *fakeAPI) create(w http.ResponseWriter, r *http.Request, p resourcePath) {
-	var o object
+func (f *Server) create(w http.ResponseWriter, r *http.Request, p resourcePath) {
+	var o Object
 	if json.NewDecoder(r.Body).Decode(&o) != nil || r.Header.Get("Content-Type") != "application/json" || !goodData(o) {
 		status(w, http.StatusBadRequest, "BadRequest", "the object cannot be decoded")
 		return
 	}
-	meta, _ := o["metadata"].(object)
+	meta, _ := o["metadata"].(Object)
 	p.name, _ = meta["name"].(string)
 	switch {
 	case p.name == "" || o["kind"] != "Secret" || o["apiVersion"] != "v1":
@@ -294,8 +330,8 @@ func (f *fakeAPI) create(w http.ResponseWriter, r *http.Request, p resourcePath)
 	answer(w, http.StatusCreated, o)
 }
 
-func goodData(o object) bool {
-	data, _ := o["data"].(object)
+func goodData(o Object) bool {
+	data, _ := o["data"].(Object)
 	for _, value := range data {
 		text, ok := value.(string)
 		if _, err := base64.StdEncoding.DecodeString(text); !ok || err != nil {
@@ -305,8 +341,8 @@ func goodData(o object) bool {
 	return true
 }
 
-func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request, p resourcePath) {
-	var change object
+func (f *Server) patch(w http.ResponseWriter, r *http.Request, p resourcePath) {
+	var change Object
 	if r.Header.Get("Content-Type") != "application/merge-patch+json" {
 		status(w, http.StatusUnsupportedMediaType, "UnsupportedMediaType", "the body of the request was in an unknown format")
 		return
@@ -316,8 +352,8 @@ func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request, p resourcePath) 
 		return
 	}
 	now := f.objects[p.key()]
-	meta, _ := change["metadata"].(object)
-	if wants, ok := meta["resourceVersion"]; ok && wants != now["metadata"].(object)["resourceVersion"] {
+	meta, _ := change["metadata"].(Object)
+	if wants, ok := meta["resourceVersion"]; ok && wants != now["metadata"].(Object)["resourceVersion"] {
 		status(w, http.StatusConflict, "Conflict", "the object has been modified; please apply your changes to the latest version and try again")
 		return
 	}
@@ -328,7 +364,7 @@ func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request, p resourcePath) 
 	patched := merge(now, change)
 	f.touch(patched)
 	if _, ok := change["spec"]; ok {
-		meta := patched["metadata"].(object)
+		meta := patched["metadata"].(Object)
 		generation, _ := meta["generation"].(float64)
 		meta["generation"] = generation + 1
 	}
@@ -338,16 +374,16 @@ func (f *fakeAPI) patch(w http.ResponseWriter, r *http.Request, p resourcePath) 
 }
 
 // merge is RFC 7386.
-func merge(now, change object) object {
-	out := object{}
+func merge(now, change Object) Object {
+	out := Object{}
 	maps.Copy(out, now)
 	for name, value := range change {
-		inner, ok := value.(object)
+		inner, ok := value.(Object)
 		switch {
 		case value == nil:
 			delete(out, name)
 		case ok:
-			old, _ := out[name].(object)
+			old, _ := out[name].(Object)
 			out[name] = merge(old, inner)
 		default:
 			out[name] = value

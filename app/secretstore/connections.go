@@ -1,0 +1,40 @@
+package secretstore
+
+import (
+	"net/url"
+	"regexp"
+	"strings"
+)
+
+const (
+	// maxConnection bounds the texts in which passwords are looked for: longer ones are no
+	// connection strings, nor files of a few settings.
+	maxConnection = 8 << 10
+	// maxPasswords bounds the passwords of one text.
+	maxPasswords = 32
+)
+
+// inURL is a password in a URL, as it stands there; inSettings is one of a connection
+// string of settings, such as libpq's or ADO.NET's.
+var (
+	inURL      = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/?#@:]*:([^\s/?#@]+)@`)
+	inSettings = regexp.MustCompile(`(?i)\b(?:password|pwd)[ ]*=[ ]*(?:"([^"\s]+)"|'([^'\s]+)'|([^\s;&"']+))`)
+)
+
+// connectionPasswords are those of the connection strings in a text, by which it is found when
+// one of them leaks. In a URL they may be escaped: the escaped and the plain text count.
+func connectionPasswords(text string) (all []string) {
+	if len(text) > maxConnection {
+		return nil
+	}
+	for _, m := range inURL.FindAllStringSubmatch(text, maxPasswords) {
+		all = append(all, m[1])
+		if plain, err := url.PathUnescape(m[1]); err == nil && plain != m[1] {
+			all = append(all, plain)
+		}
+	}
+	for _, m := range inSettings.FindAllStringSubmatch(text, maxPasswords) {
+		all = append(all, strings.Join(m[1:], "")) // one of them matched
+	}
+	return all
+}

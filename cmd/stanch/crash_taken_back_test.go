@@ -1,0 +1,137 @@
+//go:build !race
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/stanch-dev/stanch/app/incident"
+)
+
+// TestCrashUndo takes remediations back while the old credential is only disabled, and
+// kills the server at each step of that: in the end what was leaked works again and is in
+// the store, the replacement is gone, and a working one was in the store all the time.
+func TestCrashUndo(t *testing.T) {
+	aws := newCrashAWS(t)
+	for name, pair := range map[string]struct {
+		kind crashKind
+		s    crashStore
+	}{
+		"AWS access key in encrypted file":      {awsKeys{aws}, inFile{}},
+		"AWS access key in AWS Secrets Manager": {awsKeys{aws}, inAWS{aws}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newHeldWorld(t, pair.kind, pair.s)
+			w.reaper.seen = nil
+			w.undoOverAPI()
+			w.undone()
+			w.reaper.kill()
+			steps := 0
+			for _, point := range w.reaper.seen {
+				step, moment, _ := strings.Cut(point, "/")
+				if moment != "begun" {
+					continue
+				}
+				steps++
+				for _, p := range pointsOf(step, w.reaper.counts[step]) {
+					t.Run(fmt.Sprintf("%s, %s, answer %d", step, p.moment, p.answer), func(t *testing.T) {
+						crashUndoAt(t, pair.kind, pair.s, step+"/"+p.moment, p.answer)
+					})
+				}
+			}
+			if steps != 4 {
+				t.Errorf("the steps were %q", w.reaper.seen)
+			}
+		})
+	}
+}
+
+// newHeldWorld is a world in which the remediation waits for the end of its hold.
+func newHeldWorld(t *testing.T, kind crashKind, s crashStore) *crashWorld {
+	t.Helper()
+	w := newCrashWorld(t, kind, s, incident.ReplaceFirst)
+	w.must(os.WriteFile(filepath.Join(w.dir, "policy.yml"), []byte("remediation: automatic\norder: replace_first\nhold: 24h\n"), 0o600))
+	w.start()
+	w.leak()
+	w.eventually("the leaked one is disabled, and its replacement stored", func() error {
+		i, err := w.incident()
+		if err == nil && i.Held.IsZero() {
+			err = fmt.Errorf("it is %s: %s", i.State(), i.Stuck)
+		}
+		return err
+	})
+	if w.kind.leakedWorks() || !w.working() {
+		t.Fatalf("while it is held the leaked one works, or its replacement does not\n%s", w.tail())
+	}
+	return w
+}
+
+// command orders something over the API, as “stanch incidents” does.
+func (w *crashWorld) command(what, body string) {
+	w.t.Helper()
+	i, err := w.incident()
+	w.must(err)
+	w.eventually("the order is taken", func() error {
+		req, err := http.NewRequest("POST", "http://"+w.addr+"/api/v1/incidents/"+i.ID+"/"+what, strings.NewReader(body))
+		w.must(err)
+		req.Header.Set("Authorization", "Bearer "+crashToken)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return nil // it was killed before it could answer
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	})
+}
+
+func (w *crashWorld) undoOverAPI() {
+	w.t.Helper()
+	w.command("undo", `{"reason":"the old job still runs"}`)
+}
+
+// undone waits for the end, and fails if it is another than that all is as it was.
+func (w *crashWorld) undone() {
+	w.t.Helper()
+	w.eventually("all is as it was", func() error {
+		i, err := w.incident()
+		if err == nil && !strings.Contains(i.Stuck, "took the remediation back") {
+			err = fmt.Errorf("it goes on: %q", i.Stuck)
+		}
+		return err
+	})
+	if now := w.place.fields(); !w.kind.leakedWorks() || w.kind.live() != 1 || !maps.Equal(now, w.kind.stored()) {
+		w.t.Errorf("the leaked one works: %t, %d live, and in the store it is: %t\n%s",
+			w.kind.leakedWorks(), w.kind.live(), maps.Equal(now, w.kind.stored()), w.tail())
+	}
+}
+
+func crashUndoAt(t *testing.T, kind crashKind, s crashStore, point string, answer int) {
+	w := newHeldWorld(t, kind, s)
+	g := w.guard()
+	w.reaper.at(point, answer)
+	w.undoOverAPI()
+	if died := w.dies(); !died && answer == 0 {
+		t.Fatalf("it was not killed at %s", point)
+	}
+	if !w.working() {
+		t.Errorf("after the crash the store holds nothing that works\n%s", w.tail())
+	}
+	w.start()
+	w.undone()
+	w.reaper.kill()
+	g.stop()
+	if g.lost > 0 {
+		t.Errorf("%d of %d times the store held nothing that works\n%s", g.lost, g.n, w.tail())
+	}
+}
