@@ -3,35 +3,24 @@ package main
 import (
 	"encoding/json"
 	"os"
-	"strings"
 	"testing"
 
 	"github.com/stanch-dev/stanch/app"
+	"github.com/stanch-dev/stanch/app/ownaws/awstest"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/app/secretstore/kubetest"
 )
 
-// noServer skips a test whose server is not on this machine, unless nothing may be skipped.
-func noServer(t *testing.T, err error) {
-	t.Helper()
-	if os.Getenv("STANCH_CI") == "1" {
-		t.Fatal(err)
-	}
-	t.Skip(err)
-}
-
 // What is only disabled comes back, with all that was changed; at the end of its hold it
 // is deleted.
 func TestUndoByHand(t *testing.T) {
-	aws := newAWSFront(t)
+	aws := awstest.Start(t)
 	w := newHandWorld(t)
-	ownID, ownSecret := aws.user("stanch")
-	for name, value := range awsEnvironment(ownID, ownSecret) {
-		t.Setenv(name, value)
-	}
+	aws.As("stanch")
 	w.env["STANCH_AWS"], w.env["STANCH_PROVIDER_URLS"] = "on", "aws:"+aws.URL
-	id, secret := aws.user("shop")
-	w.secret = append(w.secret, secret, ownSecret)
+	aws.User("shop")
+	id, secret := aws.Key("shop")
+	w.secret = append(w.secret, secret, os.Getenv("AWS_SECRET_ACCESS_KEY"))
 	for field, value := range map[string]string{"id": id, "token": secret} {
 		w.expect(exitDone, value, []string{"store", "put", "shop/aws", field})
 	}
@@ -40,8 +29,8 @@ func TestUndoByHand(t *testing.T) {
 		"hold", "nothing happens for 24h0m0s", "revoke_old", "iam:DeleteAccessKey", "shop/aws, field token")
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "disable_old", "Proved dead", "proved dead. Nothing: it is disabled and proved dead, and is deleted after",
 		"run it again after", "stanch incidents undo")
-	if aws.status("shop", id) != "Inactive" || w.stored("shop/aws") == secret {
-		t.Fatalf("the old one is %s", aws.status("shop", id))
+	if aws.Keys("shop")[id] != "Inactive" || w.stored("shop/aws") == secret {
+		t.Fatalf("the old one is %s", aws.Keys("shop")[id])
 	}
 	var page app.IncidentList
 	w.must(json.Unmarshal([]byte(w.expect(exitDone, "", []string{"incidents", "list", "--format", "json"})), &page))
@@ -50,13 +39,13 @@ func TestUndoByHand(t *testing.T) {
 	// Run again it only waits for the end of its hold.
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "Proved dead", "run it again after")
 	w.expect(exitDone, "", []string{"incidents", "undo", incident, "--reason", "the old job still runs"}, "cli:ada took the remediation back: the credential is live again")
-	if aws.status("shop", id) != "Active" || w.stored("shop/aws") != secret || strings.Count(aws.admin("ListAccessKeys", "UserName", "shop"), "<AccessKeyId>") != 1 {
-		t.Errorf("after it was undone the old one is %q, and the user's keys are\n%s", aws.status("shop", id), aws.admin("ListAccessKeys", "UserName", "shop"))
+	if aws.Keys("shop")[id] != "Active" || w.stored("shop/aws") != secret || len(aws.Keys("shop")) != 1 {
+		t.Errorf("after it was undone the old one is %q, and the user's keys are %v", aws.Keys("shop")[id], aws.Keys("shop"))
 	}
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "Proved dead")
 	w.expect(exitDone, "", []string{"incidents", "end-hold", incident, "--reason", "nobody needs it"}, "Proved dead", "resolved as rotated")
-	if aws.status("shop", id) != "" || w.stored("shop/aws") == secret {
-		t.Errorf("in the end the old one is %q", aws.status("shop", id))
+	if aws.Keys("shop")[id] != "" || w.stored("shop/aws") == secret {
+		t.Errorf("in the end the old one is %q", aws.Keys("shop")[id])
 	}
 	w.expect(exitFailed, "", []string{"incidents", "undo", incident, "--reason", "too late"}, "nothing can be taken back")
 	w.findNoSecret()
@@ -64,18 +53,16 @@ func TestUndoByHand(t *testing.T) {
 
 // What is taken back is taken back for those who read it, too.
 func TestUndoRestartsConsumers(t *testing.T) {
-	aws, cluster := newAWSFront(t), kubetest.Start(t)
+	aws, cluster := awstest.Start(t), kubetest.Start(t)
 	cluster.Allow("stanch", kubetest.RulesOf(t, secretstore.KubernetesPolicy(true)))
 	w := newHandWorld(t)
-	ownID, ownSecret := aws.user("stanch")
-	for name, value := range awsEnvironment(ownID, ownSecret) {
-		t.Setenv(name, value)
-	}
+	aws.As("stanch")
 	w.env["STANCH_AWS"], w.env["STANCH_PROVIDER_URLS"] = "on", "aws:"+aws.URL
 	w.env["STANCH_KUBERNETES_URL"], w.env["STANCH_KUBERNETES_RESTART"] = cluster.URL, "true"
 	w.env["STANCH_KUBERNETES_TOKEN_FILE"], w.env["STANCH_KUBERNETES_CA_FILE"] = cluster.Path("stanch"), cluster.Path("ca.crt")
-	id, secret := aws.user("shop")
-	w.secret = append(w.secret, secret, ownSecret)
+	aws.User("shop")
+	id, secret := aws.Key("shop")
+	w.secret = append(w.secret, secret, os.Getenv("AWS_SECRET_ACCESS_KEY"))
 	cluster.Secret("shop", "deploy", map[string]string{"id": id, "token": secret}, nil)
 	cluster.Set("apps", "deployments", "shop", "api", readsAtStart("deploy"))
 	mustBeNewest := func() {
@@ -92,24 +79,16 @@ func TestUndoRestartsConsumers(t *testing.T) {
 	pair := "aws_access_key_id = " + id + "\naws_secret_access_key = " + secret + "\n"
 	w.expect(exitDone, pair, []string{"rotate", "--dry-run"}, "deployment shop/api reads it (environment), that only when its pods start: a rotation restarts it")
 	w.expect(exitDone, pair, []string{"rotate", "--yes"}, "disable_old", "Proved dead")
-	if aws.status("shop", id) != "Inactive" || cluster.Value("shop", "deploy", "token") == secret {
-		t.Fatalf("the old one is %s", aws.status("shop", id))
+	if aws.Keys("shop")[id] != "Inactive" || cluster.Value("shop", "deploy", "token") == secret {
+		t.Fatalf("the old one is %s", aws.Keys("shop")[id])
 	}
 	mustBeNewest()
 	var page app.IncidentList
 	w.must(json.Unmarshal([]byte(w.expect(exitDone, "", []string{"incidents", "list", "--format", "json"})), &page))
 	w.expect(exitDone, "", []string{"incidents", "undo", page.Incidents[0].ID, "--reason", "the old job still runs"}, "the credential is live again")
-	if aws.status("shop", id) != "Active" || cluster.Value("shop", "deploy", "token") != secret {
-		t.Errorf("after it was undone the old one is %q", aws.status("shop", id))
+	if aws.Keys("shop")[id] != "Active" || cluster.Value("shop", "deploy", "token") != secret {
+		t.Errorf("after it was undone the old one is %q", aws.Keys("shop")[id])
 	}
 	mustBeNewest()
 	w.findNoSecret()
-}
-
-// awsEnvironment is Stanch's own access to AWS, and nothing else of this machine.
-func awsEnvironment(id, secret string) map[string]string {
-	return map[string]string{
-		"AWS_ACCESS_KEY_ID": id, "AWS_SECRET_ACCESS_KEY": secret, "AWS_SESSION_TOKEN": "", "AWS_PROFILE": "", "AWS_EC2_METADATA_DISABLED": "true",
-		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull, "AWS_REGION": "", "AWS_ENDPOINT_URL": "",
-	}
 }
