@@ -13,22 +13,21 @@ import (
 // names.
 func newVaultEngines(t *testing.T, v *crashVault) map[string]crashKind {
 	_, database := startCrashPostgres(t, servertest.NewAuthority(t))
+	v.Must("POST", "sys/mounts/database", map[string]any{"type": "database"})
+	v.Must("POST", "database/config/orders", map[string]any{
+		"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "username": "postgres", "password": servertest.AdminPassword,
+		"connection_url": "postgresql://{{username}}:{{password}}@" + database.(crashPostgres).addr + "/" + crashDatabaseName + "?sslmode=disable",
+	})
 	return map[string]crashKind{"AppRole secret id": secretIDs{v}, "Vault database static role": staticRoles{v, database.(crashPostgres)}}
-}
-
-// mount mounts an engine of the case's own, so that no other case's roles are asked.
-func (v *crashVault) mount(t *testing.T, where, kind string) (name string) {
-	name = fmt.Sprintf("%s%d", kind, v.n.Add(1))
-	v.Must("POST", where+"/"+name, map[string]any{"type": kind})
-	t.Cleanup(func() { v.Do(v.Root, "DELETE", where+"/"+name, nil) })
-	return name
 }
 
 // secretIDs are of AppRole.
 type secretIDs struct{ *crashVault }
 
 func (k secretIDs) begin(t *testing.T) crashCase {
-	c := &secretID{vault: k.crashVault, mount: k.mount(t, "sys/auth", "approle")}
+	c := &secretID{vault: k.crashVault, mount: fmt.Sprintf("approle%d", k.n.Add(1))} // of its own: no other case's roles are asked
+	k.Must("POST", "sys/auth/"+c.mount, map[string]any{"type": "approle"})
+	t.Cleanup(func() { k.Do(k.Root, "DELETE", "sys/auth/"+c.mount, nil) })
 	c.path = "auth/" + c.mount + "/role/job"
 	k.Must("POST", c.path, map[string]any{"secret_id_ttl": "1h", "token_ttl": "10m"})
 	c.role, _ = k.Must("GET", c.path+"/role-id", nil)["role_id"].(string)
@@ -76,29 +75,26 @@ type staticRoles struct {
 }
 
 func (k staticRoles) begin(t *testing.T) crashCase {
-	c := &staticRole{staticRoles: k, engine: k.mount(t, "sys/mounts", "database")}
-	c.user = c.engine
+	c := &staticRole{staticRoles: k, user: fmt.Sprintf("job%d", k.n.Add(1))}
 	if err := k.database.create(c.user); err != nil {
 		t.Fatal(err)
 	}
-	k.Must("POST", c.engine+"/config/orders", map[string]any{
-		"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "username": "postgres", "password": servertest.AdminPassword,
-		"connection_url": "postgresql://{{username}}:{{password}}@" + k.database.addr + "/" + crashDatabaseName + "?sslmode=disable",
-	})
-	k.Must("POST", c.engine+"/static-roles/job", map[string]any{"db_name": "orders", "username": c.user, "rotation_period": "24h"})
+	role := "database/static-roles/" + c.user
+	k.Must("POST", role, map[string]any{"db_name": "orders", "username": c.user, "rotation_period": "24h"})
+	t.Cleanup(func() { k.Do(k.Root, "DELETE", role, nil) }) // or all would be asked
 	c.leaked = c.password()
 	return c
 }
 
 type staticRole struct {
 	staticRoles
-	engine, user, leaked string
-	seen                 string // the address by which Stanch knows the database
+	user, leaked string
+	seen         string // the address by which Stanch knows the database
 }
 
 // password is the one that the role has now.
 func (c *staticRole) password() string {
-	password, _ := c.Must("GET", c.engine+"/static-creds/job", nil)["password"].(string)
+	password, _ := c.Must("GET", "database/static-creds/"+c.user, nil)["password"].(string)
 	return password
 }
 
@@ -130,5 +126,5 @@ func (*staticRole) gap() string { return "the user has one password" }
 
 func (c *staticRole) env(via func(string) string) []string {
 	c.seen = via(c.database.addr)
-	return append(c.crashVault.env(via), "STANCH_VERIFY_HOSTS=insecure://"+c.seen, "STANCH_VAULT_DATABASE_MOUNTS="+c.engine)
+	return append(c.crashVault.env(via), "STANCH_VERIFY_HOSTS=insecure://"+c.seen, "STANCH_VAULT_DATABASE_MOUNTS=database")
 }
