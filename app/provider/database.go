@@ -52,6 +52,18 @@ func unclear(reason Reason, answer string) attempt {
 	return attempt{validity: checks.Unknown, reason: reason, answer: answer}
 }
 
+// served is a driver that logs in at databases, whose passwords Vault's engine may keep.
+type served interface{ logins() *database }
+
+var (
+	_ served = (*postgres)(nil)
+	_ served = (*mysqlServer)(nil)
+	_ served = (*redisServer)(nil)
+)
+
+// logins is what logs in, also of a database at which Stanch may do more.
+func (d *database) logins() *database { return d }
+
 func (d *database) ready(*rules.Rule) string {
 	if len(d.hosts.allowed) == 0 {
 		return notAllowed

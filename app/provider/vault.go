@@ -82,7 +82,7 @@ func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) {
 	p.verifiers[driverKey], p.revokers[driverKey] = leaked, trusts{deploys, leaked}
 	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
 	for driver, v := range p.verifiers {
-		if d, ok := v.(interface{ logins() *database }); ok {
+		if d, ok := v.(served); ok {
 			p.engine.serve(driver, d.logins())
 		}
 	}
