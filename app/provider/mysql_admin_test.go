@@ -200,7 +200,7 @@ func TestMySQLRotation(t *testing.T) {
 func TestMySQLAccountsOfOneName(t *testing.T) {
 	w := newMyWorld(t)
 	near := w.leak("clerk", "127.0.0.1")
-	w.sql("CREATE USER clerk@'10.%' IDENTIFIED BY '"+leakedPassword+"'", "CREATE USER clerk@'127.0.0.%' IDENTIFIED BY 'ofTheOth3r'")
+	w.sql("CREATE USER clerk@'10.%' IDENTIFIED BY '"+leakedPassword+"'", "CREATE USER clerk@'127.0.0.%' IDENTIFIED BY '"+othersPassword+"'")
 	unverified := Target{Credential: near.Credential}
 	if _, err := w.p.Revoke(t.Context(), unverified); !errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "several accounts") {
 		t.Errorf("of two accounts one was revoked: %v", err)
@@ -221,7 +221,7 @@ func TestMySQLAccountsOfOneName(t *testing.T) {
 	w.validity(fresh, checks.Active)
 
 	wide := w.leak("cook", "127.0.0._")
-	w.sql("CREATE USER cook@'127.%' IDENTIFIED BY 'ofTheOth3r'")
+	w.sql("CREATE USER cook@'127.%' IDENTIFIED BY '" + othersPassword + "'")
 	between := w.session("cook", leakedPassword)
 	if _, err := w.p.Revoke(t.Context(), wide); err == nil || errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "SHOW PROCESSLIST") {
 		t.Errorf("a session that may be of another account was not told of: %v", err)
@@ -285,13 +285,13 @@ func TestMySQLRevokedFirst(t *testing.T) {
 	}
 	t.Run("somebody was faster", func(t *testing.T) {
 		old := w.leak("faster", "%")
-		w.sql("ALTER USER faster IDENTIFIED BY 'ofTheOwn3r'")
+		w.sql("ALTER USER faster IDENTIFIED BY '" + othersPassword + "'")
 		if _, err := w.issue(old); !errors.Is(err, ErrCannotIssue) {
 			t.Errorf("%v", err)
 		}
 		w.does(w.p.Revoke, old, rules.MeansAlreadyDead)
 		w.does(w.p.Disable, old, rules.MeansAlreadyDead)
-		w.validity(w.target("faster", "ofTheOwn3r", false), checks.Active)
+		w.validity(w.target("faster", othersPassword, false), checks.Active)
 	})
 	t.Run("never stored", func(t *testing.T) { // the app knows the replacement only
 		w.does(w.p.Revoke, fresh, rules.MeansRevoked)

