@@ -58,11 +58,23 @@ func (r *remediation) hold(ctx context.Context, i store.Incident) (result, error
 	case err != nil:
 		return result{}, err
 	case v.Validity == checks.Active:
+		if err := r.enabledByOthers(ctx); err != nil {
+			return result{}, err
+		}
 		return result{}, needPerson("Somebody has enabled the leaked credential again, so Stanch does not delete it. Find out who needs it, then press Revoke now.")
 	case v.Validity != checks.Inactive:
 		return result{}, fmt.Errorf("the leaked credential is not known to be dead any more: %s is %s (%s)", v.Evidence.Request, v.Validity, v.Evidence.Answer)
 	}
 	return result{detail: evidenceDetail(v.Evidence)}, nil
+}
+
+// enabledByOthers records that the leaked credential lives again, so that whoever has it
+// revoked then has it disabled and proved dead once more.
+func (r *remediation) enabledByOthers(ctx context.Context) error {
+	return r.change(ctx, func(tx *store.Tx, i *store.Incident) error {
+		i.Contained, i.Rotated, i.Dead, i.Held = noTime, noTime, noTime, noTime
+		return errors.Join(tx.DropAction(ctx, r.id, incident.DisableOld), tx.DropAction(ctx, r.id, incident.ProveDead))
+	})
 }
 
 // enableOld takes back what disableOld did.

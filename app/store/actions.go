@@ -56,6 +56,12 @@ func (tx *Tx) DropActions(ctx context.Context, incident string) error {
 	return err
 }
 
+// DropAction forgets a step whose effect somebody else has taken back.
+func (tx *Tx) DropAction(ctx context.Context, incident string, step incident.Step) error {
+	_, err := tx.q.ExecContext(ctx, `delete from actions where incident = ? and step = ?`, incident, step)
+	return err
+}
+
 // FinishAction records that a step is done.
 func (tx *Tx) FinishAction(ctx context.Context, incident string, step incident.Step, detail map[string]string, at time.Time) error {
 	b, err := json.Marshal(detail)
