@@ -110,7 +110,7 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	if verb == incident.Undo {
 		i.Verb = verb
 	} else if i.Verb == "" {
-		i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
+		i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.reversible(i)}
 		i.WithoutReplacement, i.Adopt, i.Hold = string(remedy.WithoutReplacement), remedy.Adopt, remedy.HoldFor()
 	}
 	kept, err := a.planPlaces(ctx, &i, cred, plan)

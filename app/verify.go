@@ -253,6 +253,11 @@ func (a *App) approveAutomatically(ctx context.Context, tx *store.Tx, i *store.I
 	return tx.SaveIncident(ctx, *i)
 }
 
+// reversible says whether what is done to an incident's credential can be taken back.
+func (a *App) reversible(i store.Incident) bool {
+	return a.providers.Reversible(provider.Target{Credential: checks.Credential{Rule: i.Rule}, Identity: identity(i)})
+}
+
 // byPolicy is the actor of what nobody ordered.
 const byPolicy = "policy"
 
@@ -265,7 +270,7 @@ func (a *App) isOwn(i store.Incident) bool { return slices.Contains(a.cfg.Own, i
 // one that was abandoned, it is over.
 func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string, p Policy) error {
 	remedy := p.For(i.Rule)
-	i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.providers.Can(i.Rule).Reversible}
+	i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.reversible(*i)}
 	i.WithoutReplacement, i.Adopt, i.Stuck = string(remedy.WithoutReplacement), remedy.Adopt, ""
 	i.Approver, i.Approved, i.Hold, i.Held, i.Confirmed = actor, a.now(), remedy.HoldFor(), noTime, noTime
 	done, err := tx.StepsDone(ctx, i.ID)

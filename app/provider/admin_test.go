@@ -135,3 +135,18 @@ func revokeAt(t *testing.T, scheme, host string) {
 		t.Errorf("took %s", took)
 	}
 }
+
+// TestReversible: what Vault's engine keeps does not come back, whoever administers the
+// database too.
+func TestReversible(t *testing.T) {
+	admin := "postgres://boss:" + "changeme@db.acme.example:5432/orders"
+	p := newProviders(t, Config{VerifyHosts: []string{"db.acme.example"}, AdminURLs: []checks.Secret{checks.NewSecret(admin)}})
+	target := Target{Credential: checks.Credential{Rule: "postgres-url"}}
+	if !p.Reversible(target) {
+		t.Errorf("a user of a database is not disabled first: %s", p.Can("postgres-url").Reason)
+	}
+	target.Identity = map[string]string{keptBy: "database/static-roles/shop"}
+	if p.Reversible(target) {
+		t.Error("a password that Vault's engine keeps could be taken back")
+	}
+}

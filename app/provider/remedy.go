@@ -199,6 +199,12 @@ func (p *Providers) LastUse(ctx context.Context, t Target) (u Use, known bool, e
 	return o.lastUse(ctx, rule, t)
 }
 
+// Reversible says whether revoking this credential begins with a step that can be taken
+// back. What an engine keeps has one password at a time: the old one does not come back.
+func (p *Providers) Reversible(t Target) bool {
+	return p.Can(t.Rule).Reversible && t.Identity[keptBy] == ""
+}
+
 // Prepare gets ready to issue a replacement of t for an operation. It changes nothing.
 func (p *Providers) Prepare(ctx context.Context, t Target, operation string) (Prepared, error) {
 	rule, err := p.issued(t)
