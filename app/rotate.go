@@ -246,9 +246,7 @@ func (r *remediation) revokeOld(ctx context.Context, i store.Incident) (result, 
 	case err != nil:
 		return result{}, fmt.Errorf("revoke the leaked credential: %w", err)
 	}
-	detail := evidenceDetail(receipt.Evidence)
-	detail["meaning"] = string(receipt.Meaning)
-	return result{detail: detail}, nil
+	return receiptResult(receipt), nil
 }
 
 // proveDead asks the provider about the leaked credential until it refuses it.

@@ -326,30 +326,38 @@ func New(cfg Config) (*Providers, error) {
 	if p.vault, err = newVault(cfg, p.now); err != nil {
 		return nil, err
 	}
+	if err := p.addDrivers(cfg); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// addDrivers makes the drivers of all kinds, by their names.
+func (p *Providers) addDrivers(cfg Config) error {
 	broker, err := newBroker(cfg, p.now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	hosts, err := parseHosts(cfg.VerifyHosts, cfg.VerifyRoots)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	keySets, err := parseKeySets(cfg.JWTIssuers)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	places, err := newPlaces(cfg, p.web, p.now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	administered, err := newAdministered(cfg, hosts, p.now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	accessKeys := newAccessKeys(cfg, p.now, p.log)
 	deploys, err := newDeployKeys(cfg, p.now)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	places = append(places, deploys.places()...)
 	gcp := newGoogle(p.web, cfg.Google, p.now)
@@ -379,7 +387,7 @@ func New(cfg Config) (*Providers, error) {
 		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
 	}
 	p.addVault(cfg, places, deploys)
-	return p, nil
+	return nil
 }
 
 // Can says what can be done about a kind of credential as things are configured.
