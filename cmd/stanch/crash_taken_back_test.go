@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -58,16 +56,10 @@ func TestCrashUndo(t *testing.T) {
 func newHeldWorld(t *testing.T, kind crashKind, s crashStore) *crashWorld {
 	t.Helper()
 	w := newCrashWorld(t, kind, s, incident.ReplaceFirst)
-	w.must(os.WriteFile(filepath.Join(w.dir, "policy.yml"), []byte("remediation: automatic\norder: replace_first\nhold: 24h\n"), 0o600))
+	w.holding()
 	w.start()
 	w.leak()
-	w.eventually("the leaked one is disabled, and its replacement stored", func() error {
-		i, err := w.incident()
-		if err == nil && i.Held.IsZero() {
-			err = fmt.Errorf("it is %s: %s", i.State(), i.Stuck)
-		}
-		return err
-	})
+	w.held()
 	if w.kind.leakedWorks() || !w.working() {
 		t.Fatalf("while it is held the leaked one works, or its replacement does not\n%s", w.tail())
 	}
