@@ -61,7 +61,7 @@ func TestDashboardRotates(t *testing.T) {
 	var page string
 	w.eventually("the incident is resolved", func() bool {
 		page = dana.must("/incidents/" + id)
-		return !strings.Contains(page, "not yet")
+		return strings.Contains(page, "Rotated, proved dead") && !strings.Contains(page, "http-equiv")
 	})
 	w.mustRotate("page", leaked)
 	holds(t, page, "Rotated, proved dead", "<b>github:dana</b> approve rotate")
