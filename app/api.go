@@ -105,6 +105,7 @@ func (a *App) incidentsAPI() http.Handler {
 		"POST /api/v1/incidents/{id}/end-hold": a.change(a.EndHold),
 		"POST /api/v1/incidents/{id}/confirm":  a.change(a.Confirm),
 		"POST /api/v1/remediations":            a.remediate,
+		"GET /api/v1/schedule":                 a.listSchedule,
 		"GET /api/v1/halt":                     a.showHalt,
 		"POST /api/v1/halt":                    a.halting(a.Halt),
 		"POST /api/v1/resume":                  a.halting(a.Resume),

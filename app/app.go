@@ -131,7 +131,7 @@ func New(cfg Config, s *store.Store) (*App, error) {
 	for _, r := range cfg.Catalogue {
 		a.rules[r.ID] = r
 	}
-	if err := cfg.checkCopies(); err != nil {
+	if err := errors.Join(cfg.checkCopies(), cfg.checkSchedule()); err != nil {
 		return nil, err
 	}
 	var err error
@@ -190,6 +190,7 @@ func (a *App) otherWorkers() *river.Workers {
 	river.AddWorker(ws, sweepRepositoryWorker{app: a})
 	river.AddWorker(ws, sweepVerdictsWorker{app: a})
 	river.AddWorker(ws, recheckWorker{app: a})
+	river.AddWorker(ws, sweepScheduleWorker{app: a})
 	return ws
 }
 

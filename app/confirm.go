@@ -10,6 +10,7 @@ import (
 
 	"github.com/riverqueue/river"
 
+	"github.com/stanch-dev/stanch/app/audit"
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/store"
 )
@@ -54,7 +55,7 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 		return result{detail: map[string]string{"last_use": use.At.UTC().Format(time.RFC3339)}}, nil
 	}
 	if since < overlapFor {
-		return result{}, river.JobSnooze(confirmWait)
+		return result{}, r.unlessConfirmed(ctx, confirmWait)
 	}
 	text := "its provider does not tell whether anybody still uses the old one"
 	if known {
@@ -63,6 +64,48 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 	text = strings.Join(append([]string{text}, waits...), "; ")
 	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”.",
 		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id))
+}
+
+// unlessConfirmed waits, unless the overlap was ended while its users were looked for.
+func (r *remediation) unlessConfirmed(ctx context.Context, wait time.Duration) error {
+	i, err := r.app.store.Incident(ctx, r.id)
+	if err != nil {
+		return err
+	}
+	if !i.Confirmed.IsZero() {
+		wait = 0
+	}
+	return river.JobSnooze(wait)
+}
+
+// byLeak is who ends the overlap of a credential that leaks in it.
+const byLeak = "leak"
+
+// endOverlap lets the old credential of an overlap die now, because it has leaked: its
+// users, who have the replacement or will look for it, are not waited for any more.
+func (a *App) endOverlap(ctx context.Context, tx *store.Tx, i *store.Incident) error {
+	if i.Order != incident.Overlap || i.Approver == "" || !i.Confirmed.IsZero() || !i.Dead.IsZero() || i.State() == incident.Resolved {
+		return nil
+	}
+	done, err := tx.StepsDone(ctx, i.ID)
+	if err != nil {
+		return err
+	}
+	i.Confirmed = a.now()
+	if i.Verb == "" && slices.Contains(done, incident.VerifyNew) { // it waited for a person
+		i.Verb, i.Stuck = incident.Rotate, ""
+	}
+	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: byLeak, Verb: "end overlap", Subject: i.ID, Detail: map[string]string{"approver": i.Approver}}); err != nil {
+		return err
+	}
+	if err := tx.SaveIncident(ctx, *i); err != nil || i.Verb == "" {
+		return err
+	}
+	err = tx.Restart(ctx, a.job(i.ID))
+	if errors.Is(err, store.ErrRunning) {
+		return nil // it looks once more before it waits
+	}
+	return err
 }
 
 // putAtTime is when the replacement was in its place.

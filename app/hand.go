@@ -25,10 +25,12 @@ type Handed struct {
 	// Rule says of what kind it is; needed with Parts, and where Text holds several kinds.
 	Rule string `json:"rule"`
 	// Text is what the credential stands in, or Parts are its parts by name.
-	Text   string            `json:"text,omitempty"`
-	Parts  map[string]string `json:"parts,omitempty"`
-	Verb   incident.Verb     `json:"verb"`
-	Reason string            `json:"reason"`
+	Text  string            `json:"text,omitempty"`
+	Parts map[string]string `json:"parts,omitempty"`
+	Verb  incident.Verb     `json:"verb"`
+	// Order is that of a rotation; empty, it is the policy's. Overlap is for what has not leaked.
+	Order  incident.Order `json:"order,omitempty"`
+	Reason string         `json:"reason"`
 	// DryRun tells the plan, and changes and records nothing.
 	DryRun bool `json:"dry_run"`
 }
@@ -45,7 +47,7 @@ func (a *App) remediate(r *http.Request) (any, error) {
 	if err := readCall(r, &call); err != nil {
 		return nil, err
 	}
-	if err := checkVerb(call.Verb); err != nil {
+	if err := errors.Join(checkVerb(call.Verb), call.checkOrder()); err != nil {
 		return nil, err
 	}
 	found, err := a.handed(call)
@@ -59,7 +61,7 @@ func (a *App) remediate(r *http.Request) (any, error) {
 	}
 	answered := a.now()
 	if call.DryRun {
-		return a.planHanded(ctx, found, v, call.Verb)
+		return a.planHanded(ctx, found, v, call)
 	}
 	var id string
 	if err := a.store.InTx(ctx, func(tx *store.Tx) error {
@@ -82,7 +84,19 @@ func (a *App) remediate(r *http.Request) (any, error) {
 		whole, err := a.wholeIncident(ctx, id)
 		return &Ordered{Incident: whole}, err // there is nothing to do
 	}
-	return a.orderRemediation(ctx, id, call.Verb, call.Reason)
+	return a.orderRemediation(ctx, id, call.Verb, call.Order, call.Reason)
+}
+
+// checkOrder refuses an order that a rotation cannot have.
+func (h Handed) checkOrder() error {
+	orders := []incident.Order{"", incident.ReplaceFirst, incident.RevokeFirst, incident.Overlap}
+	switch {
+	case !slices.Contains(orders, h.Order):
+		return &refusal{http.StatusBadRequest, "order is replace_first, revoke_first or overlap"}
+	case h.Order != "" && h.Verb != incident.Rotate:
+		return &refusal{http.StatusBadRequest, "order is of a rotation: leave it out"}
+	}
+	return nil
 }
 
 // handed finds the credential that a person hands over.
@@ -119,31 +133,31 @@ func (a *App) handed(call Handed) (found checks.Finding, err error) {
 }
 
 // planHanded is the plan for a credential of which there need be no incident yet.
-func (a *App) planHanded(ctx context.Context, found checks.Finding, v provider.Verdict, verb incident.Verb) (*Plan, error) {
+func (a *App) planHanded(ctx context.Context, found checks.Finding, v provider.Verdict, call Handed) (*Plan, error) {
 	i, err := a.store.IncidentOf(ctx, found.Fingerprint)
 	if errors.Is(err, store.ErrNotFound) {
 		if i, err = a.unopened(found, v); err != nil {
 			return nil, err
 		}
-		return a.planWhole(ctx, i, found.Credential, verb, a.cfg.Policy, nil)
+		return a.planWhole(ctx, i, found.Credential, call.Verb, a.cfg.Policy.ordering(i.Rule, call.Order), nil)
 	}
 	if err != nil {
 		return nil, err
 	}
-	policy, err := a.policyForPeople(ctx, i.ID)
+	policy, err := a.policyForOrder(ctx, i, call.Order)
 	if err != nil {
 		return nil, err
 	}
 	if i.State() == incident.Resolved && v.Validity == checks.Active { // it would begin anew
 		i.Reopen()
 		i.Verb, i.Stored = "", nil
-		return a.planWhole(ctx, i, found.Credential, verb, policy, nil)
+		return a.planWhole(ctx, i, found.Credential, call.Verb, policy, nil)
 	}
 	done, err := a.store.StepsDone(ctx, i.ID)
 	if err != nil {
 		return nil, err
 	}
-	return a.planWhole(ctx, i, found.Credential, verb, policy, done)
+	return a.planWhole(ctx, i, found.Credential, call.Verb, policy, done)
 }
 
 // unopened is the incident that would be opened of a finding.

@@ -38,7 +38,7 @@ type TellIncident struct {
 // A WholeIncident is all that is told of an incident. It holds no secret.
 type WholeIncident struct {
 	TellIncident
-	Sources  []string          `json:"sources"` // repository, import, by hand
+	Sources  []string          `json:"sources"` // repository, import, by hand, schedule
 	Evidence provider.Evidence `json:"evidence"`
 	Reach    string            `json:"reach"` // what it can do
 	Timeline []Reached         `json:"timeline"`
@@ -257,11 +257,16 @@ func (a *App) sources(ctx context.Context, id string, found bool) ([]string, err
 	if len(imported) > 0 {
 		all = append(all, "import")
 	}
-	handed, err := a.store.HasDone(ctx, verbHandOver, id)
-	if handed {
-		all = append(all, "by hand")
+	for _, source := range [][2]string{{verbHandOver, "by hand"}, {verbFindDue, "schedule"}} {
+		done, err := a.store.HasDone(ctx, source[0], id)
+		if err != nil {
+			return nil, err
+		}
+		if done {
+			all = append(all, source[1])
+		}
 	}
-	return all, err
+	return all, nil
 }
 
 func (a *App) stepsTaken(ctx context.Context, id string) ([]StepTaken, error) {

@@ -102,8 +102,11 @@ func (m *metrics) opened(all []store.Incident) {
 }
 
 // passed counts how long an incident took until those of the stages that it has passed,
-// if it does not begin with them.
+// if it does not begin with them. What was due, and had not leaked, was in no hurry.
 func (m *metrics) passed(i store.Incident, stages ...Stage) {
+	if i.Approver == scheduler || i.Order == incident.Overlap {
+		return
+	}
 	t := i.Timeline()
 	for _, s := range stages {
 		if took, ok := t.Until(s); ok && s != t[0].Stage {

@@ -59,7 +59,7 @@ func (a *App) approveIncident(r *http.Request) (any, error) {
 	if err := checkVerb(call.Verb); err != nil {
 		return nil, err
 	}
-	return a.orderRemediation(r.Context(), r.PathValue("id"), call.Verb, call.Reason)
+	return a.orderRemediation(r.Context(), r.PathValue("id"), call.Verb, "", call.Reason)
 }
 
 // checkVerb refuses what can be ordered of no incident.
@@ -87,9 +87,31 @@ func whenIdle(order func() error) error {
 	}
 }
 
+// policyForOrder is the policy for people with the order that a caller wants, empty for
+// the policy's own. What has leaked does not live on until its users have moved.
+func (a *App) policyForOrder(ctx context.Context, i store.Incident, order incident.Order) (Policy, error) {
+	policy, err := a.policyForPeople(ctx, i.ID)
+	if err != nil {
+		return policy, err
+	}
+	found, _, err := a.foundIn(ctx, i.ID)
+	if err != nil {
+		return policy, err
+	}
+	imported, err := a.store.ImportsOf(ctx, i.ID)
+	if order == incident.Overlap && len(found)+len(imported) > 0 {
+		return policy, &refusal{http.StatusConflict, fmt.Sprintf("incident %s: it has leaked, so that it cannot live on in an overlap: order replace_first or revoke_first", i.ID)}
+	}
+	return policy.ordering(i.Rule, order), err
+}
+
 // orderRemediation has a remediation begun on a caller's word.
-func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Verb, reason string) (*Ordered, error) {
-	policy, err := a.policyForPeople(ctx, id)
+func (a *App) orderRemediation(ctx context.Context, id string, verb incident.Verb, order incident.Order, reason string) (*Ordered, error) {
+	known, err := a.store.Incident(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	policy, err := a.policyForOrder(ctx, known, order)
 	if err != nil {
 		return nil, err
 	}

@@ -24,9 +24,11 @@ type Policy struct {
 	People     People                               `yaml:"people,omitempty"`
 	// AutomaticPerHour is how many remediations a policy may begin in an hour without a
 	// person. What is more waits for one: a flood of them is a mistake, or an attack.
-	AutomaticPerHour int   `yaml:"automatic_per_hour,omitempty"`
-	Suggestions      bool  `yaml:"suggestions,omitempty"` // review suggestions that replace the literal
-	InlineMarkers    *bool `yaml:"inline_markers,omitempty"`
+	AutomaticPerHour int `yaml:"automatic_per_hour,omitempty"`
+	// Schedule is what is rotated without a leak, when it is of an age.
+	Schedule      []Scheduled `yaml:"schedule,omitempty"`
+	Suggestions   bool        `yaml:"suggestions,omitempty"` // review suggestions that replace the literal
+	InlineMarkers *bool       `yaml:"inline_markers,omitempty"`
 	// Rules are exceptions for kinds of credential, by the rule's id.
 	Rules map[string]RulePolicy `yaml:"rules,omitempty"`
 	// Paths are exceptions for places; the first that fits a path counts.

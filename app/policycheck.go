@@ -43,8 +43,13 @@ func (l layer) check(catalogue []*rules.Rule) Problems {
 	if p.AutomaticPerHour < 0 {
 		c.wrong("automatic_per_hour", "is negative: write how many remediations may begin in an hour without a person")
 	}
-	c.rules(p.Rules, catalogue)
+	known := map[string]bool{}
+	for _, r := range catalogue {
+		known[r.ID] = true
+	}
+	c.rules(p.Rules, known)
 	c.places(p)
+	c.schedule(p.Schedule, known)
 	for _, name := range p.Repositories.May {
 		c.wrong("repositories.may", among(name, changeable...))
 	}
@@ -106,11 +111,7 @@ func (c *checker) people(p People) {
 	}
 }
 
-func (c *checker) rules(exceptions map[string]RulePolicy, catalogue []*rules.Rule) {
-	known := map[string]bool{}
-	for _, r := range catalogue {
-		known[r.ID] = true
-	}
+func (c *checker) rules(exceptions map[string]RulePolicy, known map[string]bool) {
 	for id, r := range exceptions {
 		name := "rules." + id
 		if !known[id] {
@@ -140,6 +141,28 @@ func (c *checker) places(p Policy) {
 	}
 	if f := p.Allowlist; f != "" && (path.IsAbs(f) || path.Clean(f) != f || strings.HasPrefix(f, "..") || strings.ContainsAny(f, "\\\x00")) {
 		c.wrong("allowlist", fmt.Sprintf("is %q: it must be the path of a file within the repository", f))
+	}
+}
+
+// schedule checks what is to be rotated from time to time.
+func (c *checker) schedule(all []Scheduled, known map[string]bool) {
+	seen := map[string]bool{}
+	for _, s := range all {
+		what, at := "", s.place()
+		switch {
+		case at.Store == "" || at.Path == "":
+			what = fmt.Sprintf("has the secret %q: write the store and the path in it, such as vault:secret/ci/deploy", s.Secret)
+		case s.Every < leastEvery:
+			what = fmt.Sprintf("has %s every %s: write how old it may get, at least %s, such as 720h", s.key(), s.Every, leastEvery)
+		case s.Rule != "" && !known[s.Rule]:
+			what = fmt.Sprintf("has %s with the rule %q, which is none: stanch rules list shows them", s.key(), s.Rule)
+		case seen[s.key()]:
+			what = "has " + s.key() + " twice"
+		}
+		seen[s.key()] = true
+		if what != "" {
+			c.problems = append(c.problems, Problem{c.layer.file, s.Origin.Line, "schedule " + what})
+		}
 	}
 }
 

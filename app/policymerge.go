@@ -84,7 +84,7 @@ func (p Policy) under(l layer, may []string) (Policy, Problems) {
 	if err := tree.Decode(&next); err != nil {
 		return p, Problems{{l.file, 0, err.Error()}}
 	}
-	next.Paths, next.Repositories, next.Origins = p.Paths, p.Repositories, origins
+	next.Paths, next.Schedule, next.Repositories, next.Origins = p.Paths, p.Schedule, p.Repositories, origins
 	if slices.Contains(may, "paths") {
 		next.Paths = slices.Concat(l.policy.Paths, p.Paths)
 	}

@@ -156,13 +156,16 @@ func (l *layer) walk(path []string, line int, n *yaml.Node) {
 	}
 }
 
-// place notes where each of the paths stands.
+// place notes where each of the paths, or of what is scheduled, stands.
 func (l *layer) place(s setting) {
-	if s.name() != "paths" {
-		return
-	}
-	for i := range min(len(s.value.Content), len(l.policy.Paths)) {
-		l.policy.Paths[i].Origin = Origin{l.file, s.value.Content[i].Line}
+	for i, entry := range s.value.Content {
+		at := Origin{l.file, entry.Line}
+		switch {
+		case s.name() == "paths" && i < len(l.policy.Paths):
+			l.policy.Paths[i].Origin = at
+		case s.name() == "schedule" && i < len(l.policy.Schedule):
+			l.policy.Schedule[i].Origin = at
+		}
 	}
 }
 

@@ -49,6 +49,12 @@ var described = map[string]string{
 	"glob":                "A pattern for paths: ** stands for any number of folders; without a slash it is for names at any depth.",
 	"allowlist":           "The file of the repository that lists what is no leak. Default: .github/stanch-allow.txt.",
 	"repositories":        "In the operator's policy alone: what organisations and repositories may change of it.",
+	"schedule":            "In the operator's policy alone: credentials that are replaced when they are of an age, though they have not leaked.",
+	"secret":              "The secret store, and the path in it, of what is replaced: vault:secret/ci/deploy.",
+	"field":               "The field that holds it, where the secret holds several credentials.",
+	"rule":                "Of what kind it is, by the rule's id, where its shape does not tell.",
+	"every":               "How old it may get, such as 720h; at least 1h.",
+	"overlap":             "false: the old one dies as soon as the replacement works. Default: true, it lives on until nobody uses it any more.",
 	"may":                 "Names of settings. What is stricter is always allowed.",
 }
 

@@ -46,6 +46,9 @@ func (p Policy) Settings() []Setting {
 	for _, place := range p.Paths {
 		all = append(all, Setting{"paths " + place.Glob, string(place.Conclusion), place.Origin})
 	}
+	for _, s := range p.Schedule {
+		all = append(all, Setting{"schedule " + s.key(), "every " + s.Every.String(), s.Origin})
+	}
 	return all
 }
 

@@ -49,6 +49,7 @@ type Sweep struct {
 	Deliveries time.Duration // those that failed are asked for again
 	Refs       time.Duration // those that moved unseen are scanned
 	Verdicts   time.Duration // providers are asked again about what is live or unknown
+	Schedule   time.Duration // what the policy has rotated from time to time is looked at
 }
 
 // jobs are the sweeps as periodic jobs. The first ones run at the start: there may
@@ -64,6 +65,7 @@ func (s Sweep) jobs() []*river.PeriodicJob {
 	add(s.Deliveries, sweepDeliveriesArgs{})
 	add(s.Refs, sweepRefsArgs{})
 	add(s.Verdicts, sweepVerdictsArgs{})
+	add(s.Schedule, sweepScheduleArgs{})
 	return jobs
 }
 

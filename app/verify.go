@@ -98,6 +98,11 @@ func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak g
 			return i, false, err
 		}
 	}
+	if s.Delivery != "" {
+		if err := a.endOverlap(ctx, tx, &i); err != nil {
+			return i, false, err
+		}
+	}
 	if leak.Rule.ID != i.Rule { // its credential is of a kind about which nobody can be asked
 		return i, opened, tx.SaveIncident(ctx, i)
 	}

@@ -3,6 +3,7 @@ package intake
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -23,16 +24,10 @@ func One(text string, catalogue []*rules.Rule, scanner *checks.Scanner, only *ru
 			return checks.Finding{}, err
 		}
 	}
-	found, err := scanner.Examine(handedOver, []byte(text))
+	found, err := examine(text, scanner)
 	if err != nil {
 		return checks.Finding{}, err
 	}
-	seen := map[checks.Fingerprint]bool{}
-	found = slices.DeleteFunc(found, func(f checks.Finding) bool {
-		again := seen[f.Fingerprint]
-		seen[f.Fingerprint] = true
-		return again || f.Rule.Detect.ByPath()
-	})
 	switch {
 	case len(found) == 1:
 		return found[0], nil
@@ -48,6 +43,56 @@ func One(text string, catalogue []*rules.Rule, scanner *checks.Scanner, only *ru
 		return checks.Finding{}, fmt.Errorf("the text is no credential of the kind %s: “stanch rules show %[1]s” tells its shape, and --parts takes its parts as they are", only.ID)
 	}
 	return checks.Finding{}, errors.New(unrecognised(text, catalogue))
+}
+
+// examine finds the credentials in a text, each once.
+func examine(text string, scanner *checks.Scanner) ([]checks.Finding, error) {
+	found, err := scanner.Examine(handedOver, []byte(text))
+	seen := map[checks.Fingerprint]bool{}
+	return slices.DeleteFunc(found, func(f checks.Finding) bool {
+		again := seen[f.Fingerprint]
+		seen[f.Fingerprint] = true
+		return again || f.Rule.Detect.ByPath()
+	}), err
+}
+
+// Kept finds the one credential in the fields of a secret of a store: in one of them, where
+// one is named, and of the kind of the rule only if there is one.
+func Kept(fields map[string]checks.Secret, field string, scanner *checks.Scanner, only *rules.Rule) (checks.Finding, error) {
+	none := checks.Finding{}
+	value, known := fields[field]
+	if field != "" && !known {
+		return none, fmt.Errorf("it has no field %q that is text", field)
+	}
+	if only != nil {
+		var err error
+		if scanner, err = checks.New(only); err != nil {
+			return none, err
+		}
+	}
+	var text strings.Builder
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		// As a line of a file that people write: of many kinds the name tells.
+		fmt.Fprintf(&text, "%s: %s\n", name, fields[name].Expose())
+	}
+	found, err := examine(text.String(), scanner)
+	if err != nil {
+		return none, err
+	}
+	if field != "" {
+		found = slices.DeleteFunc(found, func(f checks.Finding) bool {
+			return !strings.Contains(value.Expose(), f.Credential.Secret().Expose())
+		})
+	}
+	switch {
+	case len(found) == 1:
+		return found[0], nil
+	case len(found) > 1:
+		return none, fmt.Errorf("it holds %s: say which is meant, by its field or its rule: %s", report.Count(len(found), "credential"), strings.Join(kinds(found), ", "))
+	case only != nil:
+		return none, fmt.Errorf("it holds no credential of the kind %s: “stanch rules show %[1]s” tells its shape", only.ID)
+	}
+	return none, errors.New("it holds no credential that is known by its shape: say of what kind it is, by its rule")
 }
 
 // kinds are the ids of the rules that found something.

@@ -198,7 +198,7 @@ func (s settings) appConfig(log *slog.Logger) (app.Config, error) {
 		GitHub:         github.Config{AppID: s.AppID, PrivateKey: []byte(s.PrivateKey), URL: s.GitHubURL, Logger: log},
 		WebhookSecrets: s.WebhookSecrets,
 		Scratch:        cmp.Or(s.Scratch, cmp.Or(database.File(), "stanch")+".scratch"),
-		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs, Verdicts: sweepVerdicts},
+		Sweep:          app.Sweep{Deliveries: sweepDeliveries, Refs: sweepRefs, Verdicts: sweepVerdicts, Schedule: sweepSchedule},
 	}
 	if cfg.Dashboard, err = s.dashboard(); err != nil {
 		return cfg, err

@@ -23,6 +23,7 @@ const incidentsUsage = `Usage: stanch incidents list [--state STATE] [--rule ID]
        stanch incidents undo|end-hold|confirm ID --reason TEXT
        stanch incidents halt|resume --reason TEXT
        stanch incidents halted
+       stanch incidents schedule
 
 An incident is one leaked credential, however often it was found.
 
@@ -39,7 +40,8 @@ is not ended like that.
 What is disabled is deleted when its hold is over: until then undo brings it back, and
 end-hold has it deleted now. confirm says that nobody uses the old credential of an
 overlap any more. halt stops all remediations before their next step that changes
-anything, resume lets them go on, and halted tells whether they are halted.
+anything, resume lets them go on, and halted tells whether they are halted. schedule lists
+what the policy has rotated from time to time, and why something of it is not.
 
 With --server, or STANCH_SERVER_URL, a server is asked, which wants its STANCH_API_TOKEN.
 Else the database that STANCH_DATABASE_URL names is read, also beside a server; what
@@ -72,6 +74,7 @@ func incidentsCommands() map[string]incidentsCommand {
 		"halt":     {purpose: toDecide, run: haltAll(http.MethodPost, "/halt"), reason: true},
 		"resume":   {purpose: toDecide, run: haltAll(http.MethodPost, "/resume"), reason: true},
 		"halted":   {purpose: toRead, run: haltAll(http.MethodGet, "/halt")},
+		"schedule": {purpose: toRead, run: listSchedule},
 	}
 }
 

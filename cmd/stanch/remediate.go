@@ -51,6 +51,7 @@ type remediateOptions struct {
 	verb   incident.Verb
 	dryRun bool
 	yes    bool
+	order  incident.Order
 	reason string
 	server string
 }
@@ -60,7 +61,7 @@ func runRevoke(ctx context.Context, env *environment, args []string) int {
 }
 
 func runRotate(ctx context.Context, env *environment, args []string) int {
-	return runRemediate(ctx, env, args, incident.Rotate, "Replaces one credential in the secret stores that hold it, kills the old one at its\nprovider, and proves it dead.")
+	return runRemediate(ctx, env, args, incident.Rotate, "Replaces one credential in the secret stores that hold it, kills the old one at its\nprovider, and proves it dead. With --order overlap the old one, which must not have leaked,\nlives on until nobody uses it any more.")
 }
 
 func runRemediate(ctx context.Context, env *environment, args []string, verb incident.Verb, what string) int {
@@ -70,6 +71,9 @@ func runRemediate(ctx context.Context, env *environment, args []string, verb inc
 	f.BoolVar(&o.parts, "parts", false, "read the parts of the credential, one a line, as NAME: VALUE")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would be done; the default at a terminal")
 	f.BoolVar(&o.yes, "yes", false, "do it")
+	if verb == incident.Rotate {
+		f.StringVar((*string)(&o.order), "order", "", "`ORDER`: replace_first, revoke_first or overlap; default: the policy's")
+	}
 	f.StringVar(&o.reason, "reason", "", "`TEXT` for those who read the audit log")
 	f.StringVar(&o.server, "server", "", "have the server at `URL` do it; default: STANCH_SERVER_URL")
 	f.StringVar(&o.format, "format", "text", "`FORMAT` of the answer: text or json")
@@ -128,7 +132,7 @@ func (env *environment) remediate(ctx context.Context, o remediateOptions) (int,
 
 // handOver reads what is to be handed over.
 func (env *environment) handOver(ctx context.Context, o remediateOptions) (app.Handed, error) {
-	call := app.Handed{Rule: o.rule, Verb: o.verb, Reason: o.reason, DryRun: o.dryRun}
+	call := app.Handed{Rule: o.rule, Verb: o.verb, Order: o.order, Reason: o.reason, DryRun: o.dryRun}
 	var only *rules.Rule
 	if o.rule != "" {
 		catalogue, err := rules.Catalogue()

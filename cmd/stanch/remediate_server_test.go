@@ -21,7 +21,9 @@ func TestRemediateByServer(t *testing.T) {
 	const token = "the API token of these tests, long enough"
 	w := newServeWorld(t, func(w *serveWorld, keys store.Keys) {
 		withGitHubToken(w, keys)
-		w.env = append(w.env, "STANCH_API_TOKEN="+token)
+		policy := filepath.Join(w.dir, "scheduling.yml")
+		w.must(os.WriteFile(policy, []byte("remediation: automatic\nschedule:\n  - {secret: 'file:nowhere', every: 720h}\n"), 0o600))
+		w.env = append(w.env, "STANCH_API_TOKEN="+token, "STANCH_POLICY="+policy)
 	})
 	head := w.push()
 	w.finish(func() error { return w.finished(head) })
@@ -58,6 +60,13 @@ func TestRemediateByServer(t *testing.T) {
 	if strings.Count(out, "github-pat") != 2 {
 		t.Errorf("the list is\n%s", out)
 	}
+	w.finish(func() error {
+		if out := hand.expect(exitDone, "", []string{"incidents", "schedule"}, "SECRET", "file:nowhere", "720h0m0s"); !strings.Contains(out, "file:nowhere: get file: nowhere: no such secret") {
+			return fmt.Errorf("the schedule's problem is not told:\n%s", out)
+		}
+		return nil
+	})
+	hand.expect(exitDone, "", []string{"incidents", "schedule", "--format", "json"}, `"secret": "file:nowhere"`, `"overlap": true`)
 	hand.expect(exitDone, "", []string{"incidents", "halt", "--reason", "a drill"}, "halted, by api:ada")
 	hand.expect(exitDone, "", []string{"incidents", "resume", "--reason", "over"}, "not halted")
 	// A server without an API, and one that is not there.

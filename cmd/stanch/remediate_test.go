@@ -204,6 +204,7 @@ func TestIncidentsByHand(t *testing.T) {
 	w.expect(exitFailed, "", []string{"incidents", "resolve", id, "wont_fix", "--reason", "it is fine"}, "the provider says that this credential is live")
 	w.expect(exitDone, "", []string{"incidents", "halt", "--reason", "an audit"}, "All remediations are halted, by cli:ada")
 	w.expect(exitDone, "", []string{"incidents", "halted"}, "an audit")
+	w.expect(exitDone, "", []string{"incidents", "schedule"}, "nothing is rotated from time to time")
 	w.expect(exitDone, "", []string{"incidents", "resume", "--reason", "it is over"}, "not halted")
 	w.expect(exitFailed, "", []string{"incidents", "undo", id, "--reason", "x"}, "nothing can be taken back")
 	w.expect(exitDone, "", []string{"incidents", "approve", id, "revoke", "--reason", "it is old"}, "Proved dead")

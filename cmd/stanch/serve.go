@@ -32,6 +32,9 @@ const (
 	// Providers are asked again by the minute; how long each incident waits for that
 	// is package app's to say.
 	sweepVerdicts = time.Minute
+	// What is rotated from time to time is read from its store this often, which is in
+	// time for the shortest age that a policy can name, an hour.
+	sweepSchedule = 10 * time.Minute
 )
 
 const serveUsage = `Usage: stanch serve
