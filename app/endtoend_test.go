@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -259,7 +260,11 @@ func (w *world) scanned(t *testing.T, delivery string) {
 func TestRefusals(t *testing.T) {
 	w := newWorld(t, worldOptions{})
 	w.seeded()
-	time.Sleep(200 * time.Millisecond) // until the last answer is written down
+	w.await("nothing to be under way", func() bool {
+		n, err := w.memory.Working(t.Context())
+		w.must(err)
+		return n == 0 && slices.ContainsFunc(w.github.Requests(), func(r githubtest.Request) bool { return strings.HasSuffix(r.Path, "/app") })
+	})
 	requests := len(w.github.Requests())
 	sign := func(body []byte) string {
 		mac := hmac.New(sha256.New, []byte(w.self.WebhookSecret))

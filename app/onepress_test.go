@@ -66,8 +66,11 @@ func (k *keyLeak) press(button string) store.Incident {
 	pressed := k.w.audited("press " + button)
 	k.w.must(k.w.github.PressButton(run.ID, button, "dana"))
 	k.w.eventually("nothing is under way", func() bool {
-		i := k.incident()
-		return k.w.audited("press "+button) > pressed && (i.State() == incident.Resolved || i.Verb == "" && i.Stuck != "")
+		if k.w.audited("press "+button) == pressed {
+			return false
+		}
+		i := k.incident() // as the press has left it, and not from before
+		return i.State() == incident.Resolved || i.Verb == "" && i.Stuck != ""
 	})
 	return k.incident()
 }

@@ -226,7 +226,7 @@ func slowGit(t *testing.T, to string, most int) string {
 func TestSlowPushIsScannedInSmallerParts(t *testing.T) {
 	t.Parallel() // it waits for what takes too long
 	w := newWorld(t, worldOptions{policy: observing, tamper: func(w *world, c *app.Config) {
-		c.Turn.Time = 4 * time.Second
+		c.Turn.Time = 10 * time.Second
 		c.GitHub.URL = slowGit(w.t, w.github.URL(), 5)
 	}})
 	s := newScene(w, "slow")

@@ -313,7 +313,8 @@ func TestReasonsAreNotForEverybody(t *testing.T) {
 }
 
 func TestBypass(t *testing.T) {
-	w := newWorld(t, worldOptions{policy: asking(app.People{BypassFor: 3 * time.Second})})
+	t.Parallel() // it waits for the end of a bypass, before which the check run has to tell of it
+	w := newWorld(t, worldOptions{policy: asking(app.People{BypassFor: 20 * time.Second})})
 	g := w.seeded()
 	head, number := w.pulled(g, "bypass", "a.env", unverifiable("DB"))
 	w.check(head, "is red", func(r githubtest.CheckRun) bool {

@@ -118,10 +118,11 @@ func (w *world) build(size storm, pushes int, random *rand.Rand) (towns []*town,
 		w.must(err)
 		towns = append(towns, town)
 	}
+	w.must(w.github.WaitDeliveries(w.t.Context()))
 	w.await("the first commits to be scanned", func() bool {
 		n, err := w.memory.Working(w.t.Context())
 		w.must(err)
-		return n == 0 && w.github.WaitDeliveries(w.t.Context()) == nil
+		return n == 0
 	})
 	queues := [][]*stormPush{}
 	heavy := pushes / stormShare
@@ -340,7 +341,7 @@ func (w *world) accepted(list []*sending) {
 		return took[int(part*float64(len(took)-1))].Round(time.Millisecond)
 	}
 	w.t.Logf("answers to deliveries took %s (p50), %s (p99), %s at the most", at(0.5), at(0.99), at(1))
-	if len(statuses) > 0 || at(1) > mostWait {
+	if len(statuses) > 0 || at(1) > mostWait && !raced { // which makes everything slow, beside other tests
 		w.t.Errorf("answers: %v; the last one took %s", statuses, at(1))
 	}
 }

@@ -1,7 +1,6 @@
 package provider
 
 import (
-	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -204,7 +203,9 @@ func TestSSHLies(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := newProviders(t, Config{SSHAccounts: []string{"git@" + raw(t, say) + "=" + fingerprint}})
-			p.within = time.Second
+			if validity == checks.Unknown { // of whom some never end
+				p.within = time.Second
+			}
 			if v := ask(t, p, key, validity, grade); v.Evidence.Answer == "" {
 				t.Errorf("%+v", v.Evidence)
 			}
@@ -346,9 +347,7 @@ func TestPlacesOfKeys(t *testing.T) {
 	if got, want := strings.Join(names, ", "), "git@host:22, host:443, [::1]:443, the keys of GitHub's user octo-cat_acme"; got != want {
 		t.Errorf("places %s, want %s", got, want)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	if _, fault := (tlsServer{endpoint{name: "127.0.0.1", port: servertest.FreePort(t)}}).look(ctx, publicKey{}); fault != "no connection" {
+	if _, fault := (tlsServer{endpoint{name: "127.0.0.1", port: "1"}}).look(t.Context(), publicKey{}); fault != "no connection" {
 		t.Errorf("fault %q", fault)
 	}
 }

@@ -82,11 +82,10 @@ func (w *redisWorld) start() {
 	w.boss = w.session(w.bossName, servertest.AdminPassword)
 	w.stop = func() {
 		cmd.Process.Signal(syscall.SIGTERM)
-		for range 500 {
-			if w.session(w.bossName, servertest.AdminPassword) == nil {
-				return
+		for deadline := time.Now().Add(servertest.Patience); w.session(w.bossName, servertest.AdminPassword) != nil; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				w.t.Fatal("the server does not stop")
 			}
-			time.Sleep(10 * time.Millisecond)
 		}
 	}
 }

@@ -28,7 +28,7 @@ func raw(t *testing.T, say func(net.Conn)) (address string) {
 			}
 			go func() {
 				defer conn.Close()
-				conn.SetDeadline(time.Now().Add(30 * time.Second))
+				conn.SetDeadline(time.Now().Add(time.Minute))
 				say(conn)
 			}()
 		}
@@ -36,10 +36,13 @@ func raw(t *testing.T, say func(net.Conn)) (address string) {
 	return listener.Addr().String()
 }
 
+// silence is how long who says nothing keeps a connection: longer than anybody may wait.
+const silence = 30 * time.Second
+
 // noise is what no protocol's client can make sense of.
 var noise = map[string]func(net.Conn){
 	"hangs up": func(net.Conn) {},
-	"silent":   func(c net.Conn) { c.Read(make([]byte, 1)); time.Sleep(20 * time.Second) },
+	"silent":   func(c net.Conn) { c.Read(make([]byte, 1)); time.Sleep(silence) },
 	"http": func(c net.Conn) {
 		c.Read(make([]byte, 512))
 		c.Write([]byte("HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\n\r\n<html>no</html>"))

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/stanch-dev/stanch/app/grants"
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/app/secretstore/baotest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
@@ -197,11 +198,8 @@ func TestVaultRevokesWhatATokenMade(t *testing.T) {
 	if _, err := p.Revoke(t.Context(), Target{Credential: credential(vaultRule, leaked)}); err != nil {
 		t.Fatal(err)
 	}
-	for range 100 { // leases are revoked in the background
-		if leases() == 0 {
-			break
-		}
-		time.Sleep(50 * time.Millisecond)
+	// Leases are revoked in the background.
+	for deadline := time.Now().Add(servertest.Patience); leases() > 0 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 	}
 	revoked := b.Must("GET", fmt.Sprint("pki/cert/", cert["serial_number"]), nil)["revocation_time"]
 	if n := leases(); n != 0 || revoked == 0.0 {

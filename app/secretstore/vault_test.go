@@ -215,6 +215,7 @@ func TestPolicyAllowsNoMore(t *testing.T) {
 // What stands between Stanch and Vault may say anything, and is not quoted.
 // TestVaultKeepsItsTokenAlive lives longer than its token would.
 func TestVaultKeepsItsTokenAlive(t *testing.T) {
+	t.Parallel() // it waits for renewals
 	b := baotest.Start(t)
 	b.Policy("self", `path "auth/token/renew-self" { capabilities = ["update"] }
 		path "auth/token/lookup-self" { capabilities = ["read"] }`)
@@ -222,13 +223,13 @@ func TestVaultKeepsItsTokenAlive(t *testing.T) {
 		token map[string]any
 		want  error
 	}{
-		"periodic":      {map[string]any{"policies": []string{"self"}, "period": "3s", "no_parent": true}, nil},
+		"periodic":      {map[string]any{"policies": []string{"self"}, "period": "12s", "no_parent": true}, nil},
 		"not renewable": {map[string]any{"policies": []string{"self"}, "renewable": false, "ttl": "1h"}, ErrNotRenewable},
 	} {
 		t.Run(name, func(t *testing.T) {
 			token := b.Token(tt.token)
 			v := openVault(t, VaultConfig{Addr: b.Addr, Token: checks.NewSecret(token)})
-			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 16*time.Second)
 			defer cancel()
 			if err := v.KeepAlive(ctx); !errors.Is(err, tt.want) {
 				t.Errorf("KeepAlive = %v, want %v", err, tt.want)

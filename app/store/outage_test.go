@@ -103,7 +103,7 @@ func TestReplicaIsCutOff(t *testing.T) {
 		if at.Sub(cut) >= deadAfter {
 			t.Errorf("others may have taken the job over before it was stopped, %s after the cut", at.Sub(cut))
 		}
-	case <-time.After(2 * deadAfter):
+	case <-time.After(time.Minute):
 		t.Fatal("the job goes on without a database")
 	}
 	c.set(false)
@@ -111,7 +111,7 @@ func TestReplicaIsCutOff(t *testing.T) {
 	select {
 	case <-begun:
 		t.Logf("it ran again %s after the end of the outage", time.Since(mended).Round(10*time.Millisecond))
-	case <-time.After(3 * deadAfter):
+	case <-time.After(time.Minute):
 		t.Fatal("the job does not run again")
 	}
 	eventually(t, "the job's end", func() bool { return count(t, s, `select count(*) from river_job where state = 'completed'`) == 1 })

@@ -182,7 +182,7 @@ func (w *crashWorld) dies() (died bool) {
 			return true
 		}
 		if over, _ := w.over(); over {
-			time.Sleep(200 * time.Millisecond) // what is recorded is told a moment later
+			w.eventually("it is told that the last step is recorded", w.reaper.toldAll)
 			died := w.reaper.reaped()
 			w.reaper.kill()
 			return died

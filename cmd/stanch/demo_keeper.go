@@ -120,6 +120,9 @@ type vaultServer struct {
 	cmd                      *exec.Cmd
 }
 
+// startsWithin is what a development server has to become ready, on a busy machine.
+const startsWithin = time.Minute
+
 func (v *vaultServer) start(ctx context.Context, listen string) error {
 	var said bytes.Buffer
 	v.cmd = exec.Command(v.binary, "server", "-dev", "-dev-no-store-token", "-dev-listen-address="+listen)
@@ -128,7 +131,7 @@ func (v *vaultServer) start(ctx context.Context, listen string) error {
 	if err := v.cmd.Start(); err != nil {
 		return fmt.Errorf("start %s: %w", v.binary, err)
 	}
-	for range 150 {
+	for deadline := time.Now().Add(startsWithin); time.Now().Before(deadline); {
 		if v.ready(ctx) {
 			return nil
 		}
@@ -140,7 +143,7 @@ func (v *vaultServer) start(ctx context.Context, listen string) error {
 		}
 	}
 	v.stop()
-	return fmt.Errorf("%s did not become ready in 15 s: %s", v.binary, strings.TrimSpace(said.String()))
+	return fmt.Errorf("%s did not become ready in %s: %s", v.binary, startsWithin, strings.TrimSpace(said.String()))
 }
 
 // ready reports whether the server keeps secrets: it answers before the store with

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stanch-dev/stanch/app/github/githubtest"
 )
@@ -29,7 +30,10 @@ func (w *handWorld) process(stdin string, signal os.Signal, at func(*http.Reques
 	var once sync.Once
 	w.github.Limit(func(r *http.Request) *githubtest.LimitAnswer {
 		if at(r) {
-			once.Do(func() { cmd.Process.Signal(signal) })
+			once.Do(func() {
+				cmd.Process.Signal(signal)
+				time.Sleep(time.Second) // it is heeded before the answer comes, on a busy machine too
+			})
 		}
 		return nil
 	})

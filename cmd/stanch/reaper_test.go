@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -108,6 +109,16 @@ func (r *reaper) reaped() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.dead
+}
+
+// toldAll is an error while a step has acted and its end is still to come.
+func (r *reaper) toldAll() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last := len(r.seen) - 1; !r.dead && last >= 0 && strings.HasSuffix(r.seen[last], "/acted") {
+		return errors.New("the last that was told is " + r.seen[last])
+	}
+	return nil
 }
 
 // via is an address that leads to another one, a URL or HOST:PORT.

@@ -28,7 +28,7 @@ import (
 )
 
 // servePatience is how long a restarted server has to bring everything to its end.
-const servePatience = 60 * time.Second
+const servePatience = 2 * time.Minute
 
 // A serveWorld is stanch serve as a process of its own, between a developer's
 // pushes and a simulated GitHub. All that the process sends to GitHub, to git and

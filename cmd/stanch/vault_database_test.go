@@ -16,6 +16,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/app/store"
 )
 
@@ -31,10 +32,8 @@ func newDatabase(t *testing.T) (addr string) {
 	if len(found) == 0 {
 		t.Skip("there is no PostgreSQL")
 	}
-	addr, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
+	port := servertest.FreePort(t)
+	addr = "127.0.0.1:" + port
 	dir, err := os.MkdirTemp("", "stanch") // for a socket the test's own would be too long
 	if err != nil {
 		t.Fatal(err)
@@ -53,17 +52,15 @@ func newDatabase(t *testing.T) (addr string) {
 	if out, err := program("initdb", "-U", "postgres", "-A", "scram-sha-256", "--pwfile", password, "--locale=C", "-N").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	_, port, _ := strings.Cut(addr, ":")
 	server := program("postgres", "-p", port, "-k", dir, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off")
 	if err := server.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Process.Signal(syscall.SIGQUIT); server.Wait() })
-	for range 200 {
+	for deadline := time.Now().Add(servertest.Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		if err = logIn(t.Context(), addr, "postgres", databaseAdmin, "SELECT 1"); err == nil {
 			return addr
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatalf("PostgreSQL does not answer: %v", err)
 	return ""

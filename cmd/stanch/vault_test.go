@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 	"github.com/stanch-dev/stanch/app/secretstore"
 	"github.com/stanch-dev/stanch/app/store"
 	"github.com/stanch-dev/stanch/checks"
@@ -134,10 +135,7 @@ func newVault(t *testing.T) *testVault {
 	if err != nil {
 		t.Skip("no bao or vault in PATH")
 	}
-	addr, err := freeAddr()
-	if err != nil {
-		t.Fatal(err)
-	}
+	addr := "127.0.0.1:" + servertest.FreePort(t)
 	v := &testVault{vaultServer{binary: binary, addr: "http://" + addr, root: rand.Text(), home: t.TempDir()}}
 	if err := v.start(t.Context(), addr); err != nil {
 		t.Fatal(err)

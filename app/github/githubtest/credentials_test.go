@@ -49,13 +49,13 @@ func TestUser(t *testing.T) {
 }
 
 func TestRevoke(t *testing.T) {
-	x := openShop(t, start(t, Config{RevocationDelay: 30 * time.Millisecond}))
+	x := openShop(t, start(t, Config{RevocationDelay: 2 * time.Second}))
 	first, second, kept := x.issueFor("carol", ClassicToken), x.issueFor("carol", FineGrainedToken), x.issueFor("carol", ClassicToken)
 	x.call("", "POST", "/credentials/revoke", object{"credentials": []string{first, second}}).want(202)
 	if !x.TokenLive(first) {
 		t.Error("a token died before the revocation's delay was over")
 	}
-	for deadline := time.Now().Add(10 * time.Second); x.LiveTokens("carol") > 1; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); x.LiveTokens("carol") > 1; time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the tokens never died")
 		}

@@ -63,7 +63,7 @@ func openShop(t *testing.T, s *Server) shop {
 // settle waits until all webhooks have arrived.
 func (x shop) settle() {
 	x.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := x.WaitDeliveries(ctx); err != nil {
 		x.t.Fatal(err)

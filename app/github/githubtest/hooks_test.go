@@ -103,7 +103,7 @@ func TestHookConfigAPI(t *testing.T) {
 }
 
 func TestDeliveryTrouble(t *testing.T) {
-	x := openShop(t, startLoose(t, Config{DeliveryTimeout: 50 * time.Millisecond}))
+	x := openShop(t, startLoose(t, Config{DeliveryTimeout: 2 * time.Second}))
 	last := func() Delivery {
 		x.settle()
 		all := x.Deliveries()
@@ -117,7 +117,7 @@ func TestDeliveryTrouble(t *testing.T) {
 		}
 		return id
 	}
-	x.inbox.answerWith(200, time.Second)
+	x.inbox.answerWith(200, time.Minute)
 	send()
 	if got := last(); got.Status != "timed out" || got.StatusCode != 0 {
 		t.Errorf("a slow receiver: %s %d", got.Status, got.StatusCode)

@@ -7,9 +7,7 @@ package awstest
 import (
 	"bytes"
 	"encoding/json"
-	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -21,6 +19,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 )
 
 // Account is the account of users and secrets, and Region where the secrets are.
@@ -56,14 +56,9 @@ func Start(t *testing.T) *Server {
 		}
 		t.Skip(name + " is not on PATH: pip install moto[server]")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().(*net.TCPAddr)
-	listener.Close()
-	s := &Server{t: t, moto: &url.URL{Scheme: "http", Host: address.String()}, owners: map[string]string{}, lose: map[string]int{}, hook: map[string]http.HandlerFunc{}}
-	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", fmt.Sprint(address.Port))
+	port := servertest.FreePort(t)
+	s := &Server{t: t, moto: &url.URL{Scheme: "http", Host: "127.0.0.1:" + port}, owners: map[string]string{}, lose: map[string]int{}, hook: map[string]http.HandlerFunc{}}
+	cmd := exec.Command(program, "-H", "127.0.0.1", "-p", port)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -77,13 +72,12 @@ func Start(t *testing.T) *Server {
 
 func (s *Server) wait() {
 	s.t.Helper()
-	for range 600 {
+	for deadline := time.Now().Add(servertest.Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		resp, err := http.Get(s.moto.String() + "/moto-api/data.json")
 		if err == nil {
 			resp.Body.Close()
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	s.t.Fatal("moto does not start")
 }

@@ -17,10 +17,14 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
 )
+
+// Patience is how long a server may take to start, on a machine that is busy.
+const Patience = 2 * time.Minute
 
 // Program finds a program of a real server in PATH or in the folders where Debian
 // puts servers. Without it the test is skipped, unless STANCH_CI=1 says that there
@@ -43,15 +47,30 @@ func Program(t *testing.T, name, debian string, folders ...string) string {
 	return ""
 }
 
+// The system hands out ports above these to connections, and to those who listen on any:
+// between FreePort and the start of a server one of them could take the server's port. So
+// could another process of tests, which begins elsewhere.
+const (
+	firstPort = 20_000
+	somePorts = 12_000
+)
+
+var ports atomic.Int64 // that were asked for
+
 // FreePort returns a port of the loopback address that nobody listens on.
-func FreePort(t *testing.T) string {
+func FreePort(t testing.TB) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var err error
+	for range somePorts {
+		port := strconv.FormatInt(firstPort+(997*int64(os.Getpid())+ports.Add(1))%somePorts, 10)
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			listener.Close()
+			return port
+		}
 	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port)
+	t.Fatalf("no port is free: %v", err)
+	return ""
 }
 
 // Scratch makes a folder that another user can be given, and whose name is short
@@ -109,7 +128,7 @@ func Start(t *testing.T, cmd *exec.Cmd, ready func() bool) {
 			t.Logf("%s:\n%s", cmd.Path, log.String())
 		}
 	})
-	for range 600 {
+	for deadline := time.Now().Add(Patience); time.Now().Before(deadline); {
 		if ready() {
 			return
 		}

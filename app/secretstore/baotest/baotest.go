@@ -8,13 +8,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 )
 
 // A Server is a development server that ends with its test.
@@ -57,12 +58,7 @@ func start(t *testing.T, more ...string) *Server {
 		}
 		t.Skip("neither bao nor vault is on PATH")
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
+	address := "127.0.0.1:" + servertest.FreePort(t)
 	b := &Server{t: t, Addr: "http://" + address, Root: "root-of-this-test"}
 	ctx, cancel := context.WithCancel(context.Background())
 	args := append([]string{"server", "-dev", "-dev-no-store-token",
@@ -81,7 +77,7 @@ func start(t *testing.T, more ...string) *Server {
 			t.Logf("%s:\n%s", program, log.String())
 		}
 	})
-	for range 200 {
+	for deadline := time.Now().Add(servertest.Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		// It answers before the store with versions is made, which refuses everything
 		// until then. Empty, it says that nothing is found.
 		req, err := http.NewRequest("GET", b.Addr+"/v1/secret/metadata/?list=true", nil)
@@ -95,7 +91,6 @@ func start(t *testing.T, more ...string) *Server {
 				return b
 			}
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 	t.Fatalf("%s does not answer", program)
 	return nil

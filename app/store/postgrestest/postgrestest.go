@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/stanch-dev/stanch/app/provider/servertest"
 )
 
 // debian is where Debian puts the server's programs.
@@ -77,14 +78,14 @@ func ServerURL(t testing.TB) url.URL {
 		}
 		t.Skipf("there is no %s/initdb (Debian: postgresql)", debian)
 	}
-	once.Do(func() { running, failure = start(filepath.Dir(found[len(found)-1])) })
+	once.Do(func() { running, failure = start(filepath.Dir(found[len(found)-1]), servertest.FreePort(t)) })
 	if failure != nil {
 		t.Fatal(failure)
 	}
 	return running.url
 }
 
-func start(programs string) (*server, error) {
+func start(programs, port string) (*server, error) {
 	dir, err := os.MkdirTemp("", "stanch-postgres")
 	if err != nil {
 		return nil, err
@@ -100,10 +101,6 @@ func start(programs string) (*server, error) {
 	}
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("%s: %w\n%s", initdb, err, out)
-	}
-	port, err := freePort()
-	if err != nil {
-		return nil, err
 	}
 	cmd := exec.Command("/bin/sh", "-c", supervise, "sh", filepath.Join(programs, "postgres"), dir, port)
 	cmd.Dir = dir
@@ -125,7 +122,7 @@ func start(programs string) (*server, error) {
 
 // await waits until the server answers.
 func (s *server) await(log string) (err error) {
-	for range 300 {
+	for deadline := time.Now().Add(servertest.Patience); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		var db *pgx.Conn
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		if db, err = pgx.Connect(ctx, s.url.String()); err == nil {
@@ -134,7 +131,6 @@ func (s *server) await(log string) (err error) {
 			return err
 		}
 		cancel()
-		time.Sleep(50 * time.Millisecond)
 	}
 	said, _ := os.ReadFile(log)
 	return fmt.Errorf("PostgreSQL does not answer: %w\n%s", err, said)
@@ -159,16 +155,6 @@ func asPostgres(cmd *exec.Cmd, owned ...string) error {
 		}
 	}
 	return nil
-}
-
-// freePort is a port of the loopback address that nobody listens on.
-func freePort() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return strconv.Itoa(listener.Addr().(*net.TCPAddr).Port), nil
 }
 
 // Everything is all rows of all tables of a database, as text.
