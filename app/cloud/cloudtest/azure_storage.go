@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -32,6 +33,12 @@ func (f *ARM) Insert(name, key1, key2 string) {
 		f.names = append(f.names, name)
 	}
 	f.Accounts[name] = [2]string{key1, key2}
+}
+
+// Remove removes an account.
+func (f *ARM) Remove(name string) {
+	f.names = slices.DeleteFunc(f.names, func(n string) bool { return n == name })
+	delete(f.Accounts, name)
 }
 
 func (f *ARM) find(r *http.Request) (Operation, bool) {

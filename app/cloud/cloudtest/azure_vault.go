@@ -40,6 +40,12 @@ func NewKeyVault(c *Cloud) *KeyVault {
 // Empty removes all secrets.
 func (f *KeyVault) Empty() { f.Names, f.Secrets = nil, map[string][]*VaultVersion{} }
 
+// Remove removes a secret.
+func (f *KeyVault) Remove(name string) {
+	f.Names = slices.DeleteFunc(f.Names, func(n string) bool { return n == name })
+	delete(f.Secrets, name)
+}
+
 func (f *KeyVault) now() int64 {
 	f.Clock += f.Tick
 	return f.Clock

@@ -3,6 +3,7 @@ package cloudtest
 import (
 	"net/http"
 	"regexp"
+	"strings"
 )
 
 // An APIKey is one at an APIKeys.
@@ -30,18 +31,28 @@ func NewAPIKeys(c *Cloud, text func() string) *APIKeys {
 	return f
 }
 
-// models says whether a key works.
+// models is an API for which a key that is restricted to others is none, and which says so
+// with the key's project.
 func (f *APIKeys) models(w http.ResponseWriter, r *http.Request) bool {
 	if r.URL.Path != "/v1beta/models" {
 		return false
 	}
-	for _, k := range f.Keys {
-		if k.Text == r.Header.Get("X-Goog-Api-Key") && !k.Deleted && !k.Gone {
-			f.answer(w, 200, map[string]any{"models": []any{map[string]string{"name": "m"}}})
-			return true
-		}
+	refuse := func(status int, detail map[string]any) {
+		f.answer(w, status, map[string]any{"error": map[string]any{"code": status, "details": []any{detail}}})
 	}
-	f.answer(w, 400, map[string]any{"error": map[string]any{"details": []any{map[string]string{"reason": "API_KEY_INVALID"}}}})
+	for _, k := range f.Keys {
+		switch {
+		case k.Text != r.Header.Get("X-Goog-Api-Key") || k.Deleted || k.Gone:
+			continue
+		case k.Said["restrictions"] == nil:
+			f.answer(w, 200, map[string]any{"models": []any{map[string]string{"name": "m"}}})
+		default:
+			project, _, _ := strings.Cut(k.Parent, "/locations/")
+			refuse(403, map[string]any{"reason": "API_KEY_SERVICE_BLOCKED", "metadata": map[string]string{"consumer": project}})
+		}
+		return true
+	}
+	refuse(400, map[string]any{"reason": "API_KEY_INVALID"})
 	return true
 }
 

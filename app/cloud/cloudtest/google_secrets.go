@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -48,6 +49,12 @@ func NewSecretManager(c *Cloud) *SecretManager {
 
 // Empty removes all secrets.
 func (f *SecretManager) Empty() { f.Names, f.Secrets = nil, map[string]*ManagedSecret{} }
+
+// Remove removes a secret.
+func (f *SecretManager) Remove(name string) {
+	f.Names = slices.DeleteFunc(f.Names, func(n string) bool { return n == name })
+	delete(f.Secrets, name)
+}
 
 // Insert adds a version, by whomever.
 func (f *SecretManager) Insert(name, data string) int {
