@@ -242,7 +242,7 @@ func (r *remediation) revokeOld(ctx context.Context, i store.Incident) (result, 
 		if v, err := r.app.providers.VerifyAgain(ctx, r.leaked); err != nil || v.Validity == checks.Inactive {
 			return result{detail: evidenceDetail(v.Evidence)}, err
 		}
-		return result{}, needPerson("No program can revoke this credential: follow the runbook of its kind, then press Revoke now to have it proved dead.")
+		return result{}, needPerson(fmt.Sprintf("No program can revoke this credential (%s): follow the runbook of its kind, then press Revoke now to have it proved dead.", err))
 	case err != nil:
 		return result{}, fmt.Errorf("revoke the leaked credential: %w", err)
 	}

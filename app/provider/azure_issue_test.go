@@ -2,9 +2,6 @@ package provider
 
 import (
 	"errors"
-	"fmt"
-	"net/http"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -16,31 +13,16 @@ import (
 	"github.com/stanch-dev/stanch/rules"
 )
 
-// A fakeAppSecret is a secret of an app at a fakeEntra.
-type fakeAppSecret struct {
-	keyID, name, text string
-	start, end        time.Time
-	hidden            int // how many lists do not show it yet
-}
-
-// fakeEntra is Microsoft Graph with one app, and where the app logs in.
+// fakeEntra is Microsoft Graph, and Stanch's app there.
 type fakeEntra struct {
-	*cloudtest.Cloud
-	t       *testing.T
-	own     cloudtest.AzureAccount
-	secrets []*fakeAppSecret
-	late    []string // texts that were removed, and work on
-	next    int
-	lag     int
-	begin   []string // how the next texts begin
+	*cloudtest.Entra
+	t   *testing.T
+	own cloudtest.AzureAccount
 }
 
 func newFakeEntra(t *testing.T) *fakeEntra {
-	f := &fakeEntra{t: t}
-	f.Cloud, f.own = cloudtest.Azure(t)
-	f.Find(f.find)
-	f.Public(f.logIn)
-	return f
+	azure, own := cloudtest.Azure(t)
+	return &fakeEntra{cloudtest.NewEntra(azure, func() string { return sample(t, "azure-client-secret").Secret().Expose() }), t, own}
 }
 
 func (f *fakeEntra) providers() *Providers {
@@ -56,99 +38,16 @@ func (f *fakeEntra) providers() *Providers {
 // add gives the app a secret, an hour ago.
 func (f *fakeEntra) add(text string) (cred checks.Credential, keyID string) {
 	f.Do(func() {
-		s := f.insert("by hand", text)
-		s.start, s.hidden = time.Now().Add(-time.Hour), 0
-		s.end = s.start.Add(90 * 24 * time.Hour)
-		keyID = s.keyID
+		s := f.Insert(entraTestApp, "by hand", text)
+		s.Start, s.Hidden = time.Now().Add(-time.Hour), 0
+		s.End = s.Start.Add(90 * 24 * time.Hour)
+		keyID = s.KeyID
 	})
 	return parts("azure-client-secret", map[string]string{"tenant": entraTestTenant, "client": entraTestApp, checks.PartSecret: text}), keyID
 }
 
-func (f *fakeEntra) insert(name, text string) *fakeAppSecret {
-	f.next++
-	s := &fakeAppSecret{keyID: fmt.Sprintf("00000000-0000-0000-0000-%012x", f.next), name: name, text: text,
-		start: time.Now(), end: time.Now().Add(2 * 365 * 24 * time.Hour), hidden: f.lag}
-	f.secrets = slices.Insert(f.secrets, len(f.secrets)/2, s)
-	return s
-}
-
-// logIn is for apps other than Stanch's.
-func (f *fakeEntra) logIn(w http.ResponseWriter, r *http.Request) bool {
-	if r.URL.Path != "/"+entraTestTenant+"/oauth2/v2.0/token" {
-		return false
-	}
-	text := r.FormValue("client_secret")
-	known := slices.ContainsFunc(f.secrets, func(s *fakeAppSecret) bool { return s.text == text }) || slices.Contains(f.late, text)
-	if r.FormValue("client_id") == entraTestApp && known {
-		answer(w, 200, "application/json", entraGrant(entraTestApp))
-	} else {
-		answer(w, 401, "application/json", entraError("7000215"))
-	}
-	return true
-}
-
-var appPath = regexp.MustCompile(`^/v1\.0/applications\(appId='` + entraTestApp + `'\)(/addPassword|/removePassword)?$`)
-
-func (f *fakeEntra) find(r *http.Request) (cloudtest.Operation, bool) {
-	m := appPath.FindStringSubmatch(r.URL.Path)
-	if r.Header.Get("Scope") != "https://graph.microsoft.com" {
-		return cloudtest.Operation{}, false
-	}
-	return cloudtest.Operation{Needs: "Application.ReadWrite.OwnedBy", Do: func() (int, any) {
-		switch {
-		case m == nil:
-			return cloudtest.AzureError(404, "Request_ResourceNotFound")
-		case r.Method+m[1] == "GET":
-			return 200, map[string]any{"appId": entraTestApp, "passwordCredentials": f.list()}
-		case m[1] == "/addPassword":
-			return f.addPassword(r)
-		}
-		keyID := cloudtest.Body[struct{ KeyID string }](r).KeyID
-		n := slices.IndexFunc(f.secrets, func(s *fakeAppSecret) bool { return s.keyID == keyID })
-		if n < 0 {
-			return cloudtest.AzureError(400, "Request_BadRequest")
-		}
-		f.secrets = slices.Delete(f.secrets, n, n+1)
-		return 204, nil
-	}}, true
-}
-
-func (s *fakeAppSecret) shown() map[string]any {
-	return map[string]any{"keyId": s.keyID, "displayName": s.name, "hint": s.text[:3], "startDateTime": s.start, "endDateTime": s.end, "secretText": nil}
-}
-
-func (f *fakeEntra) list() []any {
-	all := []any{}
-	for _, s := range f.secrets {
-		if s.hidden--; s.hidden < 0 {
-			all = append(all, s.shown())
-		}
-	}
-	return all
-}
-
-func (f *fakeEntra) addPassword(r *http.Request) (int, any) {
-	wanted := cloudtest.Body[struct {
-		PasswordCredential struct {
-			DisplayName string
-			EndDateTime time.Time
-		}
-	}](r).PasswordCredential
-	text := sample(f.t, "azure-client-secret").Secret().Expose()
-	if len(f.begin) > 0 {
-		text, f.begin = f.begin[0]+text[3:], f.begin[1:]
-	}
-	s := f.insert(wanted.DisplayName, text)
-	if !wanted.EndDateTime.IsZero() {
-		s.end = wanted.EndDateTime
-	}
-	shown := s.shown()
-	shown["secretText"] = text
-	return 200, shown
-}
-
 func (f *fakeEntra) count() (n int) {
-	f.Do(func() { n = len(f.secrets) })
+	f.Do(func() { n = len(f.Apps[entraTestApp]) })
 	return n
 }
 
@@ -166,33 +65,33 @@ func TestAzureSecretRotation(t *testing.T) {
 	if can := p.Can(leaked.Rule); !can.Revoke || !can.Issue || can.Reversible {
 		t.Fatalf("%+v", can)
 	}
-	f.begin = []string{"abc", "abc"} // as the old one does: nobody could tell them apart
+	f.Begin = []string{"abc", "abc"} // as the old one does: nobody could tell them apart
 	fresh, _, err := operate(t, p, leaked, "op-1")
 	if err != nil || strings.HasPrefix(fresh.Secret().Expose(), "abc") || f.count() != 4 {
 		t.Fatalf("%v, %d secrets", err, f.count())
 	}
 	f.Do(func() {
-		for _, s := range f.secrets {
-			if s.text == fresh.Secret().Expose() && (s.name != "stanch op-1" || time.Until(s.end).Round(time.Hour) != 90*24*time.Hour) {
-				t.Errorf("the new secret is %+v", s.shown())
+		for _, s := range f.Apps[entraTestApp] {
+			if s.Text == fresh.Secret().Expose() && (s.Name != "stanch op-1" || time.Until(s.End).Round(time.Hour) != 90*24*time.Hour) {
+				t.Errorf("the new secret is %+v", s)
 			}
 		}
 	})
 	wantValidity(t, p, fresh, checks.Active)
 	wantValidity(t, p, leaked, checks.Active)
-	f.late = []string{leaked.Secret().Expose()}
+	f.Late = []string{leaked.Secret().Expose()}
 	for range 2 { // it works on for a while
 		got, err := p.Revoke(t.Context(), Target{Credential: leaked})
 		if err != nil || got.Meaning != rules.MeansAccepted || f.count() != 3 {
 			t.Errorf("%+v, %v; %d secrets", got, err, f.count())
 		}
 	}
-	f.late = nil
+	f.Late = nil
 	if got, err := p.Revoke(t.Context(), Target{Credential: leaked}); err != nil || got.Meaning != rules.MeansAlreadyDead {
 		t.Errorf("%+v, %v", got, err)
 	}
 	f.Do(func() {
-		if slices.ContainsFunc(f.secrets, func(s *fakeAppSecret) bool { return s.keyID == keyID }) {
+		if slices.ContainsFunc(f.Apps[entraTestApp], func(s *cloudtest.AppSecret) bool { return s.KeyID == keyID }) {
 			t.Error("another secret was removed")
 		}
 	})
@@ -205,7 +104,7 @@ func TestAzureSecretLostAnswers(t *testing.T) {
 		f := newFakeEntra(t)
 		p := f.providers()
 		leaked, _ := f.add(beginning(t, "abc"))
-		f.lag = lag
+		f.Lag = lag
 		f.Lose("POST /v1.0/applications(appId='" + entraTestApp + "')/addPassword")
 		_, r, err := operate(t, p, leaked, "op-1")
 		if err == nil || errors.Is(err, ErrCannotIssue) || f.count() != 2 {
@@ -232,13 +131,13 @@ func TestAzureSecretWrongVictims(t *testing.T) {
 	}
 	// An expired one is not the leaked one, which works.
 	f.Do(func() {
-		for _, s := range f.secrets {
-			if s.keyID == second {
-				s.end = time.Now().Add(-time.Minute)
+		for _, s := range f.Apps[entraTestApp] {
+			if s.KeyID == second {
+				s.End = time.Now().Add(-time.Minute)
 			}
 		}
 	})
-	if _, err := p.Revoke(t.Context(), Target{Credential: leaked}); err != nil || f.count() != 1 || f.secrets[0].keyID != second {
+	if _, err := p.Revoke(t.Context(), Target{Credential: leaked}); err != nil || f.count() != 1 || f.Apps[entraTestApp][0].KeyID != second {
 		t.Errorf("%v", err)
 	}
 	// A dead one must not take along another that begins as it does.
@@ -249,7 +148,7 @@ func TestAzureSecretWrongVictims(t *testing.T) {
 	}
 	wantValidity(t, p, live, checks.Active)
 	// A new one may be refused because it is new.
-	f.Do(func() { f.insert("young", beginning(t, "yng")) })
+	f.Do(func() { f.Insert(entraTestApp, "young", beginning(t, "yng")) })
 	dead.Parts[checks.PartSecret] = checks.NewSecret(beginning(t, "yng"))
 	if _, err := p.Revoke(t.Context(), Target{Credential: dead}); err == nil || errors.Is(err, ErrCannotRevoke) {
 		t.Errorf("%v; want that it is asked again", err)
@@ -277,7 +176,7 @@ func TestAzureAppPolicyIsSufficientAndMinimal(t *testing.T) {
 	f := newFakeEntra(t)
 	p := f.providers()
 	checkPolicy(t, f.Cloud, AzureAppPolicy(), func(action string) (err error) {
-		f.Do(func() { f.secrets = nil })
+		f.Do(func() { clear(f.Apps) })
 		leaked, _ := f.add(beginning(t, "abc"))
 		if action == "issue" {
 			_, _, err = operate(t, p, leaked, "op")

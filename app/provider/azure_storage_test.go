@@ -1,12 +1,8 @@
 package provider
 
 import (
-	"crypto/rand"
 	"errors"
 	"fmt"
-	"net/http"
-	"strconv"
-	"strings"
 	"testing"
 
 	"github.com/stanch-dev/stanch/app/cloud"
@@ -15,89 +11,32 @@ import (
 	"github.com/stanch-dev/stanch/rules"
 )
 
-// fakeARM is Azure's Resource Manager with some storage accounts, one a page.
+// fakeARM is Azure's Resource Manager, and Stanch's providers with an account there.
 type fakeARM struct {
-	*cloudtest.Cloud
-	t         *testing.T
-	p         *Providers
-	names     []string
-	keys      map[string][2]string
-	elsewhere string // where the list says that it goes on
+	*cloudtest.ARM
+	t *testing.T
+	p *Providers
 }
 
-const fakeSubscription = "77777777-0000-0000-0000-000000000000"
-
 func newFakeARM(t *testing.T) *fakeARM {
-	f := &fakeARM{t: t, keys: map[string][2]string{}}
-	var own cloudtest.AzureAccount
-	f.Cloud, own = cloudtest.Azure(t)
-	f.Find(f.find)
+	azure, own := cloudtest.Azure(t)
+	f := &fakeARM{ARM: cloudtest.NewARM(azure), t: t}
 	account, err := cloud.NewAzure(cloud.AzureConfig{
 		Tenant: cloudtest.AzureTenant, Client: cloudtest.AzureClient, Secret: checks.NewSecret(own.Secret), Authority: f.URL})
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.p = newProviders(t, Config{BaseURLs: map[string]string{"azure": f.URL}, Azure: account, AzureSubscriptions: []string{fakeSubscription}})
+	f.p = newProviders(t, Config{BaseURLs: map[string]string{"azure": f.URL}, Azure: account, AzureSubscriptions: []string{cloudtest.AzureSubscription}})
 	return f
 }
 
 // key is a key of an account as it leaks.
 func (f *fakeARM) key(name string, n int) checks.Credential {
-	return parts("azure-storage-key", map[string]string{"account": name, checks.PartSecret: f.keys[name][n-1]})
+	return parts("azure-storage-key", map[string]string{"account": name, checks.PartSecret: f.Accounts[name][n-1]})
 }
 
 func (f *fakeARM) add(name string) {
-	if _, ok := f.keys[name]; !ok {
-		f.names = append(f.names, name)
-	}
-	f.keys[name] = [2]string{sample(f.t, "azure-storage-key").Secret().Expose(), sample(f.t, "azure-storage-key").Secret().Expose()}
-}
-
-func (f *fakeARM) find(r *http.Request) (cloudtest.Operation, bool) {
-	const root = "/subscriptions/" + fakeSubscription
-	const group = root + "/resourceGroups/shop/providers/Microsoft.Storage/storageAccounts/"
-	if r.Header.Get("Scope") != "https://management.azure.com" || r.URL.Query().Get("api-version") == "" {
-		return cloudtest.Operation{}, false
-	}
-	if r.Method == "GET" && r.URL.Path == root+"/providers/Microsoft.Storage/storageAccounts" {
-		return cloudtest.Operation{Needs: "Microsoft.Storage/storageAccounts/read", Do: func() (int, any) { return f.list(r, group) }}, true
-	}
-	name, verb, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, group), "/")
-	keys, ok := f.keys[name]
-	switch {
-	case !ok:
-	case verb == "listKeys":
-		return cloudtest.Operation{Needs: "Microsoft.Storage/storageAccounts/listKeys/action", Do: func() (int, any) {
-			return 200, map[string]any{"keys": []map[string]string{
-				{"keyName": "kerb1", "value": "k"}, {"keyName": "key2", "value": keys[1]}, {"keyName": "key1", "value": keys[0]}}}
-		}}, true
-	case verb == "regenerateKey":
-		return cloudtest.Operation{Needs: "Microsoft.Storage/storageAccounts/regenerateKey/action", Do: func() (int, any) {
-			n, err := strconv.Atoi(strings.TrimPrefix(cloudtest.Body[struct{ KeyName string }](r).KeyName, "key"))
-			if err != nil || n < 1 || n > 2 {
-				return cloudtest.AzureError(400, "InvalidKeyName")
-			}
-			keys[n-1] = "new-" + rand.Text()
-			f.keys[name] = keys
-			return 200, map[string]any{}
-		}}, true
-	}
-	return cloudtest.Operation{}, false
-}
-
-func (f *fakeARM) list(r *http.Request, group string) (int, any) {
-	n, _ := strconv.Atoi(r.URL.Query().Get("page"))
-	if n >= len(f.names) {
-		return 200, map[string]any{"value": []any{}}
-	}
-	next := ""
-	if n+1 < len(f.names) {
-		next = fmt.Sprintf("%s%s?api-version=2023-05-01&page=%d", f.URL, r.URL.Path, n+1)
-	}
-	if f.elsewhere != "" {
-		next = f.elsewhere
-	}
-	return 200, map[string]any{"value": []any{map[string]string{"id": group + f.names[n], "name": f.names[n]}}, "nextLink": next}
+	f.Insert(name, sample(f.t, "azure-storage-key").Secret().Expose(), sample(f.t, "azure-storage-key").Secret().Expose())
 }
 
 func TestAzureStorageRotation(t *testing.T) {
@@ -120,7 +59,7 @@ func TestAzureStorageRotation(t *testing.T) {
 			t.Errorf("asked again: %v", err)
 		}
 		target := Target{Credential: leaked, Identity: verdict.Evidence.Identity}
-		f.Lose("POST /subscriptions/" + fakeSubscription + "/resourceGroups/shop/providers/Microsoft.Storage/storageAccounts/shop/regenerateKey")
+		f.Lose("POST /subscriptions/" + cloudtest.AzureSubscription + "/resourceGroups/shop/providers/Microsoft.Storage/storageAccounts/shop/regenerateKey")
 		if _, err := f.p.Revoke(t.Context(), target); err == nil {
 			t.Error("an answer that was lost is a success")
 		}
@@ -161,7 +100,7 @@ func TestAzureStorageWrongVictims(t *testing.T) {
 		t.Error("a key is another one")
 	}
 	ask(t, f.p, credential(one.Rule, one.Secret().Expose()), checks.Unknown, GradeC)
-	f.elsewhere = "https://arm.example.com/subscriptions"
+	f.Elsewhere = "https://arm.example.com/subscriptions"
 	ask(t, f.p, f.key("shop2", 1), checks.Unknown, GradeC)
 }
 

@@ -1,30 +1,28 @@
 package provider
 
 import (
-	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/cloud/cloudtest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
 const (
-	entraTestTenant = "11111111-2222-3333-4444-555555555555"
+	entraTestTenant = cloudtest.AzureTenant
 	entraTestApp    = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee"
 )
 
-func entraError(code string) string {
-	return `{"error":"invalid_client","error_description":"AADSTS` + code + `: …","error_codes":[` + code + `],"trace_id":"1"}`
-}
+func entraError(code int) string { return jsonOf(cloudtest.EntraError(code)) }
 
-func entraGrant(app string) string {
-	encode := base64.RawURLEncoding.EncodeToString
-	token := encode([]byte(`{"alg":"RS256"}`)) + "." + encode([]byte(`{"appid":"`+app+`","tid":"`+entraTestTenant+`","oid":"9","app_displayname":"Shop","roles":["User.Read.All"]}`)) + ".c2ln"
-	granted, _ := json.Marshal(map[string]any{"token_type": "Bearer", "expires_in": 3599, "access_token": token})
-	return string(granted)
+func entraGrant(app string) string { return jsonOf(cloudtest.EntraGrant(app)) }
+
+func jsonOf(v any) string {
+	text, _ := json.Marshal(v) // what tests say can always be
+	return string(text)
 }
 
 func TestAzure(t *testing.T) {
@@ -36,20 +34,20 @@ func TestAzure(t *testing.T) {
 	server := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		r.ParseForm()
 		form := r.PostForm
-		code := ""
+		code := 0
 		switch {
 		case r.Method != "POST" || form.Get("grant_type") != "client_credentials" || form.Get("scope") != entraScope || r.URL.RawQuery != "":
-			code = "900144"
+			code = 900144
 		case r.URL.Path != "/"+entraTestTenant+"/oauth2/v2.0/token":
-			code = "90002"
+			code = 90002
 		case form.Get("client_id") != entraTestApp:
-			code = "700016"
+			code = 700016
 		case form.Get("client_secret") == expired:
-			code = "7000222"
+			code = 7000222
 		case form.Get("client_secret") != live:
-			code = "7000215"
+			code = 7000215
 		}
-		if code != "" {
+		if code != 0 {
 			answer(w, 401, "application/json; charset=utf-8", entraError(code))
 			return
 		}
@@ -68,8 +66,8 @@ func TestAzure(t *testing.T) {
 	ask(t, p, secret("../../else?", entraTestApp, live), checks.Unknown, GradeC)
 	more := map[string]lie{
 		"everybody gets a token":    {handler: always(200, "application/json", entraGrant(entraTestApp))},
-		"blocked by a policy":       {handler: always(400, "application/json", entraError("53003"))},
-		"the code of another error": {handler: always(400, "application/json", strings.ReplaceAll(entraError("1"), "[1]", `["x7000215"]`))},
+		"blocked by a policy":       {handler: always(400, "application/json", entraError(53003))},
+		"the code of another error": {handler: always(400, "application/json", strings.ReplaceAll(entraError(1), "[1]", `["x7000215"]`))},
 	}
 	for _, all := range []map[string]lie{lies, more} {
 		for name, lie := range all {
@@ -86,7 +84,7 @@ func TestAzure(t *testing.T) {
 			answer(w, 200, "application/json", entraGrant("somebody else"))
 			return
 		}
-		answer(w, 401, "application/json", entraError("7000215"))
+		answer(w, 401, "application/json", entraError(7000215))
 	}).URL}})
 	ask(t, other, secret(entraTestTenant, entraTestApp, live), checks.Active, GradeB)
 }

@@ -1,17 +1,61 @@
 package provider
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/app/cloud/cloudtest"
 	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
 
 const robot = "robot@shop.iam.gserviceaccount.com"
+
+// fakeIAM is Google's IAM, and Stanch's key file there.
+type fakeIAM struct {
+	*cloudtest.IAM
+	t   *testing.T
+	own []byte
+}
+
+func newFakeIAM(t *testing.T) *fakeIAM {
+	google, own := cloudtest.Google(t)
+	return &fakeIAM{cloudtest.NewIAM(google), t, own}
+}
+
+// providers are Stanch's, with its account there.
+func (f *fakeIAM) providers() *Providers {
+	f.t.Helper()
+	account, err := cloud.NewGoogle(f.own)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return newProviders(f.t, Config{BaseURLs: map[string]string{"gcp": f.URL}, Google: account})
+}
+
+// add makes a key of an account, and returns its file.
+func (f *fakeIAM) add(email string, key *rsa.PrivateKey, kind string) (id string, file checks.Credential) {
+	f.Do(func() { id = f.Insert(email, certificateOf(f.t, key), kind).ID })
+	return id, parts("gcp-service-account-key", map[string]string{
+		"email": email, "id": id, "project": "shop", checks.PartSecret: strings.ReplaceAll(pkcs8(f.t, key), "\n", `\n`),
+	})
+}
+
+// rsaPool are keys that tests share: making one takes a while.
+var rsaPool = sync.OnceValue(func() (keys [4]*rsa.PrivateKey) {
+	for n := range keys {
+		keys[n], _ = rsa.GenerateKey(rand.Reader, 2048) // never fails: see crypto/rand
+	}
+	return keys
+})
+
+func pooledRSA(n int) *rsa.PrivateKey { return rsaPool()[n] }
 
 // operate prepares and issues, as one remediation does.
 func operate(t *testing.T, p *Providers, old checks.Credential, operation string) (checks.Credential, Request, error) {
@@ -74,7 +118,7 @@ func TestGoogleKeyRotation(t *testing.T) {
 	}
 	wantValidity(t, p, fresh, checks.Active)
 	wantValidity(t, p, other, checks.Active)
-	if n := f.count(robot); n != 3 {
+	if n := f.Keys(robot); n != 3 {
 		t.Errorf("%d keys are left, want 3", n)
 	}
 }
@@ -86,7 +130,7 @@ func TestGoogleKeyLostAnswers(t *testing.T) {
 		f := newFakeIAM(t)
 		p := f.providers()
 		_, leaked := f.add(robot, pooledRSA(0), "USER_MANAGED")
-		f.lag = lag
+		f.Lag = lag
 		f.Lose("POST /v1/projects/-/serviceAccounts/" + robot + "/keys:upload")
 		_, r, err := operate(t, p, leaked, "op-2")
 		if err == nil || errors.Is(err, ErrCannotIssue) || errors.As(err, new(*UnsettledError)) {
@@ -99,19 +143,19 @@ func TestGoogleKeyLostAnswers(t *testing.T) {
 		}
 		wantValidity(t, p, fresh, checks.Active)
 		f.Do(func() {
-			for _, k := range f.accounts[robot] {
-				k.hidden = 0
+			for _, k := range f.Accounts[robot] {
+				k.Hidden = 0
 			}
 		})
 		last, err := p.Issue(t.Context(), r)
 		if err != nil || last.Secret() != fresh.Secret() {
 			t.Errorf("asked for once more: %v", err)
 		}
-		if n := f.count(robot); n != 2 {
+		if n := f.Keys(robot); n != 2 {
 			t.Errorf("lag %d: %d keys, want the leaked one and one more", lag, n)
 		}
-		if _, err := p.Revoke(t.Context(), Target{Credential: last}); err != nil || f.count(robot) != 1 {
-			t.Errorf("revoked: %v, %d keys", err, f.count(robot))
+		if _, err := p.Revoke(t.Context(), Target{Credential: last}); err != nil || f.Keys(robot) != 1 {
+			t.Errorf("revoked: %v, %d keys", err, f.Keys(robot))
 		}
 	}
 }
@@ -120,7 +164,7 @@ func TestGoogleKeyPolicies(t *testing.T) {
 	f := newFakeIAM(t)
 	p := f.providers()
 	_, leaked := f.add(robot, pooledRSA(0), "USER_MANAGED")
-	f.forbidden = []string{"iam.disableServiceAccountKeyUpload"}
+	f.Forbidden = []string{"iam.disableServiceAccountKeyUpload"}
 	fresh, _, err := operate(t, p, leaked, "op-3")
 	if err != nil {
 		t.Fatal(err)
@@ -133,21 +177,21 @@ func TestGoogleKeyPolicies(t *testing.T) {
 	}
 	r.Again = true
 	var unsettled *UnsettledError
-	if _, err = p.Issue(t.Context(), r); !errors.As(err, &unsettled) || f.count(robot) != 2 {
-		t.Errorf("%v, %d keys", err, f.count(robot))
+	if _, err = p.Issue(t.Context(), r); !errors.As(err, &unsettled) || f.Keys(robot) != 2 {
+		t.Errorf("%v, %d keys", err, f.Keys(robot))
 	}
 	prepared := r.Prepared
 	id, _ := f.add(robot, pooledRSA(1), "USER_MANAGED")
 	r.Prepared = prepared
-	if _, err = p.Issue(t.Context(), r); !errors.As(err, &unsettled) || !strings.Contains(err.Error(), id) || f.count(robot) != 3 {
-		t.Errorf("%v, %d keys; want the new key named, and none made", err, f.count(robot))
+	if _, err = p.Issue(t.Context(), r); !errors.As(err, &unsettled) || !strings.Contains(err.Error(), id) || f.Keys(robot) != 3 {
+		t.Errorf("%v, %d keys; want the new key named, and none made", err, f.Keys(robot))
 	}
-	f.forbidden = append(f.forbidden, "iam.managed.disableServiceAccountKeyCreation")
+	f.Forbidden = append(f.Forbidden, "iam.managed.disableServiceAccountKeyCreation")
 	if _, _, err = operate(t, p, leaked, "op-5"); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "needs no key") {
 		t.Errorf("%v", err)
 	}
-	f.forbidden = nil
-	for filler := pooledRSA(2); f.count(robot) < 10; {
+	f.Forbidden = nil
+	for filler := pooledRSA(2); f.Keys(robot) < 10; {
 		f.add(robot, filler, "USER_MANAGED")
 	}
 	if _, _, err = operate(t, p, leaked, "op-6"); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "10 keys") {
@@ -179,7 +223,7 @@ func TestGoogleKeyWrongVictims(t *testing.T) {
 			}
 		}
 	}
-	if f.count(robot) != 2 {
+	if f.Keys(robot) != 2 {
 		t.Fatal("a key is gone")
 	}
 	wantValidity(t, p, other, checks.Active)
@@ -187,11 +231,11 @@ func TestGoogleKeyWrongVictims(t *testing.T) {
 	// The same key once more, under another id: both open the account.
 	again, _ := f.add(robot, key, "USER_MANAGED")
 	got, err := p.Revoke(t.Context(), Target{Credential: leaked})
-	if err != nil || !strings.Contains(got.Evidence.Answer, again) || f.count(robot) != 1 {
+	if err != nil || !strings.Contains(got.Evidence.Answer, again) || f.Keys(robot) != 1 {
 		t.Errorf("%+v, %v", got, err)
 	}
 	// An id that is none of the account's hides no key.
-	if _, err := p.Revoke(t.Context(), Target{Credential: nearly}); err != nil || f.count(robot) != 0 {
+	if _, err := p.Revoke(t.Context(), Target{Credential: nearly}); err != nil || f.Keys(robot) != 0 {
 		t.Errorf("%v", err)
 	}
 }
@@ -202,7 +246,7 @@ func TestGoogleKeyWithoutItsFile(t *testing.T) {
 	p := f.providers()
 	_, leaked := f.add(robot, pooledRSA(0), "USER_MANAGED")
 	delete(leaked.Parts, "id")
-	if _, _, err := operate(t, p, leaked, "op-1"); !errors.Is(err, ErrCannotIssue) || f.count(robot) != 1 {
+	if _, _, err := operate(t, p, leaked, "op-1"); !errors.Is(err, ErrCannotIssue) || f.Keys(robot) != 1 {
 		t.Errorf("%v", err)
 	}
 	leaked.Parts["id"] = checks.NewSecret("1a")
@@ -219,8 +263,8 @@ func TestGoogleKeyThatGoogleDisabled(t *testing.T) {
 	f.add(robot, pooledRSA(0), "SYSTEM_MANAGED")
 	id, leaked := f.add(robot, pooledRSA(1), "USER_MANAGED")
 	f.Do(func() {
-		k := f.key(robot, id)
-		k.disabled, k.reason = true, "SERVICE_ACCOUNT_KEY_DISABLE_REASON_EXPOSED"
+		k := f.Key(robot, id)
+		k.Disabled, k.Reason = true, "SERVICE_ACCOUNT_KEY_DISABLE_REASON_EXPOSED"
 	})
 	target := Target{Credential: leaked}
 	if got, err := p.Disable(t.Context(), target); err != nil || !strings.Contains(got.Evidence.Answer, "already") {
@@ -253,8 +297,8 @@ func TestGoogleKeyPolicyIsSufficientAndMinimal(t *testing.T) {
 		},
 		"enable": func(p *Providers, c checks.Credential) error {
 			f.Do(func() {
-				for _, k := range f.accounts[robot] {
-					k.disabled = true
+				for _, k := range f.Accounts[robot] {
+					k.Disabled = true
 				}
 			})
 			_, err := p.Enable(t.Context(), Target{Credential: c})
@@ -266,7 +310,7 @@ func TestGoogleKeyPolicyIsSufficientAndMinimal(t *testing.T) {
 		},
 	}
 	checkPolicy(t, f.Cloud, policy, func(action string) error {
-		f.Do(func() { f.accounts[robot] = nil })
+		f.Do(func() { f.Accounts[robot] = nil })
 		_, leaked := f.add(robot, key, "USER_MANAGED")
 		return try[action](p, leaked)
 	})

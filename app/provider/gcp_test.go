@@ -2,28 +2,24 @@ package provider
 
 import (
 	"crypto"
-	"crypto/rand"
-	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
-	"math/big"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app/cloud/cloudtest"
 	"github.com/stanch-dev/stanch/checks"
 )
 
 // certificateOf is a certificate of a key, as PEM.
 func certificateOf(t *testing.T, private crypto.Signer) string {
 	t.Helper()
-	template := &x509.Certificate{SerialNumber: big.NewInt(1)}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	text, err := cloudtest.CertificateOf(private)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return text
 }
 
 func TestGCP(t *testing.T) {

@@ -11,12 +11,43 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/app/cloud/cloudtest"
 	"github.com/stanch-dev/stanch/app/grants"
 	"github.com/stanch-dev/stanch/checks"
 )
 
 var _ store = (*GCP)(nil)
+
+// fakeSecretManager is a Secret Manager, and Stanch's key file there.
+type fakeSecretManager struct {
+	*cloudtest.SecretManager
+	t   *testing.T
+	own []byte
+}
+
+func newFakeSecretManager(t *testing.T) *fakeSecretManager {
+	google, own := cloudtest.Google(t)
+	return &fakeSecretManager{cloudtest.NewSecretManager(google), t, own}
+}
+
+func (f *fakeSecretManager) open() *GCP {
+	f.t.Helper()
+	account, err := cloud.NewGoogle(f.own)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	s, err := NewGCP(GCPConfig{Account: account, Projects: []string{"shop"}, Key: testKey, BaseURL: f.URL})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	s.keeper.(*gcpKeeper).pause = time.Millisecond
+	return s
+}
+
+func deploy(version Version, field string) Location {
+	return Location{Store: "gcp", Path: "projects/shop/secrets/deploy", Field: field, Version: version}
+}
 
 func TestGCP(t *testing.T) {
 	f := newFakeSecretManager(t)
@@ -29,13 +60,13 @@ func TestGCPTexts(t *testing.T) {
 	f := newFakeSecretManager(t)
 	s := f.open()
 	value := fresh()
-	f.Do(func() { f.insert("deploy", value.Expose()); f.insert("other", `{"a":"b","n":1}`) })
+	f.Do(func() { f.Insert("deploy", value.Expose()); f.Insert("other", `{"a":"b","n":1}`) })
 	found, err := s.Locate(t.Context(), fingerprint(value))
 	if diff := cmp.Diff([]Location{deploy("1", WholeText)}, found); err != nil || diff != "" {
 		t.Fatalf("%v (-want +got):\n%s", err, diff)
 	}
 	next := fresh()
-	if _, err := putOne(t.Context(), s, found[0], next, "op-1"); err != nil || f.text("deploy") != next.Expose() {
+	if _, err := putOne(t.Context(), s, found[0], next, "op-1"); err != nil || f.Text("deploy") != next.Expose() {
 		t.Errorf("%v", err)
 	}
 	if _, err := putOne(t.Context(), s, deploy("2", "field"), fresh(), "op-2"); !errors.Is(err, errNoFields) {
@@ -61,7 +92,7 @@ func TestGCPKeyFile(t *testing.T) {
 	escape := strings.NewReplacer("\n", `\n`)
 	leaked := creds("secret", escape.Replace(key("b2xk")), "id", "1a", "email", "e")
 	made := creds("secret", escape.Replace(key("bmV3")), "id", "2b", "email", "e")
-	f.Do(func() { f.insert("deploy", file("1a", key("b2xk"))) })
+	f.Do(func() { f.Insert("deploy", file("1a", key("b2xk"))) })
 	found, err := s.Locate(t.Context(), fingerprint(leaked.Secret()))
 	if diff := cmp.Diff([]Location{deploy("1", "private_key")}, found); err != nil || diff != "" {
 		t.Fatalf("%v (-want +got):\n%s", err, diff)
@@ -74,7 +105,7 @@ func TestGCPKeyFile(t *testing.T) {
 	if _, err := s.Put(t.Context(), found[0], values, "op"); err != nil || len(leftOut) > 0 {
 		t.Fatalf("%v, left out %v", err, leftOut)
 	}
-	if got := f.text("deploy"); got != file("2b", key("bmV3")) {
+	if got := f.Text("deploy"); got != file("2b", key("bmV3")) {
 		t.Error("the new text is not the new key's file")
 	}
 }
@@ -86,21 +117,21 @@ func TestGCPReadsWhatHasChanged(t *testing.T) {
 	value := fresh()
 	f.Do(func() {
 		for n := range 5 {
-			f.insert(fmt.Sprint("s", n), "old")
-			f.insert(fmt.Sprint("s", n), fresh().Expose())
+			f.Insert(fmt.Sprint("s", n), "old")
+			f.Insert(fmt.Sprint("s", n), fresh().Expose())
 		}
-		f.insert("deploy", value.Expose())
-		f.limited = 3
+		f.Insert("deploy", value.Expose())
+		f.Limited = 3
 	})
 	for range 3 {
 		if found, err := s.Locate(t.Context(), fingerprint(value)); err != nil || len(found) != 1 {
 			t.Fatalf("%v, %v", found, err)
 		}
 	}
-	if n := f.calls(":access"); n != 6+3 {
+	if n := f.Count(":access"); n != 6+3 {
 		t.Errorf("%d readings of 6 versions, of which 3 were refused", n)
 	}
-	f.Do(func() { f.secrets["deploy"].versions[0].state = "DISABLED" })
+	f.Do(func() { f.Secrets["deploy"].Versions[0].State = "DISABLED" })
 	if found, err := s.Locate(t.Context(), fingerprint(value)); err != nil || len(found) != 0 {
 		t.Errorf("%v, %v; its readers get nothing", found, err)
 	}
@@ -116,18 +147,18 @@ func TestGCPConflictIsDetected(t *testing.T) {
 		s := f.open()
 		leaked, theirs, ours := fresh(), fresh(), fresh()
 		f.Do(func() {
-			f.insert("deploy", leaked.Expose())
-			somebody := func(name string) { f.insert(name, theirs.Expose()) }
+			f.Insert("deploy", leaked.Expose())
+			somebody := func(name string) { f.Insert(name, theirs.Expose()) }
 			if first {
-				f.beforeAdd = somebody
+				f.BeforeAdd = somebody
 			} else {
-				f.afterAdd = somebody
+				f.AfterAdd = somebody
 			}
 		})
 		if _, err := putOne(t.Context(), s, deploy("1", WholeText), ours, "op-1"); !errors.Is(err, ErrConflict) {
 			t.Errorf("%v, want ErrConflict", err)
 		}
-		if f.text("deploy") != theirs.Expose() {
+		if f.Text("deploy") != theirs.Expose() {
 			t.Error("what somebody else put is not the latest version")
 		}
 		if found, err := s.Locate(t.Context(), fingerprint(ours)); err != nil || len(found) != 0 {
@@ -144,10 +175,10 @@ func TestGCPAliases(t *testing.T) {
 	f := newFakeSecretManager(t)
 	s := f.open()
 	f.Do(func() {
-		f.insert("deploy", "leaked")
-		f.secrets["deploy"].aliases = map[string]string{"prod": "1"}
+		f.Insert("deploy", "leaked")
+		f.Secrets["deploy"].Aliases = map[string]string{"prod": "1"}
 	})
-	if _, err := putOne(t.Context(), s, deploy("1", WholeText), fresh(), "op-1"); err == nil || !strings.Contains(err.Error(), `"prod"`) || f.text("deploy") != "leaked" {
+	if _, err := putOne(t.Context(), s, deploy("1", WholeText), fresh(), "op-1"); err == nil || !strings.Contains(err.Error(), `"prod"`) || f.Text("deploy") != "leaked" {
 		t.Errorf("%v", err)
 	}
 }
@@ -156,7 +187,7 @@ func TestGCPLostAnswers(t *testing.T) {
 	for _, lost := range []string{"PATCH ", "POST /v1/projects/shop/secrets/deploy:addVersion"} {
 		f := newFakeSecretManager(t)
 		s := f.open()
-		f.Do(func() { f.insert("deploy", "leaked") })
+		f.Do(func() { f.Insert("deploy", "leaked") })
 		f.Lose(lost)
 		value := fresh()
 		if _, err := putOne(t.Context(), s, deploy("1", WholeText), value, "op-1"); err == nil || errors.Is(err, ErrConflict) {
@@ -166,7 +197,7 @@ func TestGCPLostAnswers(t *testing.T) {
 			t.Errorf("%s: another operation: %v, want ErrConflict", lost, err)
 		}
 		put, err := putOne(t.Context(), s, deploy("1", WholeText), value, "op-1")
-		if err != nil || put.Version != "2" || f.text("deploy") != value.Expose() {
+		if err != nil || put.Version != "2" || f.Text("deploy") != value.Expose() {
 			t.Errorf("%s: %s, %v", lost, put, err)
 		}
 	}
@@ -177,8 +208,8 @@ func TestGCPClaimsEnd(t *testing.T) {
 	f := newFakeSecretManager(t)
 	s := f.open()
 	f.Do(func() {
-		f.insert("deploy", "leaked")
-		f.secrets["deploy"].annotations = map[string]string{"owner": "ann", googleClaim: fmt.Sprint("1 op-0 ", time.Now().Unix())}
+		f.Insert("deploy", "leaked")
+		f.Secrets["deploy"].Annotations = map[string]string{"owner": "ann", googleClaim: fmt.Sprint("1 op-0 ", time.Now().Unix())}
 	})
 	if _, err := putOne(t.Context(), s, deploy("1", WholeText), fresh(), "op-1"); !errors.Is(err, ErrConflict) || !strings.Contains(err.Error(), "op-0") {
 		t.Errorf("%v", err)
@@ -188,7 +219,7 @@ func TestGCPClaimsEnd(t *testing.T) {
 		t.Error(err)
 	}
 	f.Do(func() {
-		if f.secrets["deploy"].annotations["owner"] != "ann" {
+		if f.Secrets["deploy"].Annotations["owner"] != "ann" {
 			t.Error("an annotation of somebody else's is gone")
 		}
 	})
@@ -197,7 +228,7 @@ func TestGCPClaimsEnd(t *testing.T) {
 func TestGCPSaysWhereItCannotLook(t *testing.T) {
 	f := newFakeSecretManager(t)
 	s := f.open()
-	f.Do(func() { f.insert("deploy", "value"); f.insert("closed", "value"); f.closed = "closed" })
+	f.Do(func() { f.Insert("deploy", "value"); f.Insert("closed", "value"); f.Closed = "closed" })
 	found, err := s.Locate(t.Context(), fingerprint(checks.NewSecret("value")))
 	if err != nil || len(found) != 1 {
 		t.Errorf("%v, %v", found, err)
@@ -230,9 +261,9 @@ func TestGCPPolicyIsSufficientAndMinimal(t *testing.T) {
 	f := newFakeSecretManager(t)
 	checkPolicy(t, f.Cloud, GCPPolicy(), "projects/shop/secrets/", func(action string) error {
 		f.Do(func() {
-			f.names, f.secrets = nil, map[string]*fakeGCPSecret{}
-			f.insert("deploy", "first")
-			f.insert("deploy", "second")
+			f.Empty()
+			f.Insert("deploy", "first")
+			f.Insert("deploy", "second")
 		})
 		return actOn(t, f.open(), deploy, "1", "2", action)
 	})

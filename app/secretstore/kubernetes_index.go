@@ -151,12 +151,13 @@ func (k *Kubernetes) readInto(ctx context.Context, index map[string]indexedSecre
 	return denied, group.Wait()
 }
 
-// fingerprints are those of the values, of values without the line's end that many ways
-// of making a secret leave behind, and of the passwords in logins to registries.
+// fingerprints are those of the values in each way in which they may leak, see readings,
+// also without the line's end that many ways of making a secret leave behind, and of the
+// passwords in logins to registries.
 func (s kubernetesSecret) fingerprints(key checks.FingerprintKey) fields {
 	found := fields{}
 	for name, text := range s.fields() {
-		values := slices.Concat(passwords(name, text), connectionPasswords(text), []string{text, strings.TrimRight(text, "\r\n")})
+		values := slices.Concat(passwords(name, text), readings(text), readings(strings.TrimRight(text, "\r\n")))
 		slices.Sort(values)
 		for _, value := range slices.Compact(values) {
 			if value != "" {

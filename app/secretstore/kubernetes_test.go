@@ -2,6 +2,7 @@ package secretstore
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -111,6 +112,47 @@ func TestKubernetesRotation(t *testing.T) {
 	}
 	if _, err := k.Restore(t.Context(), old, "op-2"); !errors.Is(err, ErrNotFound) || !strings.Contains(err.Error(), "keeps no old versions") {
 		t.Errorf("restore what is gone: %v", err)
+	}
+}
+
+// The key file of a service account leaks as a text with escapes. It is found and replaced
+// as the whole file that pods mount, and where its parts are fields.
+func TestKubernetesKeyFile(t *testing.T) {
+	api, k, _ := newKubernetes(t)
+	key := func(inside string) string {
+		return "-----BEGIN " + "PRIVATE KEY-----\n" + inside + "\n-----END " + "PRIVATE KEY-----\n"
+	}
+	file := func(id, private string) string {
+		text, err := json.Marshal(map[string]string{"client_email": "e", "private_key": private, "private_key_id": id})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	api.Secret("shop", "file", map[string]string{"key.json": file("1a", key("b2xk")) + "\n"}, nil)
+	api.Secret("shop", "parts", map[string]string{"id": "1a", "key": key("b2xk")}, nil)
+	escape := strings.NewReplacer("\n", `\n`)
+	leaked := creds("secret", escape.Replace(key("b2xk")), "id", "1a")
+	made := creds("secret", escape.Replace(key("bmV3")), "id", "2b")
+	found, err := k.Locate(t.Context(), fingerprint(leaked.Secret()))
+	if err != nil || len(found) != 2 || found[0].Field != "key.json" || found[1].Field != "key" {
+		t.Fatalf("%v, %v", found, err)
+	}
+	for _, at := range found {
+		now, err := k.Get(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed, leftOut := Replace(now.Fields, leaked, made)
+		if _, err := k.Put(t.Context(), at, changed, "op-1"); err != nil || len(leftOut) > 0 {
+			t.Fatalf("%v, left out %v", err, leftOut)
+		}
+	}
+	if whole := api.Value("shop", "file", "key.json"); strings.TrimSpace(whole) != file("2b", key("bmV3")) {
+		t.Error("the file is not that of the new key")
+	}
+	if api.Value("shop", "parts", "id") != "2b" || api.Value("shop", "parts", "key") != key("bmV3") {
+		t.Error("the fields are not those of the new key")
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/cloud"
@@ -72,18 +73,23 @@ func (s CloudOptions) accounts(cfg *provider.Config) (err error) {
 	return nil
 }
 
-// addClouds adds the clouds' secret stores.
+// addClouds adds the clouds' secret stores. Where the operator names a base URL for a
+// cloud, its store is there too.
 func (s CloudOptions) addClouds(cfg *app.Config) error {
 	key := cfg.Keys.Fingerprint
+	google, azure := strings.TrimRight(cfg.Providers.BaseURLs["gcp"], "/"), strings.TrimRight(cfg.Providers.BaseURLs["azure"], "/")
+	if azure != "" {
+		azure += "/{vault}"
+	}
 	if len(s.GCPProjects) > 0 {
-		store, err := secretstore.NewGCP(secretstore.GCPConfig{Account: cfg.Providers.Google, Projects: s.GCPProjects, Key: key, Logger: cfg.Logger})
+		store, err := secretstore.NewGCP(secretstore.GCPConfig{Account: cfg.Providers.Google, Projects: s.GCPProjects, Key: key, BaseURL: google, Logger: cfg.Logger})
 		if err != nil {
 			return fmt.Errorf("STANCH_GCP_PROJECTS: %w", err)
 		}
 		cfg.SecretStores = append(cfg.SecretStores, store)
 	}
 	if len(s.AzureVaults) > 0 {
-		store, err := secretstore.NewAzure(secretstore.AzureConfig{Account: cfg.Providers.Azure, Vaults: s.AzureVaults, Key: key, Logger: cfg.Logger})
+		store, err := secretstore.NewAzure(secretstore.AzureConfig{Account: cfg.Providers.Azure, Vaults: s.AzureVaults, Key: key, BaseURL: azure, Logger: cfg.Logger})
 		if err != nil {
 			return fmt.Errorf("STANCH_AZURE_KEY_VAULTS: %w", err)
 		}

@@ -44,6 +44,7 @@ type crashRow struct {
 	lost, orphaned, twice int
 	persons               map[string]string // what people were told to do, by the step
 	gap                   string            // why what the store holds does not work for a moment
+	asks                  string            // what a person is always told in the end
 }
 
 // TestCrashMatrix kills the server before, during and after each step of a remediation,
@@ -62,6 +63,11 @@ func TestCrashMatrix(t *testing.T) {
 	maps.Copy(kinds, newVaultEngines(t, vault))
 	git := newCrashGitHub(t)
 	kinds["GitHub deploy key"] = deployKeyKind{git}
+	google, azure := newCrashGoogle(t), newCrashAzure(t)
+	kinds["Google service account key"], kinds["Google API key"] = serviceKeys{google}, googleAPIKeys{google}
+	kinds["Entra client secret"], kinds["Entra client secret, one of two that begin alike"] = appSecrets{azure, false}, appSecrets{azure, true}
+	kinds["Azure storage account key"] = storageKeys{azure}
+	stores["Google Secret Manager"], stores["Azure Key Vault"] = inGoogle{google}, inAzure{azure}
 	stores["Kubernetes"], stores[copiedToGitHub] = newInKubernetes(t), inFileAndGitHub{git}
 	var mu sync.Mutex
 	rows := map[string]crashRow{}
@@ -114,14 +120,17 @@ func crashEverywhere(t *testing.T, kind crashKind, s crashStore) crashRow {
 	w := newCrashWorld(t, kind, s, incident.ReplaceFirst)
 	w.start()
 	w.leak()
+	row := crashRow{persons: map[string]string{}, gap: gapOf(w.kind)}
+	asks := asksOf(w.kind)
 	w.eventually("the remediation ends", func() error {
-		if over, stuck := w.over(); !over || stuck != "" {
+		over, stuck := w.over()
+		if !over || (stuck == "") != (asks == "") || !strings.Contains(stuck, asks) {
 			return fmt.Errorf("over %v, stuck %q", over, stuck)
 		}
+		row.asks = stuckWords(stuck)
 		return nil
 	})
 	w.reaper.kill()
-	row := crashRow{persons: map[string]string{}, gap: gapOf(w.kind)}
 	for _, point := range w.reaper.seen {
 		step, moment, _ := strings.Cut(point, "/")
 		if moment != "begun" {
@@ -129,6 +138,9 @@ func crashEverywhere(t *testing.T, kind crashKind, s crashStore) crashRow {
 		}
 		row.steps = append(row.steps, step)
 		for _, p := range pointsOf(step, w.reaper.counts[step]) {
+			if row.asks != "" && !slices.Contains(w.reaper.seen, step+"/"+p.moment) {
+				continue // it stops there
+			}
 			t.Run(fmt.Sprintf("%s, %s, answer %d", step, p.moment, p.answer), func(t *testing.T) {
 				crashAt(t, &row, kind, s, step+"/"+p.moment, p.answer)
 			})
@@ -146,6 +158,19 @@ type crashGap interface {
 func gapOf(kind crashCase) string {
 	if k, ok := kind.(crashGap); ok {
 		return k.gap()
+	}
+	return ""
+}
+
+// A crashQuestion is a credential whose end is for a person to decide.
+type crashQuestion interface {
+	// asks is what a person is told.
+	asks() string
+}
+
+func asksOf(kind crashCase) string {
+	if k, ok := kind.(crashQuestion); ok {
+		return k.asks()
 	}
 	return ""
 }
@@ -205,6 +230,10 @@ func crashAt(t *testing.T, row *crashRow, kind crashKind, s crashStore, point st
 	case live > 2:
 		row.twice++
 		t.Errorf("%d credentials live: more than one was issued", live)
+	case row.asks != "":
+		if stuckWords(stuck) != row.asks || live != 2 || !w.kind.leakedWorks() {
+			t.Errorf("%d credentials live, and a person is told %q\n%s", live, stuck, w.tail())
+		}
 	case stuck != "":
 		row.persons[strings.Split(point, "/")[0]] = stuckWords(stuck)
 	case w.kind.leakedWorks():
@@ -239,6 +268,9 @@ func matrixText(rows map[string]crashRow) string {
 		outcome := "goes on by itself"
 		for _, step := range slices.Sorted(maps.Keys(r.persons)) {
 			outcome += fmt.Sprintf("; in %s a person may be asked: “%s”", step, r.persons[step])
+		}
+		if r.asks != "" {
+			outcome = fmt.Sprintf("goes on until a person is asked: “%s”", r.asks)
 		}
 		if r.gap != "" {
 			outcome += "; from issue to put the store holds what is dead: " + r.gap

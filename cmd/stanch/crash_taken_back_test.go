@@ -17,13 +17,14 @@ import (
 // kills the server at each step of that: in the end what was leaked works again and is in
 // the store, the replacement is gone, and a working one was in the store all the time.
 func TestCrashUndo(t *testing.T) {
-	aws := newCrashAWS(t)
+	aws, google := newCrashAWS(t), newCrashGoogle(t)
 	for name, pair := range map[string]struct {
 		kind crashKind
 		s    crashStore
 	}{
-		"AWS access key in encrypted file":      {awsKeys{aws}, inFile{}},
-		"AWS access key in AWS Secrets Manager": {awsKeys{aws}, inAWS{aws}},
+		"AWS access key in encrypted file":             {awsKeys{aws}, inFile{}},
+		"AWS access key in AWS Secrets Manager":        {awsKeys{aws}, inAWS{aws}},
+		"Google service account key in Secret Manager": {serviceKeys{google}, inGoogle{google}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

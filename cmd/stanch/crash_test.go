@@ -122,19 +122,33 @@ func (w *crashWorld) start() {
 	w.t.Helper()
 	self, err := os.Executable()
 	w.must(err)
-	process := &exec.Cmd{Path: self, Args: []string{"stanch", "serve"}, Stdout: w.log, Stderr: w.log, Env: slices.Concat([]string{
+	process := &exec.Cmd{Path: self, Args: []string{"stanch", "serve"}, Stdout: w.log, Stderr: w.log, Env: joinURLs(slices.Concat([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + w.dir, "TMPDIR=" + filepath.Join(w.dir, "tmp"),
 		"STANCH_ADDR=127.0.0.1:0", "STANCH_LOG_LEVEL=debug", "STANCH_API_TOKEN=" + crashToken,
 		"STANCH_DATABASE_URL=sqlite:" + filepath.Join(w.dir, "stanch.db"), "STANCH_POLICY=" + filepath.Join(w.dir, "policy.yml"),
 		"STANCH_GITHUB_APP_ID=1", "STANCH_GITHUB_PRIVATE_KEY_FILE=" + filepath.Join(w.dir, "app.pem"),
 		"STANCH_GITHUB_WEBHOOK_SECRETS=changeme", "STANCH_GITHUB_URL=http://127.0.0.1:1",
 		tellVariable + "=" + w.reaper.control.URL,
-	}, w.kind.env(w.reaper.via), w.place.env(w.reaper.via))}
+	}, w.kind.env(w.reaper.via), w.place.env(w.reaper.via)))}
 	info, err := w.log.Stat()
 	w.must(err)
 	w.must(process.Start())
 	w.reaper.watch(process)
 	w.eventually("stanch serve is ready", func() error { return w.ready(info.Size()) })
+}
+
+// joinURLs makes one setting of the base URLs of providers that a kind and a store name.
+func joinURLs(env []string) (joined []string) {
+	const name = "STANCH_PROVIDER_URLS="
+	var all []string
+	for _, setting := range env {
+		if urls, ok := strings.CutPrefix(setting, name); ok {
+			all = append(all, urls)
+		} else {
+			joined = append(joined, setting)
+		}
+	}
+	return append(joined, name+strings.Join(all, ","))
 }
 
 func (w *crashWorld) ready(from int64) error {

@@ -47,12 +47,22 @@ func (w *crashWorld) held() {
 // work again and are in the store again, and the replacements are gone.
 func TestUndoAtDatabases(t *testing.T) {
 	for name, kind := range newCrashDatabases(t) {
-		t.Run(name, func(t *testing.T) { undoes(t, kind) })
+		t.Run(name, func(t *testing.T) { undoes(t, kind, inFile{}) })
 	}
 }
 
-func undoes(t *testing.T, kind crashKind) {
-	w := newCrashWorld(t, kind, inFile{}, incident.ReplaceFirst)
+// TestUndoAtGoogle takes rotations back whose leaked keys are only disabled, or deleted and
+// can be brought back.
+func TestUndoAtGoogle(t *testing.T) {
+	google := newCrashGoogle(t)
+	for name, kind := range map[string]crashKind{"service account key": serviceKeys{google}, "API key": googleAPIKeys{google}} {
+		t.Run(name+" in a file", func(t *testing.T) { undoes(t, kind, inFile{}) })
+		t.Run(name+" in Secret Manager", func(t *testing.T) { undoes(t, kind, inGoogle{google}) })
+	}
+}
+
+func undoes(t *testing.T, kind crashKind, s crashStore) {
+	w := newCrashWorld(t, kind, s, incident.ReplaceFirst)
 	w.holding()
 	w.start()
 	g := w.guard()

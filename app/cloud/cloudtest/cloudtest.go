@@ -30,8 +30,8 @@ type Cloud struct {
 	login   func(*http.Request) (scope string, ok bool)
 	isLogin func(*http.Request) bool
 	refuse  func(status int, code string) any // the body of an error
-	find    func(*http.Request) (Operation, bool)
-	public  func(w http.ResponseWriter, r *http.Request) bool // answers what needs no token
+	finds   []func(*http.Request) (Operation, bool)
+	public  []func(w http.ResponseWriter, r *http.Request) bool // answer what needs no token
 
 	mu      sync.Mutex
 	tokens  map[string]string // scopes by token
@@ -48,11 +48,22 @@ func (c *Cloud) start(t *testing.T) {
 	c.URL = c.server.URL
 }
 
-// Find sets what the cloud can do.
-func (c *Cloud) Find(find func(*http.Request) (Operation, bool)) { c.find = find }
+// Find adds to what the cloud can do.
+func (c *Cloud) Find(find func(*http.Request) (Operation, bool)) { c.finds = append(c.finds, find) }
 
-// Public sets what answers those who have no token, and reports whether it did.
-func (c *Cloud) Public(public func(http.ResponseWriter, *http.Request) bool) { c.public = public }
+// Public adds what answers those who have no token, and reports whether it did.
+func (c *Cloud) Public(public func(http.ResponseWriter, *http.Request) bool) {
+	c.public = append(c.public, public)
+}
+
+func (c *Cloud) find(r *http.Request) (o Operation, ok bool) {
+	for _, find := range c.finds {
+		if o, ok = find(r); ok {
+			break
+		}
+	}
+	return o, ok
+}
 
 // Grant gives the account these permissions and no others.
 func (c *Cloud) Grant(permissions ...string) {
@@ -82,6 +93,18 @@ func (c *Cloud) Do(change func()) {
 	change()
 }
 
+// Count is how many calls have this in them.
+func (c *Cloud) Count(part string) (n int) {
+	c.Do(func() {
+		for _, call := range c.Calls {
+			if strings.Contains(call, part) {
+				n++
+			}
+		}
+	})
+	return n
+}
+
 func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	if c.isLogin(r) {
 		c.logIn(w, r)
@@ -89,7 +112,7 @@ func (c *Cloud) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.public != nil && c.public(w, r) {
+	if slices.ContainsFunc(c.public, func(answers func(http.ResponseWriter, *http.Request) bool) bool { return answers(w, r) }) {
 		return
 	}
 	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
@@ -145,3 +168,6 @@ func Body[T any](r *http.Request) (into T) {
 	json.NewDecoder(r.Body).Decode(&into)
 	return into
 }
+
+// base is the URL of the cloud as who calls it sees it.
+func base(r *http.Request) string { return "http://" + r.Host }

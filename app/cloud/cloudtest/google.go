@@ -32,7 +32,7 @@ func Google(t *testing.T) (c *Cloud, keyFile []byte) {
 		refuse:  googleError,
 	}
 	c.start(t)
-	c.login = func(r *http.Request) (string, bool) { return googleScope, c.asserted(r, &key.PublicKey) }
+	c.login = func(r *http.Request) (string, bool) { return googleScope, asserted(r, &key.PublicKey) }
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +49,7 @@ func Google(t *testing.T) (c *Cloud, keyFile []byte) {
 
 // asserted checks what a service account signs in place of a password.
 // https://developers.google.com/identity/protocols/oauth2/service-account#authorizingrequests
-func (c *Cloud) asserted(r *http.Request, key *rsa.PublicKey) bool {
+func asserted(r *http.Request, key *rsa.PublicKey) bool {
 	signed, err := jwt.ParseSigned(r.FormValue("assertion"), []jose.SignatureAlgorithm{jose.RS256})
 	if err != nil || r.FormValue("grant_type") != "urn:ietf:params:oauth:grant-type:jwt-bearer" {
 		return false
@@ -62,7 +62,7 @@ func (c *Cloud) asserted(r *http.Request, key *rsa.PublicKey) bool {
 		return false
 	}
 	return said.ValidateWithLeeway(jwt.Expected{Issuer: GoogleEmail, Time: time.Now()}, time.Minute) == nil &&
-		slices.Equal(said.Audience, jwt.Audience{c.URL + "/token"})
+		slices.Equal(said.Audience, jwt.Audience{base(r) + "/token"})
 }
 
 func googleError(status int, code string) any {
