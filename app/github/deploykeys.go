@@ -92,6 +92,6 @@ func (a *App) repositoryNamed(ctx context.Context, name string) (*Installation, 
 // DeployKeyPolicy is what the App needs to replace deploy keys.
 func DeployKeyPolicy() grants.Policy {
 	return grants.Policy{Name: "Deploy keys at GitHub", Syntax: "github", Lines: []grants.Line{
-		{Grant: string(writeAdministration), For: "verify, issue and revoke deploy keys"},
+		{Grant: writeAdministration.grant(), For: "verify, issue and revoke deploy keys"},
 	}}
 }
