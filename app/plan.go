@@ -323,11 +323,22 @@ func (a *App) riskOfUse(ctx context.Context, i store.Incident, cred checks.Crede
 		risk("its provider did not say when it was last used: Stanch’s log says why")
 	case !known:
 		risk("its provider does not tell when it was last used")
-	case use.At.IsZero():
-		risk("its provider knows of no use of it")
-	case use.By != "":
-		risk("it was last used at %s, by %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.By)
 	default:
-		risk("it was last used at %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"))
+		risk("%s", useText(use))
 	}
+}
+
+// useText says when a credential was last used.
+func useText(use provider.Use) string {
+	if use.At.IsZero() {
+		return "its provider knows of no use of it"
+	}
+	text := "it was last used at " + use.At.UTC().Format("2006-01-02 15:04:05 MST")
+	if use.By != "" {
+		text += ", by " + use.By
+	}
+	if use.Late {
+		text += ", and perhaps since: its provider may note uses late"
+	}
+	return text
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	gh "github.com/google/go-github/v62/github"
 
@@ -18,6 +19,8 @@ type DeployKey struct {
 	Title    string `json:"title"`
 	Key      string `json:"key"` // as in authorized_keys
 	ReadOnly bool   `json:"read_only"`
+	// LastUsed is the zero Time for never. How late GitHub notes a use is not documented.
+	LastUsed time.Time `json:"last_used"`
 }
 
 // DeployKeys lists the keys of the repository OWNER/NAME.
