@@ -283,15 +283,15 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 }
 
 // planWhole is the plan with what is to be told of who reads it from its stores, and of
-// files, in whatever repository.
+// files that hold it or name where it is kept, in whatever repository.
 func (a *App) planWhole(ctx context.Context, i store.Incident, cred checks.Credential, verb incident.Verb, p Policy, done []incident.Step) (*Plan, error) {
 	plan, err := a.planFor(ctx, i, cred, verb, p, done)
 	if err != nil || plan.Stops != "" || verb == incident.Undo {
 		return plan, err
 	}
 	a.riskOfConsumers(ctx, plan)
-	if i.ID == "" {
-		return plan, nil
+	if err := a.riskOfMentions(ctx, plan, i, cred); err != nil || i.ID == "" {
+		return plan, err
 	}
 	names, ids, err := a.foundIn(ctx, i.ID)
 	if err != nil {
