@@ -51,7 +51,7 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 		return result{}, err
 	}
 	since := r.app.now().Sub(put)
-	if len(waits) == 0 && known && since >= quietFor && use.At.Before(put) {
+	if len(waits) == 0 && known && !use.Late && since >= quietFor && use.At.Before(put) {
 		return result{detail: map[string]string{"last_use": use.At.UTC().Format(time.RFC3339)}}, nil
 	}
 	if since < overlapFor {
@@ -59,7 +59,7 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 	}
 	text := "its provider does not tell whether anybody still uses the old one"
 	if known {
-		text = fmt.Sprintf("the old one was last used at %s by %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.By)
+		text = "as to the old one, " + useText(use)
 	}
 	text = strings.Join(append([]string{text}, waits...), "; ")
 	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”.",

@@ -283,15 +283,15 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 }
 
 // planWhole is the plan with what is to be told of who reads it from its stores, and of
-// files, in whatever repository.
+// files that hold it or name where it is kept, in whatever repository.
 func (a *App) planWhole(ctx context.Context, i store.Incident, cred checks.Credential, verb incident.Verb, p Policy, done []incident.Step) (*Plan, error) {
 	plan, err := a.planFor(ctx, i, cred, verb, p, done)
 	if err != nil || plan.Stops != "" || verb == incident.Undo {
 		return plan, err
 	}
 	a.riskOfConsumers(ctx, plan)
-	if i.ID == "" {
-		return plan, nil
+	if err := a.riskOfMentions(ctx, plan, i, cred); err != nil || i.ID == "" {
+		return plan, err
 	}
 	names, ids, err := a.foundIn(ctx, i.ID)
 	if err != nil {
@@ -323,11 +323,22 @@ func (a *App) riskOfUse(ctx context.Context, i store.Incident, cred checks.Crede
 		risk("its provider did not say when it was last used: Stanch’s log says why")
 	case !known:
 		risk("its provider does not tell when it was last used")
-	case use.At.IsZero():
-		risk("its provider knows of no use of it")
-	case use.By != "":
-		risk("it was last used at %s, by %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.By)
 	default:
-		risk("it was last used at %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"))
+		risk("%s", useText(use))
 	}
+}
+
+// useText says when a credential was last used.
+func useText(use provider.Use) string {
+	if use.At.IsZero() {
+		return "its provider knows of no use of it"
+	}
+	text := "it was last used at " + use.At.UTC().Format("2006-01-02 15:04:05 MST")
+	if use.By != "" {
+		text += ", by " + use.By
+	}
+	if use.Late {
+		text += ", and perhaps since: its provider may note uses late"
+	}
+	return text
 }

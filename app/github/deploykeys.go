@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	gh "github.com/google/go-github/v62/github"
 
@@ -18,6 +19,8 @@ type DeployKey struct {
 	Title    string `json:"title"`
 	Key      string `json:"key"` // as in authorized_keys
 	ReadOnly bool   `json:"read_only"`
+	// LastUsed is the zero Time for never. How late GitHub notes a use is not documented.
+	LastUsed time.Time `json:"last_used"`
 }
 
 // DeployKeys lists the keys of the repository OWNER/NAME.
@@ -92,6 +95,6 @@ func (a *App) repositoryNamed(ctx context.Context, name string) (*Installation, 
 // DeployKeyPolicy is what the App needs to replace deploy keys.
 func DeployKeyPolicy() grants.Policy {
 	return grants.Policy{Name: "Deploy keys at GitHub", Syntax: "github", Lines: []grants.Line{
-		{Grant: string(writeAdministration), For: "verify, issue and revoke deploy keys"},
+		{Grant: writeAdministration.grant(), For: "verify, issue and revoke deploy keys"},
 	}}
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -34,13 +35,15 @@ func TestDeployKeys(t *testing.T) {
 		t.Errorf("without the permission: %v", err)
 	}
 	s.must(s.hub.Allow(s.appID, "administration", "read"))
+	used := map[int]time.Time{7: time.Date(2026, 11, 3, 4, 5, 6, 0, time.UTC)}
 	for n := range 101 { // more than a page
-		_, err := s.hub.SetDeployKey(repo, githubtest.DeployKey{Title: "by hand", Key: authorizedKey(t), ReadOnly: n > 0})
+		_, err := s.hub.SetDeployKey(repo, githubtest.DeployKey{Title: "by hand", Key: authorizedKey(t), ReadOnly: n > 0, LastUsed: used[n]})
 		s.must(err)
 	}
 	before, err := s.app.DeployKeys(t.Context(), repo)
 	s.must(err)
-	if len(before) != 101 || before[0].ReadOnly || !before[100].ReadOnly || before[100].Title != "by hand" || before[7].Key != s.hub.DeployKeys(repo)[7].Key {
+	if len(before) != 101 || before[0].ReadOnly || !before[100].ReadOnly || before[100].Title != "by hand" || before[7].Key != s.hub.DeployKeys(repo)[7].Key ||
+		!before[7].LastUsed.Equal(used[7]) || !before[8].LastUsed.IsZero() {
 		t.Fatalf("%d keys, %+v …", len(before), before[0])
 	}
 	fresh := github.DeployKey{Title: "Stanch", Key: authorizedKey(t), ReadOnly: true}

@@ -37,12 +37,15 @@ type Installation struct {
 	app    *App
 	id     int64
 	client *client
-	tokens *tokens
+	// searches is who searches: searches have a limit of their own, which is soon
+	// reached, and nothing else may wait for it.
+	searches *client
+	tokens   *tokens
 }
 
 func newInstallation(a *App, id int64) *Installation {
 	t := &tokens{app: a, id: id, kept: map[scope]keptToken{}}
-	return &Installation{app: a, id: id, tokens: t, client: newClient(t, a.api, a.answers, id)}
+	return &Installation{app: a, id: id, tokens: t, client: newClient(t, a.api, a.answers, id), searches: newClient(t, a.api, a.answers, id)}
 }
 
 // ID is the installation's number.
@@ -52,9 +55,13 @@ func (i *Installation) ID() int64 { return i.id }
 // a token that should still be good, asking for another tells whether the App was
 // removed.
 func (i *Installation) do(ctx context.Context, s scope, call func(context.Context, *gh.Client) error) error {
+	return i.by(ctx, i.client, s, call)
+}
+
+func (i *Installation) by(ctx context.Context, by *client, s scope, call func(context.Context, *gh.Client) error) error {
 	ctx = context.WithValue(ctx, scopeKey{}, s)
 	used := i.tokens.of(s)
-	err := i.client.do(ctx, func(c *gh.Client) error { return call(ctx, c) })
+	err := by.do(ctx, func(c *gh.Client) error { return call(ctx, c) })
 	if !errors.Is(err, ErrUnauthorized) {
 		return err
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	gh "github.com/google/go-github/v62/github"
+
+	"github.com/stanch-dev/stanch/app/grants"
 )
 
 // A Registration is what GitHub knows of the App itself, as its owner set it up.
@@ -77,6 +79,19 @@ var needs = []Need{
 	{Event: "issue_comment", Without: "commands in comments (/stanch …) are not heard", Optional: true},
 	{Permission: "secret_scanning_alerts", Level: "write", Without: "GitHub's own alerts are not taken over or closed", Optional: true},
 	{Event: "secret_scanning_alert", Without: "GitHub's own alerts are not taken over or closed", Optional: true},
+}
+
+// AppPolicy is what the App needs for what it does without any setting.
+func AppPolicy() grants.Policy {
+	p := grants.Policy{Name: "The GitHub App", Syntax: "github"}
+	for _, n := range needs {
+		grant := n.Permission + ": " + n.Level
+		if n.Event != "" {
+			grant = "event: " + n.Event
+		}
+		p.Lines = append(p.Lines, grants.Line{Grant: grant, For: "without it " + n.Without, Optional: n.Optional})
+	}
+	return p
 }
 
 // Lacks returns what Stanch uses and the App does not have. More is what the settings

@@ -289,7 +289,7 @@ func SecretPolicy(names []SecretName) grants.Policy {
 	known := map[permission]bool{}
 	for _, n := range names {
 		if !known[n.permission()] {
-			p.Lines = append(p.Lines, grants.Line{Grant: string(n.permission()), For: "copy to " + n.String()})
+			p.Lines = append(p.Lines, grants.Line{Grant: n.permission().grant(), For: "copy to " + n.String()})
 		}
 		known[n.permission()] = true
 	}
@@ -300,7 +300,7 @@ func SecretPolicy(names []SecretName) grants.Policy {
 func NeedsOf(p grants.Policy) []Need {
 	var all []Need
 	for _, line := range p.Lines {
-		name, level, _ := strings.Cut(line.Grant, ":")
+		name, level, _ := strings.Cut(line.Grant, ": ")
 		all = append(all, Need{Permission: name, Level: level, Without: "Stanch cannot " + line.For, Optional: line.Optional})
 	}
 	return all

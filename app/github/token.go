@@ -46,6 +46,9 @@ const (
 	writeAdministration permission = "administration:write"
 )
 
+// grant is how GitHub writes it in an App's settings.
+func (p permission) grant() string { return strings.Replace(string(p), ":", ": ", 1) }
+
 // A scope is what a token is for: one permission in one repository, or in all of
 // the installation's.
 type scope struct {

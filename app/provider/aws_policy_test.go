@@ -47,7 +47,7 @@ func (w *awsWorld) allow(policy grants.Policy) {
 func TestAWSPolicy(t *testing.T) {
 	w := newAWSWorld(t)
 	w.IAM("CreateRole", "RoleName", "deployer", "AssumeRolePolicyDocument", "{}")
-	policy := AWSPolicy("*", "")
+	policy := AWSPolicy("*")
 	for n := -1; n < len(policy.Lines); n++ {
 		name, lacks, granted := "all", "", policy
 		if n >= 0 {
@@ -152,7 +152,7 @@ func TestAWSOtherAccount(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "STANCH_AWS_ACCOUNTS") {
 		t.Errorf("%v", err)
 	}
-	w.allow(AWSPolicy("*", "stanch").Without(len(AWSPolicy("*", "").Lines)))
+	w.allow(AWSPolicy("*"))
 	w.AskRights(true)
 	_, err = w.providers(Config{}, "stanch").Revoke(t.Context(), other)
 	if err == nil || !strings.Contains(err.Error(), "does not let Stanch do sts:AssumeRole:") {

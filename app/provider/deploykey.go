@@ -31,6 +31,7 @@ type DeployKey struct {
 	Title    string
 	Key      string // as in authorized_keys
 	ReadOnly bool
+	LastUsed time.Time // the zero Time for never; notes of it may be late
 }
 
 // deployKeys replaces private keys that are deploy keys of the repositories which the
@@ -134,6 +135,17 @@ func (d *deployKeys) why(verb string) string {
 func (d *deployKeys) whyNoRevoke(*rules.Rule) string { return d.why("revoke") }
 
 func (d *deployKeys) whyNoIssue(*rules.Rule) string { return d.why("issue") }
+
+// lastUse tells what GitHub remembers of a deploy key. How late it notes a use is not
+// documented.
+func (d *deployKeys) lastUse(ctx context.Context, rule *rules.Rule, t Target) (u Use, known bool, err error) {
+	repo, key, err := d.find(ctx, t.Secret())
+	if err != nil || repo == "" {
+		return u, false, err
+	}
+	request := fmt.Sprintf("look for deploy key %d of %s", key.ID, repo)
+	return Use{At: key.LastUsed, Late: true, Evidence: Evidence{Request: request, Answer: "it is there", At: d.now()}}, true, nil
+}
 
 // revoke takes exactly this key away from its repository.
 func (d *deployKeys) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 
@@ -222,5 +223,41 @@ func TestDeployKeyOfNobody(t *testing.T) {
 	}
 	if _, err := New(Config{DeployKeyRepos: []string{"acme"}}); err == nil {
 		t.Error("a repository without a name was accepted")
+	}
+}
+
+// The last use is told of exactly this key, and is nothing from which follows that nobody
+// uses it.
+func TestDeployKeyWasUsed(t *testing.T) {
+	p, api, old := deployed(t, true)
+	use, known, err := p.LastUse(t.Context(), old)
+	if err != nil || !known || !use.At.IsZero() {
+		t.Errorf("never used: %+v, %t, %v", use, known, err)
+	}
+	at := time.Date(2026, 11, 3, 4, 5, 6, 0, time.UTC)
+	for n := range api.keys["acme/shop"] {
+		api.keys["acme/shop"][n].LastUsed = at.Add(time.Duration(api.keys["acme/shop"][n].ID-43) * time.Hour)
+	}
+	if use, known, err = p.LastUse(t.Context(), old); err != nil || !known || !use.At.Equal(at) || !use.Late || use.Evidence.Request != "look for deploy key 43 of acme/shop" {
+		t.Errorf("%+v, %t, %v", use, known, err)
+	}
+	stranger := targetOf(t, p, pkcs8(t, newEd25519(t)))
+	if _, known, err = p.LastUse(t.Context(), stranger); known || err != nil {
+		t.Errorf("a key that is nobody's: %t, %v", known, err)
+	}
+	api.outage = true
+	if _, known, err = p.LastUse(t.Context(), old); known || !errors.Is(err, errLost) {
+		t.Errorf("an outage: %t, %v", known, err)
+	}
+	catalogue, err := rules.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	none, err := New(Config{Catalogue: catalogue})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, known, err = none.LastUse(t.Context(), old); known || err != nil {
+		t.Errorf("without repositories: %t, %v", known, err)
 	}
 }

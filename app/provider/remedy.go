@@ -93,6 +93,7 @@ type holder interface {
 type Use struct {
 	At       time.Time // the zero Time for never, as far as the provider remembers
 	By       string    // the service or address
+	Late     bool      // it may have been used since: nobody may conclude that it is not in use
 	Evidence Evidence
 }
 

@@ -63,6 +63,14 @@ func (a trusts) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt
 	return both, nil
 }
 
+// lastUse is that of the deploy key. Who uses certificates nobody tells.
+func (a trusts) lastUse(ctx context.Context, rule *rules.Rule, t Target) (u Use, known bool, err error) {
+	if a.deploys.whyNoRevoke(rule) != "" {
+		return u, false, nil
+	}
+	return a.deploys.lastUse(ctx, rule, t)
+}
+
 func (a trusts) tell(rule *rules.Rule) Calls {
 	var calls []string
 	if a.deploys.whyNoRevoke(rule) == "" {

@@ -13,15 +13,18 @@ func hcl(action, path string, capabilities ...string) grants.Line {
 }
 
 // VaultTokensPolicy is what it takes to verify, revoke and replace leaked tokens of
-// Vault, with the token role that says which policies Stanch may hand out. It stands in
-// stanch.hcl and stanch-issue.hcl of deploy/vault.
+// Vault, with the token role that says which policies Stanch may hand out; without one it
+// replaces none. It stands in stanch.hcl and stanch-issue.hcl of deploy/vault.
 func VaultTokensPolicy(role string) grants.Policy {
-	return grants.Policy{Name: "Vault tokens", Syntax: "hcl", Lines: []grants.Line{
+	p := grants.Policy{Name: "Vault tokens", Syntax: "hcl", Lines: []grants.Line{
 		hcl("verify", "auth/token/lookup", "update"),
 		hcl("prove dead", "auth/token/lookup-self", "read"),
 		hcl("revoke", "auth/token/revoke", "update"),
-		hcl("issue", "auth/token/create/"+role, "update"),
 	}}
+	if role != "" {
+		p.Lines = append(p.Lines, hcl("issue", "auth/token/create/"+role, "update"))
+	}
+	return p
 }
 
 // VaultAccessorsPolicy is what it takes, besides, to find out what came of a request

@@ -271,6 +271,19 @@ func testStore(t *testing.T, s, outside store, root string, traits ...trait) {
 	})
 }
 
+func TestLocationMention(t *testing.T) {
+	for place, want := range map[Location]string{
+		{Store: "vault", Path: "secret/ci/deploy"}: "ci/deploy", {Store: "vault", Path: "secret/deploy"}: "secret/deploy",
+		{Store: "aws", Path: "eu-west-1/ci/deploy"}: "ci/deploy", {Store: "aws", Path: "eu-west-1/deploy-key"}: "deploy-key",
+		{Store: "gcp", Path: "projects/shop/secrets/deploy-key"}: "deploy-key", {Store: "azure", Path: "shop-vault/deploy-key"}: "deploy-key",
+		{Store: "kubernetes", Path: "shop/deploy-key"}: "deploy-key", {Store: "file", Path: "ci/deploy"}: "ci/deploy",
+	} {
+		if got := place.Mention(); got != want {
+			t.Errorf("%s: %q, want %q", place, got, want)
+		}
+	}
+}
+
 func TestLocationString(t *testing.T) {
 	loc := Location{Store: "vault", Path: "secret/ci/deploy", Field: "token", Version: "4"}
 	if got := loc.String(); got != "vault: secret/ci/deploy, field token, version 4" {

@@ -39,6 +39,20 @@ type Location struct {
 	Owner string `json:"owner,omitempty"`
 }
 
+// Mention is how those who read the secret name it in their files: without the region,
+// project, vault or namespace before it, which they write elsewhere, and without Vault's
+// mount, behind which calls of its API have another word.
+func (l Location) Mention() string {
+	_, rest, _ := strings.Cut(l.Path, "/")
+	switch {
+	case l.Store == "gcp" || l.Store == "azure" || l.Store == "kubernetes":
+		return l.Path[strings.LastIndex(l.Path, "/")+1:]
+	case l.Store == "aws", l.Store == "vault" && strings.Contains(rest, "/"):
+		return rest
+	}
+	return l.Path
+}
+
 // String says where it is, for everybody.
 func (l Location) String() string {
 	text := l.Store + ": " + l.Path

@@ -21,6 +21,15 @@ func VaultPolicy(mount string) grants.Policy {
 	}}
 }
 
+// VaultSelfPolicy is what Stanch must be allowed with its own token, which Vault's policy
+// "default" allows too. It stands in deploy/vault/stanch.hcl.
+func VaultSelfPolicy() grants.Policy {
+	return grants.Policy{Name: "Stanch's own token of Vault", Syntax: "hcl", Lines: []grants.Line{
+		{For: "keep it alive", Grant: `path "auth/token/renew-self" { capabilities = ["update"] }`},
+		{For: "stanch doctor", Optional: true, Grant: `path "sys/capabilities-self" { capabilities = ["update"] }`},
+	}}
+}
+
 // VaultReadersPolicy is what it takes to find in an audit log who has read a leaked
 // value, and not only who has read the secret. It stands in deploy/vault/stanch.hcl.
 func VaultReadersPolicy(device string) grants.Policy {

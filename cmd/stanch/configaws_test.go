@@ -43,7 +43,7 @@ func TestAWSDocumentHasThePolicies(t *testing.T) {
 			actions(t, string(s), told)
 		}
 	}
-	for _, p := range []grants.Policy{provider.AWSPolicy("*", ""), secretstore.AWSPolicy("*", "*")} {
+	for _, p := range []grants.Policy{provider.AWSPolicy("*"), secretstore.AWSPolicy("*", "*")} {
 		for _, line := range p.Lines {
 			actions(t, line.Grant, needed)
 		}

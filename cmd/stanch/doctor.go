@@ -31,8 +31,9 @@ is done on its word without a person.
 No setting's value is printed.
 
 With --policy nothing is looked at: what Stanch's own accounts must be allowed is
-printed, line by line with the action that fails without it, for what the environment
-has Stanch do, for one of them, or for all.
+printed, line by line with the action that fails without it, in the form in which it is
+granted: for what the environment has Stanch do, for NAME (github, vault, kubernetes,
+aws,…), or for all.
 
 Exit status: 0 all is well, 2 something is wrong.
 `

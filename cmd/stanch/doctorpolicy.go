@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/stanch-dev/stanch/app/github"
 	"github.com/stanch-dev/stanch/app/grants"
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/app/secretstore"
@@ -22,10 +23,18 @@ type door struct {
 // doors are all of them. The least that each needs is printed by stanch doctor --policy.
 var doors = []door{
 	{"aws", func(s settings) bool { return s.AWS == "on" }, func(s settings) []grants.Policy {
-		return []grants.Policy{provider.AWSPolicy("*", s.AWSRole)}
+		if s.AWSRole == "" {
+			return []grants.Policy{provider.AWSPolicy("*")}
+		}
+		return []grants.Policy{provider.AWSPolicy("*"), provider.AWSRolePolicy("*", s.AWSRole)}
 	}},
 	{"aws-secrets", func(s settings) bool { return len(s.AWSSecrets) > 0 }, func(s settings) []grants.Policy {
-		return []grants.Policy{secretstore.AWSPolicy("*", s.AWSSecrets...)}
+		return []grants.Policy{secretstore.AWSPolicy("*", or(s.AWSSecrets, "*")...)}
+	}},
+	{"github", func(s settings) bool { return s.AppID != 0 }, githubPolicies},
+	{"vault", func(s settings) bool { return s.VaultAddr != "" }, vaultPolicies},
+	{"kubernetes", func(s settings) bool { return s.KubernetesURL != "" }, func(s settings) []grants.Policy {
+		return []grants.Policy{secretstore.KubernetesPolicy(s.KubernetesRestart)}
 	}},
 	{"postgres", func(s settings) bool { return s.administers("postgres", "postgresql") }, func(settings) []grants.Policy {
 		return []grants.Policy{provider.PostgresPolicy()}
@@ -48,6 +57,63 @@ var doors = []door{
 	{"azure-secrets", func(s settings) bool { return len(s.AzureVaults) > 0 }, func(settings) []grants.Policy {
 		return []grants.Policy{secretstore.AzurePolicy()}
 	}},
+}
+
+// or is what a setting lists, or else what it would be.
+func or(listed []string, fallback ...string) []string {
+	if len(listed) > 0 {
+		return listed
+	}
+	return fallback
+}
+
+// vaultPolicies are what the settings have Stanch do in Vault, or, while they do not name
+// one, all that it can do there, with the names of deploy/vault.
+func vaultPolicies(s settings) []grants.Policy {
+	if s.VaultAddr == "" {
+		s.VaultIssueRole, s.VaultAuditDevice = "stanch-issue", "file"
+		s.VaultDatabaseMounts, s.VaultPKIMounts = []string{"database"}, []string{"pki"}
+	}
+	all := []grants.Policy{secretstore.VaultSelfPolicy()}
+	add := func(mounts []string, policy func(mount string) grants.Policy) {
+		for _, m := range mounts {
+			all = append(all, policy(strings.Trim(m, "/")))
+		}
+	}
+	add(or(s.VaultMounts, "secret"), secretstore.VaultPolicy)
+	all = append(all, provider.VaultTokensPolicy(s.VaultIssueRole), provider.VaultAccessorsPolicy())
+	add(or(s.VaultAppRoleMounts, "approle"), provider.VaultAppRolePolicy)
+	add(s.VaultDatabaseMounts, provider.VaultDatabasePolicy)
+	add(s.VaultPKIMounts, provider.VaultPKIPolicy)
+	if s.VaultAuditDevice != "" {
+		all = append(all, secretstore.VaultReadersPolicy(s.VaultAuditDevice))
+	}
+	return all
+}
+
+// githubPolicies are what the App needs for what the settings have it do, or, while there
+// is none, for all that it can do. A copy that cannot be read is left out: that is said
+// without --policy.
+func githubPolicies(s settings) []grants.Policy {
+	written, deployKeys := s.Copies, len(s.DeployKeys) > 0
+	if s.AppID == 0 {
+		written, deployKeys = []string{"OWNER/REPO:actions:NAME", "OWNER/REPO:dependabot:NAME", "OWNER/REPO:env/ENVIRONMENT:NAME", "ORGANISATION:actions:NAME"}, true
+	}
+	var names []github.SecretName
+	for _, text := range written {
+		to, _, _ := strings.Cut(strings.TrimSpace(text), "=")
+		if name, err := github.ParseSecretName(to); err == nil {
+			names = append(names, name)
+		}
+	}
+	all := []grants.Policy{github.AppPolicy()}
+	if len(names) > 0 {
+		all = append(all, github.SecretPolicy(names))
+	}
+	if deployKeys {
+		all = append(all, github.DeployKeyPolicy())
+	}
+	return all
 }
 
 // allDoors is the name that stands for every door.

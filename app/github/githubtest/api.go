@@ -69,6 +69,7 @@ func routes() []route {
 		{"GET /user", byTokenOwner, "", showUser},
 		{"DELETE /applications/{client_id}/token", byClient, "", deleteUserToken},
 		{"POST /credentials/revoke", nobody, "", revokeCredentials},
+		{"GET /search/code", byTokenOwner, "contents:read", searchCode},
 		{"GET /rate_limit", anyone, "", showRateLimit},
 
 		{"GET /repos/{owner}/{repo}", anyone, "metadata:read", showRepository},

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/crypto/ssh"
 )
@@ -14,6 +15,7 @@ type DeployKey struct {
 	Title    string
 	Key      string // as in authorized_keys, without a comment
 	ReadOnly bool
+	LastUsed time.Time // the zero Time for never
 }
 
 // SetDeployKey adds a key to a repository, as its owners do in GitHub's settings, and
@@ -44,7 +46,7 @@ func (s *Server) DeployKeys(repository string) []DeployKey {
 func (k DeployKey) json(c *call) object {
 	return object{
 		"id": k.ID, "key": k.Key, "title": k.Title, "read_only": k.ReadOnly, "verified": true, "created_at": stamp(c.repo.created),
-		"url": c.api("/repos/%s/keys/%d", c.repo.fullName(), k.ID), "added_by": nil, "last_used": nil, "enabled": true,
+		"url": c.api("/repos/%s/keys/%d", c.repo.fullName(), k.ID), "added_by": nil, "last_used": stamp(k.LastUsed), "enabled": true,
 	}
 }
 
