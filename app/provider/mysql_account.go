@@ -57,7 +57,7 @@ func (s *mysqlServer) look(ctx context.Context, t Target, also ...string) (*myLo
 		return nil, err
 	}
 	l := &myLook{myAdmin: conn, leaked: leaked, hash: myHash(leaked.password)}
-	l.sessions, l.quiet = marks(myHash, l.hash)
+	l.sessions, l.quiet = myMarks(l.hash)
 	all, err := conn.accounts(ctx, leaked.user)
 	if err == nil {
 		err = l.choose(all, t.Identity["user"], append(also, l.hash, l.sessions, l.quiet))

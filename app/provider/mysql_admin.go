@@ -192,6 +192,11 @@ func myHash(password string) string {
 	return fmt.Sprintf("*%X", sha1.Sum(once[:]))
 }
 
+func myMarks(hash string) (sessions, quiet string) {
+	s, q := marks(hash)
+	return fmt.Sprintf("*%X", s[:sha1.Size]), fmt.Sprintf("*%X", q[:sha1.Size])
+}
+
 // MySQLPolicy is what the administrator must be granted.
 func MySQLPolicy() grants.Policy {
 	return grants.Policy{Name: "MariaDB", Syntax: "sql", Lines: []grants.Line{

@@ -256,6 +256,11 @@ func TestMySQLSessionOwner(t *testing.T) {
 	}
 }
 
+// marked are the texts that the marks of a password are made of.
+func marked(hash string) []string {
+	return []string{"taken away by Stanch: " + hash, "taken away by Stanch, sessions ended: " + hash}
+}
+
 func TestMySQLRevokedFirst(t *testing.T) {
 	w := newMyWorld(t)
 	old := w.leak("clerk", "%")
@@ -266,7 +271,7 @@ func TestMySQLRevokedFirst(t *testing.T) {
 	}
 	w.sql("ALTER USER clerk IDENTIFIED BY '" + leakedPassword + "'")
 	thief := w.session("clerk", leakedPassword)
-	sessions, _ := marks(myHash, myHash(leakedPassword))
+	sessions, _ := myMarks(myHash(leakedPassword))
 	w.sql("ALTER USER clerk IDENTIFIED VIA mysql_native_password USING '" + sessions + "'") // as a crash leaves it
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
@@ -274,6 +279,11 @@ func TestMySQLRevokedFirst(t *testing.T) {
 		t.Error("a session goes on that a crash had left")
 	}
 	w.validity(old, checks.Inactive)
+	for _, text := range marked(myHash(leakedPassword)) {
+		if w.session("clerk", text) != nil {
+			t.Error("who has the leaked password logs in by its mark")
+		}
+	}
 	fresh, err := w.issue(old)
 	if err != nil {
 		t.Fatal(err)
