@@ -2,6 +2,7 @@ package provider
 
 import (
 	"cmp"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"net"
@@ -151,9 +152,11 @@ func (d *administered) userAt(l login) string { return d.name + " at " + l.addre
 
 // The marks of a password that was taken away where others may stay: hashes that nobody
 // knows a password to, in place of its own. By them one sees that it was Stanch, and
-// whether sessions may be left that began with it, as a crash may leave them.
-func marks(hashOf func(string) string, leaked string) (sessions, quiet string) {
-	return hashOf("taken away by Stanch: " + leaked), hashOf("taken away by Stanch, sessions ended: " + leaked)
+// whether sessions may be left that began with it, as a crash may leave them. Who has the
+// leaked password can work them out, so that they come from another hash function than
+// any server's: the server's own would make the text that goes in a password.
+func marks(hash string) (sessions, quiet [sha512.Size256]byte) {
+	return sha512.Sum512_256([]byte("taken away by Stanch: " + hash)), sha512.Sum512_256([]byte("taken away by Stanch, sessions ended: " + hash))
 }
 
 // did is the receipt of something that was done to a user.

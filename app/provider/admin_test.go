@@ -87,7 +87,7 @@ func TestDocumentedGrants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, policy := range []grants.Policy{PostgresPolicy(), MySQLPolicy(), RedisPolicy()} {
+	for _, policy := range []grants.Policy{PostgresPolicy(), MySQLPolicy(), MariaDBPolicy(), RedisPolicy()} {
 		for _, line := range policy.Lines {
 			if !strings.Contains(string(text), "\n    "+line.Grant) {
 				t.Errorf("docs/databases.md lacks %q", line.Grant)

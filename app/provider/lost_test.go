@@ -115,15 +115,19 @@ func TestPostgresLosesAnswers(t *testing.T) {
 }
 
 func TestMySQLLosesAnswers(t *testing.T) {
-	w := newMyWorld(t)
-	l := newLink(t, w.host)
-	w.host = l.address
-	w.p = w.providers()
-	old := w.leak("clerk", "%")
-	thief := w.session("clerk", leakedPassword)
-	losesAnswers(t, l, w.p, old, w.validity, func() bool { return w.alive(thief) })
-	if got := w.methods("clerk", "%"); len(got) != 1 {
-		t.Errorf("methods %v", got)
+	for _, product := range []myProduct{mariaDB{}, twoPasswords{}} {
+		t.Run(product.String(), func(t *testing.T) {
+			w := newMyWorld(t, product)
+			l := newLink(t, w.host)
+			w.host = l.address
+			w.p = w.providers()
+			old := w.leak("clerk", "%")
+			thief := w.session("clerk", leakedPassword)
+			losesAnswers(t, l, w.p, old, w.validity, func() bool { return w.alive(thief) })
+			if got := w.methods("clerk", "%"); len(got) != 1 {
+				t.Errorf("methods %v", got)
+			}
+		})
 	}
 }
 

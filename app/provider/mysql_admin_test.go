@@ -17,19 +17,25 @@ import (
 
 // A myWorld is a real server with an administrator who was granted what the policy says.
 type myWorld struct {
-	t    *testing.T
-	tls  servertest.Authority
-	host string
-	p    *Providers
-	boss *myAdmin
+	t       *testing.T
+	tls     servertest.Authority
+	product myProduct
+	host    string
+	p       *Providers
+	boss    *myAdmin
 }
 
-func newMyWorld(t *testing.T) *myWorld {
-	tls := servertest.NewAuthority(t)
-	w := &myWorld{t: t, tls: tls, host: "localhost:" + servertest.MariaDB(t, tls)}
+func newMyWorld(t *testing.T, product myProduct) *myWorld {
+	w := &myWorld{t: t, tls: servertest.NewAuthority(t), product: product}
+	policy := MySQLPolicy()
+	if product == (twoPasswords{}) {
+		w.host = "localhost:" + servertest.MySQL(t)
+	} else {
+		policy, w.host = MariaDBPolicy(), "localhost:"+servertest.MariaDB(t, w.tls)
+	}
 	w.boss = w.session("boss", servertest.AdminPassword)
 	w.sql("CREATE USER stanch IDENTIFIED BY '" + changerPassword + "'")
-	for _, line := range MySQLPolicy().Lines {
+	for _, line := range policy.Lines {
 		w.sql(line.Grant)
 	}
 	w.p = w.providers()
@@ -38,8 +44,15 @@ func newMyWorld(t *testing.T) *myWorld {
 
 func (w *myWorld) providers() *Providers {
 	admin := checks.NewSecret("mysql://stanch:" + changerPassword + "@" + w.host)
-	return newProviders(w.t, Config{VerifyHosts: []string{w.host}, VerifyRoots: w.tls.Roots, AdminURLs: []checks.Secret{admin}})
+	host := w.host
+	if w.insecure() {
+		host = "insecure://" + host
+	}
+	return newProviders(w.t, Config{VerifyHosts: []string{host}, VerifyRoots: w.tls.Roots, AdminURLs: []checks.Secret{admin}})
 }
+
+// insecure tells that the server has no certificate.
+func (w *myWorld) insecure() bool { return w.product == twoPasswords{} }
 
 // session is nil when the server does not let the user in.
 func (w *myWorld) session(user, password string) *myAdmin {
@@ -47,12 +60,12 @@ func (w *myWorld) session(user, password string) *myAdmin {
 	name, port := splitPort(w.host)
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	w.t.Cleanup(cancel)
-	conn, err := connectMySQL(ctx, login{endpoint: endpoint{name: name, port: port, roots: w.tls.Roots}, user: user, password: password})
+	conn, err := connectMySQL(ctx, login{endpoint: endpoint{name: name, port: port, roots: w.tls.Roots, insecure: w.insecure()}, user: user, password: password})
 	if err != nil {
 		return nil
 	}
 	w.t.Cleanup(func() { conn.Close() })
-	return &myAdmin{conn, w.host}
+	return &myAdmin{conn, w.product, w.host}
 }
 
 func (w *myWorld) sql(statements ...string) {
@@ -125,7 +138,7 @@ func (w *myWorld) alive(c *myAdmin) bool {
 
 func (w *myWorld) methods(user, host string) (texts []string) {
 	w.t.Helper()
-	all, err := w.boss.accounts(w.t.Context(), user)
+	all, err := w.product.accounts(w.t.Context(), w.boss, user)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -141,7 +154,7 @@ func (w *myWorld) methods(user, host string) (texts []string) {
 
 // Both passwords count until the leaked one is taken away; nobody else notices.
 func TestMySQLRotation(t *testing.T) {
-	w := newMyWorld(t)
+	w := newMyWorld(t, mariaDB{})
 	names := []string{"clerk", "clerk2", "Clerk", "a\"b'; DROP", "a`b\\", "ünï", "%", "cler_"}
 	var all []Target
 	for _, name := range names {
@@ -180,7 +193,7 @@ func TestMySQLRotation(t *testing.T) {
 			}
 			w.validity(old, checks.Inactive)
 			w.validity(fresh, checks.Active)
-			if got := w.methods(name, "%"); len(got) != 1 || got[0] != myPassword+" "+myHash(fresh.Secret().Expose()) {
+			if got := w.methods(name, "%"); len(got) != 1 || got[0] != myNative+" "+myHash(fresh.Secret().Expose()) {
 				t.Errorf("methods %v", got)
 			}
 			for _, living := range names[i+1:] {
@@ -198,7 +211,7 @@ func TestMySQLRotation(t *testing.T) {
 
 // The account that leaked is another one than those of its name that come from elsewhere.
 func TestMySQLAccountsOfOneName(t *testing.T) {
-	w := newMyWorld(t)
+	w := newMyWorld(t, mariaDB{})
 	near := w.leak("clerk", "127.0.0.1")
 	w.sql("CREATE USER clerk@'10.%' IDENTIFIED BY '"+leakedPassword+"'", "CREATE USER clerk@'127.0.0.%' IDENTIFIED BY '"+othersPassword+"'")
 	unverified := Target{Credential: near.Credential}
@@ -256,8 +269,13 @@ func TestMySQLSessionOwner(t *testing.T) {
 	}
 }
 
+// marked are the texts that the marks of a password are made of.
+func marked(hash string) []string {
+	return []string{"taken away by Stanch: " + hash, "taken away by Stanch, sessions ended: " + hash}
+}
+
 func TestMySQLRevokedFirst(t *testing.T) {
-	w := newMyWorld(t)
+	w := newMyWorld(t, mariaDB{})
 	old := w.leak("clerk", "%")
 	w.sql("ALTER USER clerk IDENTIFIED VIA mysql_native_password USING PASSWORD('" + leakedPassword + "') OR unix_socket")
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
@@ -266,14 +284,19 @@ func TestMySQLRevokedFirst(t *testing.T) {
 	}
 	w.sql("ALTER USER clerk IDENTIFIED BY '" + leakedPassword + "'")
 	thief := w.session("clerk", leakedPassword)
-	sessions, _ := marks(myHash, myHash(leakedPassword))
-	w.sql("ALTER USER clerk IDENTIFIED VIA mysql_native_password USING '" + sessions + "'") // as a crash leaves it
+	forSessions, _ := marks(myHash(leakedPassword))
+	w.sql("ALTER USER clerk IDENTIFIED VIA mysql_native_password USING '" + myMethod{Plugin: myNative}.marked(forSessions).Text + "'") // as a crash leaves it
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
 	if w.alive(thief) {
 		t.Error("a session goes on that a crash had left")
 	}
 	w.validity(old, checks.Inactive)
+	for _, text := range marked(myHash(leakedPassword)) {
+		if w.session("clerk", text) != nil {
+			t.Error("who has the leaked password logs in by its mark")
+		}
+	}
 	fresh, err := w.issue(old)
 	if err != nil {
 		t.Fatal(err)
@@ -306,8 +329,8 @@ func TestMySQLRevokedFirst(t *testing.T) {
 
 // Each line of the policy is needed, and no more than all of them.
 func TestMySQLPolicy(t *testing.T) {
-	w := newMyWorld(t)
-	for n, line := range MySQLPolicy().Lines {
+	w := newMyWorld(t, mariaDB{})
+	for n, line := range MariaDBPolicy().Lines {
 		t.Run(line.Grant, func(t *testing.T) {
 			old := w.leak(fmt.Sprintf("line_%d", n), "%")
 			thief := w.session(fmt.Sprintf("line_%d", n), leakedPassword)

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -179,6 +180,11 @@ func (c *redisAdmin) save(user string) (saved bool, err error) {
 
 func redisHash(password string) string { return fmt.Sprintf("%x", sha256.Sum256([]byte(password))) }
 
+func redisMarks(hash string) (sessions, quiet string) {
+	s, q := marks(hash)
+	return hex.EncodeToString(s[:]), hex.EncodeToString(q[:])
+}
+
 // RedisPolicy is what the administrator must be granted.
 func RedisPolicy() grants.Policy {
 	return grants.Policy{Name: "Redis", Syntax: "redis", Lines: []grants.Line{
@@ -261,7 +267,7 @@ func (s *redisServer) look(ctx context.Context, t Target) (*redisLook, error) {
 		return nil, err
 	}
 	l := &redisLook{redisAdmin: c, leaked: leaked, hash: redisHash(leaked.password)}
-	l.sessions, l.quiet = marks(redisHash, l.hash)
+	l.sessions, l.quiet = redisMarks(l.hash)
 	if l.hashes, err = c.user(leaked.user); err != nil {
 		c.close()
 		return nil, err

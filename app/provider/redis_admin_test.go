@@ -211,7 +211,7 @@ func TestRedisRevokedFirst(t *testing.T) {
 	w := newRedisWorld(t, "file")
 	old := w.leak("shop")
 	w.does(w.p.Revoke, old, rules.MeansRevoked)
-	sessions, quiet := marks(redisHash, redisHash(leakedPassword))
+	sessions, quiet := redisMarks(redisHash(leakedPassword))
 	w.do("ACL SETUSER shop !" + quiet + " >" + leakedPassword)
 	thief := w.session("shop", leakedPassword)
 	w.do("ACL SETUSER shop <" + leakedPassword + " #" + sessions) // as a crash leaves it
@@ -220,6 +220,11 @@ func TestRedisRevokedFirst(t *testing.T) {
 		t.Error("a session goes on that a crash had left")
 	}
 	w.validity(old, checks.Inactive)
+	for _, text := range marked(redisHash(leakedPassword)) {
+		if w.session("shop", text) != nil {
+			t.Error("who has the leaked password logs in by its mark")
+		}
+	}
 	fresh, err := w.issue(old)
 	if err != nil {
 		t.Fatal(err)

@@ -221,7 +221,7 @@ type crashMariaDB struct{ addr string }
 func startCrashMariaDB(t *testing.T, tls servertest.Authority) (string, databaseServer) {
 	s := crashMariaDB{"127.0.0.1:" + servertest.MariaDB(t, tls)}
 	made := []string{"CREATE USER stanch IDENTIFIED BY '" + crashAdminPassword + "'"}
-	for _, statement := range append(made, required(provider.MySQLPolicy())...) {
+	for _, statement := range append(made, required(provider.MariaDBPolicy())...) {
 		if err := s.do(statement); err != nil {
 			t.Fatal(err)
 		}

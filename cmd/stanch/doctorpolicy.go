@@ -40,7 +40,7 @@ var doors = []door{
 		return []grants.Policy{provider.PostgresPolicy()}
 	}},
 	{"mysql", func(s settings) bool { return s.administers("mysql", "mariadb") }, func(settings) []grants.Policy {
-		return []grants.Policy{provider.MySQLPolicy()}
+		return []grants.Policy{provider.MySQLPolicy(), provider.MariaDBPolicy()}
 	}},
 	{"redis", func(s settings) bool { return s.administers("redis", "rediss") }, func(settings) []grants.Policy {
 		return []grants.Policy{provider.RedisPolicy()}

@@ -59,7 +59,7 @@ func Postgres(t *testing.T, tls Authority) (port string) {
 func MariaDB(t *testing.T, tls Authority) (port string) {
 	t.Helper()
 	server := Program(t, "mariadbd", "mariadb-server", "/usr/sbin")
-	install, client := Program(t, "mariadb-install-db", "mariadb-server"), Program(t, "mariadb", "mariadb-client")
+	install := Program(t, "mariadb-install-db", "mariadb-server")
 	dir := Scratch(t)
 	data, socket := filepath.Join(dir, "data"), filepath.Join(dir, "socket")
 	cmd := exec.Command(install, "--no-defaults", "--datadir="+data, "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve")
@@ -74,6 +74,14 @@ func MariaDB(t *testing.T, tls Authority) (port string) {
 		"--ssl-cert="+tls.CertFile, "--ssl-key="+tls.KeyFile)
 	RunAs(t, "mysql", cmd, tls.CertFile, tls.KeyFile, filepath.Dir(tls.KeyFile))
 	cmd.Dir, cmd.Env = dir, append(cmd.Environ(), temporary)
+	startMySQL(t, cmd, socket)
+	return port
+}
+
+// startMySQL starts a server of MariaDB's or MySQL's and makes its databases and users.
+func startMySQL(t *testing.T, cmd *exec.Cmd, socket string) {
+	t.Helper()
+	client := Program(t, "mariadb", "mariadb-client")
 	sql := func(text string) *exec.Cmd {
 		return exec.Command(client, "--no-defaults", "--socket="+socket, "--user=root", "-e", text)
 	}
@@ -89,5 +97,37 @@ func MariaDB(t *testing.T, tls Authority) (port string) {
 	} {
 		Run(t, sql(statement))
 	}
+}
+
+// mysqlHome is the variable that names the folder of a MySQL server from version 8.0.14
+// on, with bin/mysqld: what is called so in PATH may be MariaDB's.
+const mysqlHome = "STANCH_MYSQL"
+
+// MySQL starts a real server and returns its port. Of older ones TLS cannot be had: they
+// know only ways to agree on a key that Go has given up.
+func MySQL(t *testing.T) (port string) {
+	t.Helper()
+	home := os.Getenv(mysqlHome)
+	switch {
+	case home == "" && os.Getenv("STANCH_CI") == "1":
+		t.Fatalf("%s names no MySQL server, and STANCH_CI=1 wants the tests with a real one", mysqlHome)
+	case home == "":
+		t.Skipf("%s names no MySQL server", mysqlHome)
+	}
+	dir := Scratch(t)
+	socket := filepath.Join(dir, "socket")
+	server := func(options ...string) *exec.Cmd {
+		// Nothing that was written has to outlast the test.
+		options = append([]string{"--no-defaults", "--basedir=" + home, "--datadir=" + filepath.Join(dir, "data"), "--secure-file-priv=NULL",
+			"--skip-log-bin", "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0"}, options...)
+		cmd := exec.Command(filepath.Join(home, "bin", "mysqld"), options...)
+		RunAs(t, "mysql", cmd, dir)
+		cmd.Dir, cmd.Env = dir, append(cmd.Environ(), "TMPDIR="+dir)
+		return cmd
+	}
+	Run(t, server("--initialize-insecure"))
+	port = FreePort(t)
+	startMySQL(t, server("--socket="+socket, "--pid-file="+filepath.Join(dir, "pid"), "--port="+port, "--bind-address=127.0.0.1",
+		"--mysqlx=OFF", "--skip-name-resolve", "--loose-skip-ssl"), socket)
 	return port
 }
