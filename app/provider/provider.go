@@ -41,7 +41,6 @@ const (
 	driverManual = "manual"
 
 	driverAppRole    = "approle"
-	driverDeployKey  = "deploykey"
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverStorage    = "azure-storage"
@@ -129,6 +128,9 @@ type Config struct {
 	VaultDatabaseMounts []string
 	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
 	VaultPKIMounts []string
+	// VaultPKIRoles are the roles there that certify the keys which take their place,
+	// "MOUNT/ROLE"; of a mount of which none is named the one that can only have.
+	VaultPKIRoles []string
 
 	// Google and Azure are Stanch's own accounts at the clouds, with which their
 	// credentials are replaced and revoked; nil without one.
@@ -369,7 +371,7 @@ func (p *Providers) addDrivers(cfg Config) error {
 		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.issuers = map[string]issuer{
-		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys,
+		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys,
 		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.verifiers = map[string]verifier{
@@ -386,8 +388,7 @@ func (p *Providers) addDrivers(cfg Config) error {
 	for name, d := range administered {
 		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
 	}
-	p.addVault(cfg, places, deploys)
-	return nil
+	return p.addVault(cfg, places, deploys)
 }
 
 // Can says what can be done about a kind of credential as things are configured.

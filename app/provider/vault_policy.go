@@ -68,11 +68,14 @@ func VaultDatabasePolicy(mount string) grants.Policy {
 }
 
 // VaultPKIPolicy is what it takes to find the certificates that a PKI engine made for a
-// leaked key, and to revoke them. Anybody may read certificates. It stands in
-// stanch-pki.hcl.
+// leaked key, to revoke them, and to have a new key certified by a role. Anybody may read
+// certificates and issuers. It stands in stanch-pki.hcl.
 func VaultPKIPolicy(mount string) grants.Policy {
 	return grants.Policy{Name: "Vault PKI at " + mount, Syntax: "hcl", Lines: []grants.Line{
 		hcl("find", mount+"/certs", "list"),
 		hcl("revoke", mount+"/revoke-with-key", "update"),
+		hcl("issue", mount+"/roles", "list"),
+		hcl("issue", mount+"/roles/+", "read"),
+		hcl("issue", mount+"/sign/+", "update"),
 	}}
 }
