@@ -126,6 +126,9 @@ type Config struct {
 	// VaultDatabaseMounts are where the database engine is mounted there, which then is
 	// asked whether it keeps a leaked password.
 	VaultDatabaseMounts []string
+	// VaultAWSMounts are where its AWS engine is mounted, which then is asked whether it
+	// keeps a leaked access key.
+	VaultAWSMounts []string
 	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
 	VaultPKIMounts []string
 	// VaultPKIRoles are the roles there that certify the keys which take their place,
@@ -257,7 +260,7 @@ type Providers struct {
 	issuers    map[string]issuer
 	web        *web
 	vault      *vault
-	engine     *engine
+	engines    []keepingEngine
 	off        bool
 	only       map[string]bool // the kinds that are asked about; nil for all
 	control    control
@@ -357,6 +360,9 @@ func (p *Providers) addDrivers(cfg Config) error {
 		return err
 	}
 	accessKeys := newAccessKeys(cfg, p.now, p.log)
+	amazon := &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now}
+	amazon.engine = newAWSEngine(p.vault, cfg.VaultAWSMounts, amazon.verify)
+	p.engines = append(p.engines, amazon.engine)
 	deploys, err := newDeployKeys(cfg, p.now)
 	if err != nil {
 		return err
@@ -378,7 +384,7 @@ func (p *Providers) addDrivers(cfg Config) error {
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
-		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
+		driverAWS:        amazon,
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
 		driverGCP:        gcp,
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},

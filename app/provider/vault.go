@@ -85,12 +85,13 @@ func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) er
 	leaked := &keys{places: append(places, engines...), now: p.now}
 	trusted := trusts{deploys, leaked}
 	p.verifiers[driverKey], p.revokers[driverKey], p.issuers[driverKey] = leaked, trusted, trusted
-	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
+	databases := newEngine(p.vault, cfg.VaultDatabaseMounts)
 	for driver, v := range p.verifiers {
 		if d, ok := v.(served); ok {
-			p.engine.serve(driver, d.logins())
+			databases.serve(driver, d.logins())
 		}
 	}
+	p.engines = append(p.engines, databases)
 	return nil
 }
 
