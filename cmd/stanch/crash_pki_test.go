@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"math/big"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -70,8 +71,8 @@ func (c *tlsKey) works(fields map[string]string) bool {
 		return false
 	}
 	_, err = pair.Leaf.Verify(x509.VerifyOptions{Roots: roots, DNSName: "shop.acme.net"})
-	serial := strings.ReplaceAll(fields["serial_number"], ":", "")
-	return err == nil && serial == fmt.Sprintf("%040x", pair.Leaf.SerialNumber) && c.lives(fields["serial_number"])
+	serial, ok := new(big.Int).SetString(strings.ReplaceAll(fields["serial_number"], ":", ""), 16)
+	return err == nil && ok && serial.Cmp(pair.Leaf.SerialNumber) == 0 && c.lives(fields["serial_number"])
 }
 
 // lives reports whether a certificate is there and not revoked.
