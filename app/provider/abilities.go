@@ -15,7 +15,7 @@ func (p *Providers) whyNoVerify(rule *rules.Rule) string {
 }
 
 func (p *Providers) whyNoRevoke(rule *rules.Rule) string {
-	if p.engine.covers(rule) {
+	if p.engineOf(rule) != nil {
 		return ""
 	}
 	return p.whyNoDriverRevokes(rule)
@@ -30,7 +30,7 @@ func (p *Providers) whyNoDriverRevokes(rule *rules.Rule) string {
 }
 
 func (p *Providers) whyNoIssue(rule *rules.Rule) string {
-	if p.engine.covers(rule) {
+	if p.engineOf(rule) != nil {
 		return ""
 	}
 	return p.whyNoDriverIssues(rule)

@@ -30,6 +30,7 @@ type amazon struct {
 	own      *accessKeys
 	public   []awsPartition
 	accounts []string
+	engine   *awsEngine
 	pause    time.Duration
 	now      func() time.Time
 }
@@ -141,6 +142,9 @@ func (a *amazon) verify(ctx context.Context, _ *rules.Rule, cred checks.Credenti
 	}
 	if verdict.Validity == checks.Active && temporary(cred) {
 		a.own.judgeSession(ctx, cred, &verdict)
+	}
+	if verdict.Validity == checks.Active {
+		a.engine.sign(ctx, cred, &verdict)
 	}
 	return verdict, nil
 }

@@ -36,12 +36,17 @@ func (w *awsWorld) under(t *testing.T) {
 // other accounts if there is one.
 func (w *awsWorld) providers(cfg Config, role ...string) *Providers {
 	w.t.Helper()
-	cfg.AWS = ownaws.New(ownaws.Config{Role: strings.Join(role, ""), Endpoint: w.URL})
+	cfg.AWS = w.caller(role...)
 	cfg.BaseURLs = map[string]string{"aws": w.URL}
 	p := newProviders(w.t, cfg)
 	p.verifiers[driverAWS].(*amazon).pause = time.Millisecond
 	p.issuers[driverAWS].(*accessKeys).pause = 10 * time.Millisecond
 	return p
+}
+
+// caller is Stanch's own identity, by a role in other accounts if there is one.
+func (w *awsWorld) caller(role ...string) *ownaws.Caller {
+	return ownaws.New(ownaws.Config{Role: strings.Join(role, ""), Endpoint: w.URL})
 }
 
 // leak is a user's key, as it is after it was verified.

@@ -185,11 +185,8 @@ func TestDeployKeyOfNobody(t *testing.T) {
 	p, api, old := deployed(t, false)
 	stranger := targetOf(t, p, openssh(t, newEd25519(t), ""))
 	mustBe(t, p, stranger.Credential, checks.Inactive) // but only there, where it never was
-	prepared, err := p.Prepare(t.Context(), stranger, "op")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := p.Issue(t.Context(), Request{Old: stranger, Operation: "op", Prepared: prepared}); !errors.Is(err, ErrCannotIssue) {
+	request := prepared(t, p, old, "op")
+	if _, err := p.Prepare(t.Context(), stranger, "op"); !errors.Is(err, ErrCannotIssue) || !strings.Contains(err.Error(), "STANCH_GITHUB_DEPLOY_KEYS") {
 		t.Errorf("%v, want ErrCannotIssue", err)
 	}
 	if _, err := p.Revoke(t.Context(), stranger); !errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "STANCH_GITHUB_DEPLOY_KEYS") {
@@ -204,7 +201,7 @@ func TestDeployKeyOfNobody(t *testing.T) {
 	if _, err := p.Revoke(t.Context(), old); !errors.Is(err, errLost) || errors.Is(err, ErrCannotRevoke) {
 		t.Errorf("during an outage: %v", err)
 	}
-	if _, err := p.Issue(t.Context(), Request{Old: old, Operation: "op", Prepared: prepared}); !errors.Is(err, errLost) || errors.Is(err, ErrCannotIssue) {
+	if _, err := p.Issue(t.Context(), request); !errors.Is(err, errLost) || errors.Is(err, ErrCannotIssue) {
 		t.Errorf("during an outage: %v", err)
 	}
 	if len(api.removed) > 0 {

@@ -45,9 +45,12 @@ const (
 
 // A kept is what the engine knows of a password; the zero kept of one that is not its.
 type kept struct {
-	path  string
-	user  string
-	roles []string // of a user that the engine made: paths that may have made it
+	path     string
+	user     string
+	roles    []string // of a user that the engine made: paths that may have made it
+	made     string   // when, in seconds, as the user's name says; empty where it does not
+	before   bool     // it did when the credential was verified, and gives out another one now
+	settings string   // of the static role, where it may have to be written anew
 }
 
 func newEngine(v *vault, mounts []string) *engine {
@@ -100,7 +103,7 @@ func (e *engine) sign(ctx context.Context, l login, port string, a *attempt) {
 
 // seen is what is remembered of it.
 func (k kept) seen() map[string]string {
-	return map[string]string{keptBy: k.path, "roles": strings.Join(k.roles, ", ")}
+	return map[string]string{keptBy: k.path, "roles": strings.Join(k.roles, ", "), seenSettings: k.settings}
 }
 
 // find looks for a login in all mounts. Before is what kept it when it was verified.
@@ -118,7 +121,7 @@ func (e *engine) find(ctx context.Context, l login, port, before string) (k kept
 // static looks for the static role of a user. It is that of this login if its password
 // is; or if it is at the same server, where a user has one password.
 func (e *engine) static(ctx context.Context, mount string, l login, port, before string) (kept, string) {
-	return e.each(ctx, fmt.Sprintf(listStatic, mount), func(name string) (kept, string) {
+	return e.vault.eachKept(ctx, fmt.Sprintf(listStatic, mount), func(name string) (kept, string) {
 		role, _, why := e.vault.asked(ctx, "GET /v1/"+mount+"/static-roles/"+name, nil)
 		if user, _ := role["username"].(string); why != "" || user != l.user {
 			return kept{}, why
@@ -139,7 +142,7 @@ func (e *engine) static(ctx context.Context, mount string, l login, port, before
 
 // root looks for the connection that logs in as a user.
 func (e *engine) root(ctx context.Context, mount string, l login, port, before string) (kept, string) {
-	return e.each(ctx, fmt.Sprintf(listConfigs, mount), func(name string) (kept, string) {
+	return e.vault.eachKept(ctx, fmt.Sprintf(listConfigs, mount), func(name string) (kept, string) {
 		config, _, why := e.vault.asked(ctx, "GET /v1/"+mount+"/config/"+name, nil)
 		details, _ := config["connection_details"].(map[string]any)
 		path := mount + "/config/" + name
@@ -156,7 +159,10 @@ func (e *engine) dynamic(ctx context.Context, mount string, l login, _, _ string
 		return kept{}, ""
 	}
 	k := kept{user: l.user}
-	_, why := e.each(ctx, fmt.Sprintf(listDynamic, mount), func(name string) (kept, string) {
+	if m := madeAt.FindStringSubmatch(l.user); m != nil {
+		k.made = m[1]
+	}
+	_, why := e.vault.eachKept(ctx, fmt.Sprintf(listDynamic, mount), func(name string) (kept, string) {
 		if named(l.user, name) {
 			k.path, k.roles = mount+"/creds", append(k.roles, mount+"/creds/"+name)
 		}
@@ -165,9 +171,9 @@ func (e *engine) dynamic(ctx context.Context, mount string, l login, _, _ string
 	return k, why
 }
 
-// each looks at the names of a list until one keeps the login.
-func (e *engine) each(ctx context.Context, list string, look func(name string) (kept, string)) (kept, string) {
-	names, _, why := e.vault.listed(ctx, list)
+// eachKept looks at the names of a list until one keeps the credential.
+func (v *vault) eachKept(ctx context.Context, list string, look func(name string) (kept, string)) (kept, string) {
+	names, _, why := v.listed(ctx, list)
 	if why == "" && len(names) > maxEngineNames {
 		why = fmt.Sprintf("%s names more than %d", list, maxEngineNames)
 	}

@@ -29,17 +29,22 @@ func (e *engine) endLease(ctx context.Context, rule *rules.Rule, t Target, k kep
 	case !works:
 		return Receipt{Meaning: rules.MeansAlreadyDead, Evidence: verdict.Evidence}, nil
 	}
-	leases, why := e.leasesOf(ctx, k)
+	return e.vault.endLease(ctx, rule, k, verdict)
+}
+
+// endLease revokes the lease of a user, if it is certain which that is.
+func (v *vault) endLease(ctx context.Context, rule *rules.Rule, k kept, verdict Verdict) (Receipt, error) {
+	leases, why := v.leasesOf(ctx, k)
 	switch {
 	case why != "":
 		return Receipt{}, unfit("revoke", rule, why, verdict.Evidence)
 	case len(leases) == 0:
-		return Receipt{}, fmt.Errorf("revoke %s: %w: the user has no lease in %s any more: drop it in the database", rule.ID, ErrCannotRevoke, strings.Join(k.roles, ", "))
+		return Receipt{}, fmt.Errorf("revoke %s: %w: the user %s has no lease in %s any more: drop the user where it is", rule.ID, ErrCannotRevoke, k.user, strings.Join(k.roles, ", "))
 	case len(leases) > 1:
 		return Receipt{}, fmt.Errorf("revoke %s: %w: %d leases may be its, and Vault does not say which: revoke the right one (vault lease revoke -sync LEASE), or all of its role (vault lease revoke -sync -prefix %s): %s",
 			rule.ID, ErrCannotRevoke, len(leases), k.roles[0], strings.Join(leases[:min(5, len(leases))], ", "))
 	}
-	_, evidence, why := e.vault.asked(ctx, "POST /v1/sys/leases/revoke", map[string]any{"lease_id": leases[0], "sync": true})
+	_, evidence, why := v.asked(ctx, "POST /v1/sys/leases/revoke", map[string]any{"lease_id": leases[0], "sync": true})
 	if why != "" {
 		return Receipt{}, unfit("revoke", rule, why, evidence)
 	}
@@ -52,10 +57,9 @@ func (e *engine) endLease(ctx context.Context, rule *rules.Rule, t Target, k kep
 const slowest = 90 * time.Second
 
 // leasesOf lists the leases that may be a user's.
-func (e *engine) leasesOf(ctx context.Context, k kept) (ids []string, why string) {
-	m := madeAt.FindStringSubmatch(k.user)
+func (v *vault) leasesOf(ctx context.Context, k kept) (ids []string, why string) {
 	for _, role := range k.roles {
-		names, _, why := e.vault.listed(ctx, "GET /v1/sys/leases/lookup/"+role+"?list=true")
+		names, _, why := v.listed(ctx, "GET /v1/sys/leases/lookup/"+role+"?list=true")
 		switch {
 		case why != "":
 			return nil, why
@@ -64,15 +68,15 @@ func (e *engine) leasesOf(ctx context.Context, k kept) (ids []string, why string
 		}
 		for _, name := range names {
 			id := role + "/" + name
-			if m == nil { // the name has no room for the time
+			if k.made == "" { // the name has no room for the time
 				ids = append(ids, id)
 				continue
 			}
-			issued, why := e.issueTime(ctx, id)
+			issued, why := v.issueTime(ctx, id)
 			if why != "" {
 				return nil, why
 			}
-			seconds, _ := strconv.ParseInt(m[1], 10, 64)
+			seconds, _ := strconv.ParseInt(k.made, 10, 64)
 			if after := issued.Sub(time.Unix(seconds, 0)); !issued.IsZero() && after > -time.Second && after < slowest {
 				ids = append(ids, id)
 			}
@@ -82,9 +86,9 @@ func (e *engine) leasesOf(ctx context.Context, k kept) (ids []string, why string
 }
 
 // issueTime is when a lease was issued, the zero Time of one that is over.
-func (e *engine) issueTime(ctx context.Context, id string) (at time.Time, why string) {
+func (v *vault) issueTime(ctx context.Context, id string) (at time.Time, why string) {
 	const what = "POST /v1/sys/leases/lookup"
-	evidence, got := e.vault.call(ctx, what, e.vault.own, map[string]any{"lease_id": id})
+	evidence, got := v.call(ctx, what, v.own, map[string]any{"lease_id": id})
 	if says(got, http.StatusBadRequest, "invalid lease") {
 		return time.Time{}, ""
 	}

@@ -60,6 +60,7 @@ func (*keys) random(cred checks.Credential) checks.Credential { return withFresh
 // withFreshKey returns the credential with a key that was made just now: what a
 // rule's sample makes only looks like one.
 func withFreshKey(cred checks.Credential) checks.Credential {
+	delete(cred.Parts, partCertificate)       // which is not of this one
 	_, private, _ := ed25519.GenerateKey(nil) // never fails: see crypto/rand
 	der, _ := x509.MarshalPKCS8PrivateKey(private)
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
@@ -75,6 +76,10 @@ func (k *keys) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential
 		return verdict, nil
 	}
 	verdict.Evidence.Identity = key.identity()
+	if why := key.pairs(cred); why != "" {
+		verdict.Evidence.Answer = why
+		return verdict, nil
+	}
 	if len(k.places) == 0 {
 		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS, STANCH_VERIFY_GITHUB_USERS, STANCH_GITHUB_DEPLOY_KEYS or STANCH_VAULT_PKI_MOUNTS can say where to look"
 		return verdict, nil
@@ -174,15 +179,17 @@ func (k publicKey) sameKey(c *x509.Certificate) bool {
 }
 
 // newPKI are the PKI engines of Vault that the operator names.
-func newPKI(v *vault, mounts []string, now func() time.Time) []place {
+func newPKI(v *vault, cfg Config, now func() time.Time) ([]place, error) {
+	roles, err := parsePKIRoles(cfg.VaultPKIRoles, cfg.VaultPKIMounts)
+	if err != nil || v.whyNoIssue(nil) != "" {
+		return nil, err
+	}
 	var all []place
-	if v.whyNoIssue(nil) != "" {
-		return nil
+	for _, mount := range cfg.VaultPKIMounts {
+		mount = strings.Trim(mount, "/")
+		all = append(all, &pkiMount{vault: v, mount: mount, roles: roles[mount], now: now})
 	}
-	for _, mount := range mounts {
-		all = append(all, &pkiMount{vault: v, mount: strings.Trim(mount, "/"), now: now})
-	}
-	return all
+	return all, nil
 }
 
 // newPlaces reads the operator's lists.

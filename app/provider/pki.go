@@ -7,6 +7,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ import (
 type pkiMount struct {
 	vault *vault
 	mount string
+	roles []string // those that sign replacements; all that it has when none
 	now   func() time.Time
 
 	mu    sync.Mutex
@@ -175,7 +177,7 @@ func (k *keys) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt,
 		return Receipt{}, fmt.Errorf("revoke %s: %w: %w", rule.ID, ErrCannotRevoke, err)
 	}
 	receipt := Receipt{Meaning: rules.MeansAlreadyDead}
-	certificates, revoked := 0, 0
+	certificates, revoked, listed := 0, 0, 0
 	for _, m := range k.pki() {
 		found, why := m.find(ctx, key)
 		if why != "" {
@@ -187,14 +189,15 @@ func (k *keys) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt,
 			if !c.live(k.now()) {
 				continue
 			}
-			_, evidence, why := m.vault.asked(ctx, "POST /v1/"+m.mount+"/revoke-with-key", map[string]any{
-				"serial_number": c.serial, "private_key": key.private.Expose(),
-			})
+			evidence, why := m.revokeWithKey(ctx, c, key)
 			if why != "" {
 				return Receipt{}, unfit("revoke", rule, why, evidence)
 			}
 			receipt.Meaning, receipt.Evidence = rules.MeansRevoked, evidence
 			revoked++
+			if m.onList(ctx, c) {
+				listed++
+			}
 		}
 	}
 	if certificates == 0 {
@@ -202,5 +205,37 @@ func (k *keys) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt,
 	}
 	receipt.Evidence.At, receipt.Evidence.Identity = k.now(), key.identity()
 	receipt.Evidence.Answer = fmt.Sprintf("%d of its %d certificates were revoked now, the others are revoked or expired", revoked, certificates)
+	if listed < revoked {
+		receipt.Evidence.Answer += fmt.Sprintf("; %d are not on their issuer's revocation list yet", revoked-listed)
+	}
 	return receipt, nil
+}
+
+// revokeWithKey revokes a certificate, with its key as the proof that it may be.
+func (m *pkiMount) revokeWithKey(ctx context.Context, c vaultCert, key publicKey) (Evidence, string) {
+	_, evidence, why := m.vault.asked(ctx, "POST /v1/"+m.mount+"/revoke-with-key", map[string]any{
+		"serial_number": c.serial, "private_key": key.private.Expose(),
+	})
+	return evidence, why
+}
+
+// onList reports whether a certificate is on the revocation list of its issuer, which
+// those who ask nobody go by. An engine may be told to write it from time to time only,
+// or never.
+func (m *pkiMount) onList(ctx context.Context, c vaultCert) bool {
+	now, _, _ := m.vault.asked(ctx, "GET /v1/"+m.mount+"/cert/"+c.serial, nil)
+	issuer, _ := now["issuer_id"].(string)
+	if issuer == "" {
+		issuer = "default"
+	}
+	data, _, _ := m.vault.asked(ctx, "GET /v1/"+m.mount+"/issuer/"+issuer+"/crl", nil)
+	text, _ := data["crl"].(string)
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return false
+	}
+	list, err := x509.ParseRevocationList(block.Bytes)
+	return err == nil && slices.ContainsFunc(list.RevokedCertificateEntries, func(e x509.RevocationListEntry) bool {
+		return e.SerialNumber.Cmp(c.leaf.SerialNumber) == 0
+	})
 }

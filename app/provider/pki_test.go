@@ -88,6 +88,7 @@ func TestPKI(t *testing.T) {
 func TestPKIPolicy(t *testing.T) {
 	b := baotest.Start(t)
 	startPKI(t, b, "pki")
+	b.Must("POST", "pki/roles/other", map[string]any{"allowed_domains": "example.net", "allow_subdomains": true})
 	leak := func(t *testing.T) checks.Credential {
 		key := newECDSA(t)
 		certify(t, b, "pki", key)
@@ -103,6 +104,14 @@ func TestPKIPolicy(t *testing.T) {
 		},
 		"revoke": func(t *testing.T, p *Providers) error {
 			_, err := p.Revoke(t.Context(), Target{Credential: leak(t)})
+			return err
+		},
+		"issue": func(t *testing.T, p *Providers) error {
+			request := Request{Old: Target{Credential: leak(t)}}
+			var err error
+			if request.Prepared, err = p.Prepare(t.Context(), request.Old, "op"); err == nil {
+				_, err = p.Issue(t.Context(), request)
+			}
 			return err
 		},
 	})

@@ -41,7 +41,6 @@ const (
 	driverManual = "manual"
 
 	driverAppRole    = "approle"
-	driverDeployKey  = "deploykey"
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverStorage    = "azure-storage"
@@ -127,8 +126,14 @@ type Config struct {
 	// VaultDatabaseMounts are where the database engine is mounted there, which then is
 	// asked whether it keeps a leaked password.
 	VaultDatabaseMounts []string
+	// VaultAWSMounts are where its AWS engine is mounted, which then is asked whether it
+	// keeps a leaked access key.
+	VaultAWSMounts []string
 	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
 	VaultPKIMounts []string
+	// VaultPKIRoles are the roles there that certify the keys which take their place,
+	// "MOUNT/ROLE"; of a mount of which none is named the one that can only have.
+	VaultPKIRoles []string
 
 	// Google and Azure are Stanch's own accounts at the clouds, with which their
 	// credentials are replaced and revoked; nil without one.
@@ -255,7 +260,7 @@ type Providers struct {
 	issuers    map[string]issuer
 	web        *web
 	vault      *vault
-	engine     *engine
+	engines    []keepingEngine
 	off        bool
 	only       map[string]bool // the kinds that are asked about; nil for all
 	control    control
@@ -355,6 +360,9 @@ func (p *Providers) addDrivers(cfg Config) error {
 		return err
 	}
 	accessKeys := newAccessKeys(cfg, p.now, p.log)
+	amazon := &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now}
+	amazon.engine = newAWSEngine(p.vault, cfg.VaultAWSMounts, amazon.verify)
+	p.engines = append(p.engines, amazon.engine)
 	deploys, err := newDeployKeys(cfg, p.now)
 	if err != nil {
 		return err
@@ -369,14 +377,14 @@ func (p *Providers) addDrivers(cfg Config) error {
 		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.issuers = map[string]issuer{
-		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys, driverDeployKey: deploys,
+		driverBroker: broker, driverVault: p.vault, driverAWS: accessKeys,
 		driverGCP: gcp, driverGCPAPIKey: apiKeys, driverAzure: apps, driverStorage: blobs,
 	}
 	p.verifiers = map[string]verifier{
 		driverHTTP:       p.web,
 		driverVault:      p.vault,
 		driverMongoDB:    &database{name: "MongoDB", port: portMongoDB, try: tryMongoDB, hosts: hosts, now: p.now},
-		driverAWS:        &amazon{web: p.web, own: accessKeys, public: awsPartitions, accounts: cfg.AWSAccounts, pause: awsPause, now: p.now},
+		driverAWS:        amazon,
 		driverJWT:        &tokens{keySets: keySets, client: p.web.trusted, now: p.now, fetched: map[string]fetchedKeys{}},
 		driverGCP:        gcp,
 		driverKubernetes: &kubernetes{web: p.web, now: p.now},
@@ -386,8 +394,7 @@ func (p *Providers) addDrivers(cfg Config) error {
 	for name, d := range administered {
 		p.verifiers[name], p.revokers[name], p.issuers[name] = d, d, d
 	}
-	p.addVault(cfg, places, deploys)
-	return nil
+	return p.addVault(cfg, places, deploys)
 }
 
 // Can says what can be done about a kind of credential as things are configured.

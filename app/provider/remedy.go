@@ -124,15 +124,39 @@ func (p *Providers) driverRevokes(ctx context.Context, rule *rules.Rule, t Targe
 	return p.revokers[rule.Revoke.DriverName()].revoke(ctx, rule, t)
 }
 
+// A keepingEngine is an engine of Vault's that gives out credentials of another provider.
+type keepingEngine interface {
+	// covers says whether credentials of a kind may be the engine's.
+	covers(*rules.Rule) bool
+	// keeps finds what keeps a credential.
+	keeps(context.Context, *rules.Rule, Target) (kept, error)
+	revoke(context.Context, *rules.Rule, Target, kept) (Receipt, error)
+	issue(context.Context, *rules.Rule, Request) (checks.Credential, error)
+}
+
+// engineOf is the engine that may keep credentials of a kind; nil without one.
+func (p *Providers) engineOf(rule *rules.Rule) keepingEngine {
+	for _, e := range p.engines {
+		if e.covers(rule) {
+			return e
+		}
+	}
+	return nil
+}
+
 // engineFirst has the engine that keeps a credential revoke it, and do the rest.
 func (p *Providers) engineFirst(do func(context.Context, *rules.Rule, Target) (Receipt, error)) func(context.Context, *rules.Rule, Target) (Receipt, error) {
 	return func(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
-		k, err := p.engine.keeps(ctx, rule, t)
+		e := p.engineOf(rule)
+		if e == nil {
+			return do(ctx, rule, t)
+		}
+		k, err := e.keeps(ctx, rule, t)
 		switch {
 		case err != nil:
 			return Receipt{}, err
-		case k.path != "":
-			return p.engine.revoke(ctx, rule, t, k)
+		case k.path != "" && !k.before:
+			return e.revoke(ctx, rule, t, k)
 		}
 		return do(ctx, rule, t)
 	}
@@ -214,8 +238,10 @@ func (p *Providers) Prepare(ctx context.Context, t Target, operation string) (Pr
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
 	defer cancel()
-	if k, err := p.engine.keeps(ctx, rule, t); err != nil || k.path != "" {
-		return Prepared{Seen: k.seen()}, err
+	if e := p.engineOf(rule); e != nil {
+		if k, err := e.keeps(ctx, rule, t); err != nil || k.path != "" {
+			return Prepared{Seen: k.seen()}, err
+		}
 	}
 	first, ok := p.issuers[rule.Issue.DriverName()].(preparer)
 	if !ok || p.whyNoDriverIssues(rule) != "" {
@@ -234,8 +260,8 @@ func (p *Providers) Issue(ctx context.Context, r Request) (checks.Credential, er
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.changeWithin)
 	defer cancel()
-	if r.Prepared.Seen[keptBy] != "" {
-		return p.engine.issue(ctx, rule, r)
+	if e := p.engineOf(rule); e != nil && r.Prepared.Seen[keptBy] != "" {
+		return e.issue(ctx, rule, r)
 	}
 	if why := p.whyNoDriverIssues(rule); why != "" {
 		return checks.Credential{}, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)

@@ -6,11 +6,12 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/stanch-dev/stanch/checks"
 	"github.com/stanch-dev/stanch/rules"
 )
 
-// trusts revokes a private key wherever something is known to trust it: as a deploy key
-// at GitHub, and by its certificates in Vault.
+// trusts replaces and revokes a private key wherever something is known to trust it: as
+// a deploy key at GitHub, and by its certificates in Vault.
 type trusts struct {
 	deploys      *deployKeys
 	certificates *keys
@@ -19,15 +20,19 @@ type trusts struct {
 func (a trusts) all() []revoker { return []revoker{a.deploys, a.certificates} }
 
 func (a trusts) whyNoRevoke(rule *rules.Rule) string {
-	var whys []string
-	for _, one := range a.all() {
-		why := one.whyNoRevoke(rule)
-		if why == "" {
-			return ""
-		}
-		whys = append(whys, why)
+	return unlessOne(a.deploys.whyNoRevoke(rule), a.certificates.whyNoRevoke(rule))
+}
+
+func (a trusts) whyNoIssue(rule *rules.Rule) string {
+	return unlessOne(a.deploys.whyNoIssue(rule), a.certificates.whyNoIssue(rule))
+}
+
+// unlessOne joins the reasons why nobody can, if that is so.
+func unlessOne(deploys, certificates string) string {
+	if deploys == "" || certificates == "" {
+		return ""
 	}
-	return strings.Join(whys, "; ")
+	return deploys + "; " + certificates
 }
 
 // revoke has the key revoked in each of the places that know it. It cannot be done when
@@ -71,13 +76,55 @@ func (a trusts) lastUse(ctx context.Context, rule *rules.Rule, t Target) (u Use,
 	return a.deploys.lastUse(ctx, rule, t)
 }
 
+// prepare makes the key that is to be trusted instead. One that is trusted in both ways
+// has two successors, and a person.
+func (a trusts) prepare(ctx context.Context, rule *rules.Rule, t Target, operation string) (Prepared, error) {
+	certified, err := a.certificates.certified(ctx, t)
+	if err != nil {
+		return Prepared{}, fmt.Errorf("issue %s: %w", rule.ID, err)
+	}
+	deployed, err := a.deployed(ctx, rule, t)
+	switch {
+	case err != nil:
+		return Prepared{}, err
+	case certified && deployed:
+		return Prepared{}, fmt.Errorf("issue %s: %w: it is a deploy key at GitHub and has certificates of Vault's: make a new key for each by hand, then press Revoke now", rule.ID, ErrCannotIssue)
+	case deployed:
+		return a.deploys.prepare(ctx, rule, t, operation)
+	case certified:
+		return a.certificates.prepare(ctx, rule, t, operation)
+	}
+	return Prepared{}, fmt.Errorf("issue %s: %w: it is a deploy key of none of the repositories of STANCH_GITHUB_DEPLOY_KEYS, and no engine of STANCH_VAULT_PKI_MOUNTS has certified it", rule.ID, ErrCannotIssue)
+}
+
+// deployed reports whether a key is a deploy key, or was when it was verified.
+func (a trusts) deployed(ctx context.Context, rule *rules.Rule, t Target) (bool, error) {
+	if a.deploys.whyNoIssue(rule) != "" {
+		return false, nil
+	}
+	repo, _, err := a.deploys.find(ctx, t.Secret())
+	if err != nil {
+		return false, fmt.Errorf("issue %s: %w", rule.ID, err)
+	}
+	return repo != "" || t.Identity[keyRepository] != "", nil
+}
+
+func (a trusts) issue(ctx context.Context, rule *rules.Rule, r Request) (checks.Credential, error) {
+	if r.Prepared.Seen[seenMount] != "" {
+		return a.certificates.issue(ctx, rule, r)
+	}
+	return a.deploys.issue(ctx, rule, r)
+}
+
 func (a trusts) tell(rule *rules.Rule) Calls {
-	var calls []string
+	var revoked, issued []string
 	if a.deploys.whyNoRevoke(rule) == "" {
-		calls = append(calls, "DELETE of the deploy key at GitHub")
+		revoked = append(revoked, "DELETE of the deploy key at GitHub")
+		issued = append(issued, "POST of a new deploy key at GitHub")
 	}
 	if a.certificates.whyNoRevoke(rule) == "" {
-		calls = append(calls, "POST of Vault's revoke-with-key for each of its certificates")
+		revoked = append(revoked, "POST of Vault's revoke-with-key for each of its certificates")
+		issued = append(issued, "POST of a new key's request to Vault's sign/:role")
 	}
-	return Calls{Revoke: strings.Join(calls, ", ")}
+	return Calls{Revoke: strings.Join(revoked, ", "), Issue: strings.Join(issued, ", or ")}
 }

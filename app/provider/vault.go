@@ -75,17 +75,24 @@ func newVault(cfg Config, now func() time.Time) (*vault, error) {
 
 // addVault adds what speaks to Vault about more than its tokens, and has its database
 // engines asked first about the passwords of databases.
-func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) {
+func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) error {
+	engines, err := newPKI(p.vault, cfg, p.now)
+	if err != nil {
+		return err
+	}
 	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
 	p.verifiers[driverAppRole], p.revokers[driverAppRole], p.issuers[driverAppRole] = roles, roles, roles
-	leaked := &keys{places: append(places, newPKI(p.vault, cfg.VaultPKIMounts, p.now)...), now: p.now}
-	p.verifiers[driverKey], p.revokers[driverKey] = leaked, trusts{deploys, leaked}
-	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)
+	leaked := &keys{places: append(places, engines...), now: p.now}
+	trusted := trusts{deploys, leaked}
+	p.verifiers[driverKey], p.revokers[driverKey], p.issuers[driverKey] = leaked, trusted, trusted
+	databases := newEngine(p.vault, cfg.VaultDatabaseMounts)
 	for driver, v := range p.verifiers {
 		if d, ok := v.(served); ok {
-			p.engine.serve(driver, d.logins())
+			databases.serve(driver, d.logins())
 		}
 	}
+	p.engines = append(p.engines, databases)
+	return nil
 }
 
 func (v *vault) host(*rules.Rule, checks.Credential) string { return v.addr }

@@ -43,7 +43,7 @@ func lacked(what string, got reply) string {
 	}
 	method, path, _ := strings.Cut(what, " ")
 	path, list := strings.CutSuffix(strings.TrimPrefix(path, "/v1/"), "?list=true")
-	capability := map[string]string{http.MethodGet: "read", http.MethodPost: "update"}[method]
+	capability := map[string]string{http.MethodGet: "read", http.MethodPost: "update", http.MethodDelete: "delete"}[method]
 	if list {
 		capability = "list"
 	}

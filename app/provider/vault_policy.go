@@ -70,12 +70,31 @@ func VaultDatabasePolicy(mount string) grants.Policy {
 	}}
 }
 
+// VaultAWSPolicy is what it takes to find out whether the AWS engine at a mount keeps a
+// leaked access key, and to change it there. It stands in stanch-aws.hcl.
+func VaultAWSPolicy(mount string) grants.Policy {
+	return grants.Policy{Name: "Vault AWS engine at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("rotate root", mount+"/config/root", "read"),
+		hcl("rotate root", mount+"/config/rotate-root", "update"),
+		hcl("rotate", mount+"/static-roles", "list"),
+		hcl("rotate", mount+"/static-creds/+", "read"),
+		hcl("rotate", mount+"/static-roles/+", "read", "create", "update", "delete"),
+		hcl("end lease", mount+"/roles", "list"),
+		hcl("end lease", "sys/leases/lookup/"+mount+"/creds/+", "list", "sudo"),
+		hcl("end lease", "sys/leases/lookup", "update"),
+		hcl("end lease", "sys/leases/revoke", "update"),
+	}}
+}
+
 // VaultPKIPolicy is what it takes to find the certificates that a PKI engine made for a
-// leaked key, and to revoke them. Anybody may read certificates. It stands in
-// stanch-pki.hcl.
+// leaked key, to revoke them, and to have a new key certified by a role. Anybody may read
+// certificates and issuers. It stands in stanch-pki.hcl.
 func VaultPKIPolicy(mount string) grants.Policy {
 	return grants.Policy{Name: "Vault PKI at " + mount, Syntax: "hcl", Lines: []grants.Line{
 		hcl("find", mount+"/certs", "list"),
 		hcl("revoke", mount+"/revoke-with-key", "update"),
+		hcl("issue", mount+"/roles", "list"),
+		hcl("issue", mount+"/roles/+", "read"),
+		hcl("issue", mount+"/sign/+", "update"),
 	}}
 }

@@ -10,12 +10,14 @@ import (
 	"github.com/stanch-dev/stanch/checks"
 )
 
-// Holds reports whether a stored value is a credential's secret, or a text with
-// it inside, such as the URL of a database.
+// Holds reports whether a stored value is a credential's secret or certificate, or a
+// text with it inside, such as the URL of a database.
 func Holds(value checks.Secret, c checks.Credential) bool {
-	for _, form := range forms(c.Secret().Expose()) {
-		if form != "" && strings.Contains(value.Expose(), form) {
-			return true
+	for _, part := range []string{checks.PartSecret, certificatePart} {
+		for _, form := range forms(c.Parts[part].Expose()) {
+			if form != "" && strings.Contains(value.Expose(), form) {
+				return true
+			}
 		}
 	}
 	return false
@@ -33,21 +35,29 @@ func forms(text string) [2]string {
 }
 
 // readings are the texts by which a stored value is found: the value, in both forms;
-// of a whole JSON object such as the key file of a service account, those in it; and
-// the passwords of connection strings.
+// of a whole JSON object such as the key file of a service account, those in it; the
+// passwords of connection strings; and private keys among other text, such as their
+// certificates.
 func readings(text string) (all []string) {
 	if text == "" {
 		return nil
 	}
-	written := forms(text)
-	all = append(written[:], connectionPasswords(text)...)
+	all = append(writtenForms(text), connectionPasswords(text)...)
 	if inside, ok := objectOf(text); ok {
 		for _, value := range inside {
 			if value != "" {
-				written := forms(value)
-				all = append(all, written[:]...)
+				all = append(all, writtenForms(value)...)
 			}
 		}
+	}
+	return all
+}
+
+// writtenForms are the forms of a text and of the private keys in it.
+func writtenForms(text string) (all []string) {
+	for _, one := range append(privateKeyBlock.FindAllString(text, -1), text) {
+		written := forms(one)
+		all = append(all, written[:]...)
 	}
 	return all
 }
@@ -63,7 +73,7 @@ func objectOf(text string) (map[string]string, bool) {
 // values: those that are a part of the old one, and those with its secret inside. What
 // else is different of the new one, a key's id or a user's name, must have its place
 // beside the secret: left out names the parts that have none, and without which the new
-// secret is of no use.
+// secret is of no use. What is kept beside a private key of its certificate changes along.
 func Replace(fields map[string]checks.Secret, old, fresh checks.Credential) (changed map[string]checks.Secret, leftOut []string) {
 	changed = map[string]checks.Secret{}
 	placed := map[string]bool{}
@@ -84,6 +94,9 @@ func Replace(fields map[string]checks.Secret, old, fresh checks.Credential) (cha
 				placed[part] = true
 			}
 		}
+	}
+	if r := newRenewal(fields, old, fresh); r != nil && !r.renew(fields, changed) && !placed[certificatePart] {
+		leftOut = append(leftOut, certificatePart)
 	}
 	for part, now := range fresh.Parts {
 		if was, ok := old.Parts[part]; ok && was != now && !placed[part] {

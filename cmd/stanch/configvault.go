@@ -11,13 +11,16 @@ import (
 type VaultEngines struct {
 	VaultAppRoleMounts  []string `env:"STANCH_VAULT_APPROLE_MOUNTS" help:"where AppRole is mounted in Vault; default: approle"`
 	VaultDatabaseMounts []string `env:"STANCH_VAULT_DATABASE_MOUNTS" help:"database engines of Vault, which then are asked whether they keep a leaked password of a database, and replace it"`
-	VaultPKIMounts      []string `env:"STANCH_VAULT_PKI_MOUNTS" help:"PKI engines of Vault, in which the certificates of leaked private keys are looked for and revoked"`
+	VaultAWSMounts      []string `env:"STANCH_VAULT_AWS_MOUNTS" help:"AWS engines of Vault, which then are asked whether they keep a leaked access key, and replace it"`
+	VaultPKIMounts      []string `env:"STANCH_VAULT_PKI_MOUNTS" help:"PKI engines of Vault, in which the certificates of leaked private keys are looked for, revoked and replaced"`
+	VaultPKIRoles       []string `env:"STANCH_VAULT_PKI_ROLES" help:"roles there that certify the new keys, MOUNT/ROLE; without one the only role that can have certified the leaked one"`
 	VaultAuditLog       string   `env:"STANCH_VAULT_AUDIT_LOG" help:"file of an audit device of Vault's, in which is looked who has read a leaked secret"`
 	VaultAuditDevice    string   `env:"STANCH_VAULT_AUDIT_DEVICE" help:"name of that device, file: then Vault is asked who has read the leaked value"`
 }
 
 func (e VaultEngines) tell(cfg *provider.Config) {
-	cfg.VaultAppRoleMounts, cfg.VaultDatabaseMounts, cfg.VaultPKIMounts = e.VaultAppRoleMounts, e.VaultDatabaseMounts, e.VaultPKIMounts
+	cfg.VaultAppRoleMounts, cfg.VaultDatabaseMounts = e.VaultAppRoleMounts, e.VaultDatabaseMounts
+	cfg.VaultPKIMounts, cfg.VaultPKIRoles, cfg.VaultAWSMounts = e.VaultPKIMounts, e.VaultPKIRoles, e.VaultAWSMounts
 }
 
 // check says what cannot be meant.
@@ -32,5 +35,5 @@ func (e VaultEngines) check(reachable bool) error {
 }
 
 func (e VaultEngines) any() bool {
-	return len(e.VaultAppRoleMounts)+len(e.VaultDatabaseMounts)+len(e.VaultPKIMounts)+len(e.VaultAuditLog)+len(e.VaultAuditDevice) > 0
+	return len(e.VaultAppRoleMounts)+len(e.VaultDatabaseMounts)+len(e.VaultPKIMounts)+len(e.VaultPKIRoles)+len(e.VaultAWSMounts)+len(e.VaultAuditLog)+len(e.VaultAuditDevice) > 0
 }

@@ -61,6 +61,7 @@ func TestCrashMatrix(t *testing.T) {
 	stores := map[string]crashStore{"encrypted file": inFile{}, "Vault KV 2": inVault{vault}, "AWS Secrets Manager": inAWS{aws}}
 	maps.Copy(kinds, newCrashDatabases(t))
 	maps.Copy(kinds, newVaultEngines(t, vault))
+	kinds["AWS key of a static role of Vault"] = newVaultAWSKeys(t, aws)
 	git := newCrashGitHub(t)
 	kinds["GitHub deploy key"] = deployKeyKind{git}
 	google, azure := newCrashGoogle(t), newCrashAzure(t)

@@ -8,3 +8,10 @@
 # itself, so that Stanch can revoke no other ("pki/revoke" could).
 path "pki/certs"           { capabilities = ["list"] }
 path "pki/revoke-with-key" { capabilities = ["update"] }
+
+# A new key is made by Stanch and certified by the role that certified the leaked one.
+# Name these roles in place of "+" (and in STANCH_VAULT_PKI_ROLES) to have it sign by no
+# others. Without these lines a person replaces keys.
+path "pki/roles"   { capabilities = ["list"] }
+path "pki/roles/+" { capabilities = ["read"] }
+path "pki/sign/+"  { capabilities = ["update"] }

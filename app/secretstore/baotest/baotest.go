@@ -46,6 +46,25 @@ func StartAudited(t *testing.T) (b *Server, log string) {
 	return start(t, "-config="+config), log
 }
 
+// AWSEngine is the type of mount that is the AWS engine of Vault, where StartAWS started
+// the server. OpenBao has none of its own.
+const AWSEngine = "vault-aws"
+
+// StartAWS starts a server that can run the AWS engine from the vault-aws in PATH, which
+// .ci/run builds. Without one the test is skipped, unless STANCH_CI=1 says that there has
+// to be one.
+func StartAWS(t *testing.T) *Server {
+	t.Helper()
+	plugin, err := exec.LookPath(AWSEngine)
+	if err != nil {
+		if os.Getenv("STANCH_CI") == "1" {
+			t.Fatal(AWSEngine + " is not on PATH, and STANCH_CI=1 wants the tests with it: .ci/run vault_aws")
+		}
+		t.Skip(AWSEngine + " is not on PATH: .ci/run vault_aws")
+	}
+	return start(t, "-dev-plugin-dir="+filepath.Dir(plugin))
+}
+
 func start(t *testing.T, more ...string) *Server {
 	t.Helper()
 	program, err := exec.LookPath("bao")
