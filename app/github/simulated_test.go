@@ -339,7 +339,7 @@ func TestSimulatedLimits(t *testing.T) {
 			if !errors.As(err, &limited) {
 				t.Fatalf("got %v", err)
 			}
-			if wait := limited.RetryAfter; wait > tt.want || wait < tt.want-5*time.Second {
+			if wait := limited.RetryAfter; wait > tt.want || wait < tt.want-10*time.Second {
 				t.Errorf("wait %s, want %s", wait, tt.want)
 			}
 		})

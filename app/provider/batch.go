@@ -93,13 +93,17 @@ func (w *web) batcher(rule *rules.Rule) (*batcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rule %s: %w", rule.ID, err)
 	}
-	if _, own := w.operator[rule.Provider.Name]; own {
+	if _, own := w.operator[rule.Provider.Name]; own && !w.asksAsSomebody(rule) {
 		times = unlimited // the rate is the public host's
 	}
 	b := &batcher{now: w.now, times: times, in: in, most: rule.Revoke.Batch.Most}
 	b.send = func(ctx context.Context, secrets []checks.Secret) (r batchReply) {
 		f := &filler{parts: map[string]checks.Secret{checks.PartSecret: secrets[0]}, batch: secrets}
-		r.evidence, r.reply, r.err = w.send(ctx, rule, rule.Revoke.Request, f)
+		request := rule.Revoke.Request
+		if w.asksAsSomebody(rule) {
+			request = w.introduced(request, f)
+		}
+		r.evidence, r.reply, r.err = w.send(ctx, rule, request, f)
 		return r
 	}
 	if w.batches.to == nil {

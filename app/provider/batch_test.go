@@ -22,6 +22,7 @@ type revocationDesk struct {
 	mu       sync.Mutex
 	requests [][]string
 	dislikes string
+	wants    string // in the Authorization header
 	limited  bool
 }
 
@@ -51,7 +52,10 @@ func (d *revocationDesk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.requests = append(d.requests, ask.Credentials)
 	w.Header().Set("Content-Type", "application/json")
 	switch {
-	case err != nil || r.URL.Path != "/credentials/revoke" || r.Header.Get("Authorization") != "" || len(ask.Credentials) > 1000:
+	case r.Header.Get("Authorization") != d.wants:
+		w.WriteHeader(http.StatusUnauthorized)
+		fmt.Fprint(w, `{"message":"Bad credentials"}`)
+	case err != nil || r.URL.Path != "/credentials/revoke" || len(ask.Credentials) > 1000:
 		w.WriteHeader(http.StatusBadRequest)
 	case d.limited:
 		w.WriteHeader(http.StatusForbidden)

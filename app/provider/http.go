@@ -25,6 +25,7 @@ type web struct {
 	guarded  *http.Client // for the catalogue's hosts
 	trusted  *http.Client // for the operator's
 	operator map[string]string
+	revoker  checks.Secret // see Config.GitHubRevoker
 	limits   *limits
 	now      func() time.Time
 	batches  batches
@@ -35,6 +36,7 @@ func newWeb(cfg Config, now func() time.Time, limits *limits) (*web, error) {
 		guarded:  newClient(&net.Dialer{ControlContext: guard(cfg.AllowedNetworks)}, nil),
 		trusted:  newClient(&net.Dialer{}, &tls.Config{RootCAs: cfg.VerifyRoots, MinVersion: tls.VersionTLS12}),
 		operator: make(map[string]string, len(cfg.BaseURLs)),
+		revoker:  cfg.GitHubRevoker,
 		limits:   limits,
 		now:      now,
 	}
@@ -193,7 +195,9 @@ func (v *Verdict) read(means rules.Meaning) {
 	v.Reason, v.RetryAfter = "", 0
 }
 
-func (w *web) whyNoRevoke(rule *rules.Rule) string { return w.readyFor(rule, rule.Revoke) }
+func (w *web) whyNoRevoke(rule *rules.Rule) string {
+	return cmp.Or(w.readyFor(rule, rule.Revoke), w.whyNoServerRevokes(rule))
+}
 
 // revoke sends the rule's command.
 func (w *web) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {

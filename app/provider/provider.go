@@ -110,6 +110,10 @@ type Config struct {
 	DeployKeyRepos []string
 	DeployKeys     DeployKeys
 
+	// GitHubRevoker is a token with which the operator's own GitHub, a GitHub Enterprise
+	// Server, is asked to revoke tokens. github.com wants none.
+	GitHubRevoker checks.Secret
+
 	// VaultAddr is the one Vault or OpenBao server that Vault tokens are asked
 	// of. VaultToken is Stanch's own token there; without it a token that may
 	// not look itself up stays unknown on OpenBao, and none can be issued.

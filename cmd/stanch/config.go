@@ -277,7 +277,8 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 		BaseURLs: map[string]string{}, SelfHosted: map[string]bool{},
 		VaultAddr: s.VaultAddr, VaultToken: checks.NewSecret(s.VaultToken), VaultNamespace: s.VaultNamespace, VaultIssueRole: s.VaultIssueRole,
 		BrokerURL: s.BrokerURL, BrokerToken: checks.NewSecret(s.BrokerToken), DeployKeyRepos: s.DeployKeys,
-		Logger: log,
+		GitHubRevoker: checks.NewSecret(s.RevokeToken),
+		Logger:        log,
 	}
 	s.VaultEngines.tell(&cfg)
 	api, err := github.APIURL(s.GitHubURL)
@@ -290,6 +291,8 @@ func (s settings) providers(catalogue []*rules.Rule, log *slog.Logger) (provider
 	}
 	if strings.TrimSuffix(api, "/") != bases["github"] {
 		cfg.BaseURLs["github"], cfg.SelfHosted["github"] = api, true
+	} else if s.RevokeToken != "" {
+		return cfg, errors.New("STANCH_GITHUB_REVOKE_TOKEN is set, and STANCH_GITHUB_URL names no GitHub Enterprise Server: github.com revokes for nobody who says who they are; unset it")
 	}
 	for name, url := range s.ProviderURLs {
 		public, known := bases[name]
@@ -409,6 +412,7 @@ func (s settings) addSecretStores(cfg *app.Config) error {
 		cfg.SecretStores = append(cfg.SecretStores, f)
 	}
 	s.addOwn(cfg)
+	s.addRevoker(cfg)
 	if err := s.addAWSSecrets(cfg); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github"
+	"github.com/stanch-dev/stanch/checks"
 )
 
 // GitHubOptions switch on what takes more permissions of the App than scanning.
@@ -13,6 +14,16 @@ type GitHubOptions struct {
 	Copies []string `env:"STANCH_GITHUB_COPIES" help:"secrets at GitHub that are copies of places in secret stores, and written with them: acme/shop:actions:DEPLOY_TOKEN=vault:secret/ci/deploy#token,… (also acme/shop:dependabot:…, acme/shop:env/ENVIRONMENT:…, ORGANISATION:actions:…)"`
 
 	DeployKeys []string `env:"STANCH_GITHUB_DEPLOY_KEYS" help:"repositories among whose deploy keys leaked private keys are looked for and replaced: acme/shop,…"`
+
+	RevokeToken string `env:"STANCH_GITHUB_REVOKE_TOKEN" help:"classic personal access token of an account of Stanch's own at a GitHub Enterprise Server (3.19 or later), as which leaked ones are revoked there; github.com wants none"`
+}
+
+// addRevoker names the token by which Stanch itself revokes, which must outlive its own
+// leak until a person has replaced it.
+func (s GitHubOptions) addRevoker(cfg *app.Config) {
+	if s.RevokeToken != "" {
+		cfg.Own = append(cfg.Own, checks.NewSecret(s.RevokeToken).Fingerprint(cfg.Keys.Fingerprint))
+	}
 }
 
 // copies reads the copies.

@@ -9,7 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stanch-dev/stanch/app"
 	"github.com/stanch-dev/stanch/app/github/githubtest"
+	"github.com/stanch-dev/stanch/app/store"
+	"github.com/stanch-dev/stanch/checks"
+	"github.com/stanch-dev/stanch/rules"
 )
 
 // onGitHub is the environment of an App that a simulated GitHub knows.
@@ -79,5 +83,31 @@ func TestServeRefusesCopiesOfNothing(t *testing.T) {
 	code := run(ctx, []string{"serve"}, strings.NewReader(""), &out, &errs, func(name string) string { return environment[name] })
 	if code != exitFailed || !strings.Contains(errs.String(), `no secret store "vault" is configured`) {
 		t.Errorf("status %d: %s", code, errs.String())
+	}
+}
+
+// The token by which leaked ones are revoked is for a GitHub of the operator's own, and is
+// never revoked by itself.
+func TestRevokeToken(t *testing.T) {
+	catalogue, err := rules.Catalogue()
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := "own" + "-token"
+	for url, fault := range map[string]string{"https://github.com": "names no GitHub Enterprise Server", "https://github.example.com": ""} {
+		s := settings{GitHubOptions: GitHubOptions{RevokeToken: own}, Reach: Reach{GitHubURL: url}}
+		cfg, err := s.providers(catalogue, nil)
+		if (err != nil) != (fault != "") || err != nil && (!strings.Contains(err.Error(), fault) || strings.Contains(err.Error(), own)) {
+			t.Errorf("%s: %v, want %q", url, err, fault)
+		}
+		if err == nil && cfg.GitHubRevoker != checks.NewSecret(own) {
+			t.Errorf("%s: it is not handed on", url)
+		}
+	}
+	cfg := app.Config{Keys: store.Keys{Fingerprint: make(checks.FingerprintKey, 32)}}
+	GitHubOptions{}.addRevoker(&cfg)
+	GitHubOptions{RevokeToken: own}.addRevoker(&cfg)
+	if len(cfg.Own) != 1 || cfg.Own[0] != checks.NewSecret(own).Fingerprint(cfg.Keys.Fingerprint) {
+		t.Errorf("own: %d", len(cfg.Own))
 	}
 }

@@ -18,6 +18,9 @@ import (
 	"github.com/stanch-dev/stanch/rules"
 )
 
+// publicGitHub is the one that revokes for nobody in particular.
+const publicGitHub = "https://github.com"
+
 // webhookPath is where stanch serve takes webhooks.
 const webhookPath = "/webhook"
 
@@ -56,6 +59,9 @@ func (d *doctor) github(ctx context.Context) {
 	d.ok(aboutGitHub, "%s knows the App %s and its key", app.URL(), r.Slug)
 	if r.Installed == 0 {
 		d.note(aboutGitHub, "the App is installed nowhere: nothing comes from GitHub before that")
+	}
+	if s.RevokeToken == "" && app.URL() != publicGitHub {
+		d.note(aboutGitHub, "STANCH_GITHUB_REVOKE_TOKEN is not set: a GitHub Enterprise Server revokes no leaked token without it")
 	}
 	d.needs(r)
 	d.webhook(r.Webhook)
