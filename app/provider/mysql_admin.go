@@ -148,7 +148,6 @@ func (c *myAdmin) complaint(err error) error {
 type myAccount struct {
 	user, host string
 	methods    []myMethod
-	factors    bool // he has to show more than that
 }
 
 func (a myAccount) String() string { return a.user + "@" + a.host }

@@ -27,8 +27,7 @@ func (twoPasswords) accounts(ctx context.Context, c *myAdmin, user string) (all 
 	for _, row := range rows {
 		a := myAccount{user: row[0], host: row[1], methods: []myMethod{{row[2], row[3]}}}
 		var also struct {
-			Retained string          `json:"additional_password"`
-			Factors  json.RawMessage `json:"Multi_factor_authentication"`
+			Retained string `json:"additional_password"`
 		}
 		if row[4] != "" {
 			if err := json.Unmarshal([]byte(row[4]), &also); err != nil {
@@ -38,7 +37,6 @@ func (twoPasswords) accounts(ctx context.Context, c *myAdmin, user string) (all 
 		if also.Retained != "" && also.Retained != row[3] { // else it is the same password; see leave
 			a.methods = append(a.methods, myMethod{row[2], also.Retained})
 		}
-		a.factors = len(also.Factors) > 0
 		all = append(all, a)
 	}
 	return all, nil
@@ -56,8 +54,6 @@ func (twoPasswords) alter(ctx context.Context, c *myAdmin, a *myAccount, methods
 		}
 	}
 	switch {
-	case a.factors:
-		return refusal("the account " + a.String() + " asks for more than a password: a person changes it")
 	case len(methods) == 1:
 		return c.leave(ctx, a, methods[0])
 	case len(fresh) != 1 || len(kept) != 1:

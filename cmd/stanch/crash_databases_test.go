@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -123,8 +124,9 @@ func (c *databaseUser) env(via func(string) string) []string {
 	return []string{"STANCH_VERIFY_HOSTS=insecure://" + c.seen, "STANCH_ADMIN_URLS=" + admin.String()}
 }
 
-// newCrashDatabases starts the servers, and returns kinds of them by their names.
-func newCrashDatabases(t *testing.T) map[string]crashKind {
+// newCrashDatabases starts the servers of some products, or all, and returns kinds of
+// them by their names.
+func newCrashDatabases(t *testing.T, products ...string) map[string]crashKind {
 	tls := servertest.NewAuthority(t)
 	kinds := map[string]crashKind{}
 	for _, d := range []struct {
@@ -133,8 +135,13 @@ func newCrashDatabases(t *testing.T) map[string]crashKind {
 	}{
 		{"PostgreSQL user", "postgres", "postgres-url", startCrashPostgres},
 		{"MariaDB user", "mysql", "mysql-url", startCrashMariaDB},
+		{"MySQL user", "mysql", "mysql-url", startCrashMySQL},
 		{"Redis user", "redis", "redis-url", startCrashRedis},
 	} {
+		product, _, _ := strings.Cut(d.name, " ")
+		if len(products) > 0 && !slices.Contains(products, product) || product == "MySQL" && !servertest.WantsMySQL() {
+			continue
+		}
 		addr, engine := d.start(t, tls)
 		k := crashDatabase{scheme: d.scheme, rule: d.rule, addr: addr, n: &atomic.Int64{}, engine: engine}
 		kinds[d.name] = k
@@ -220,13 +227,18 @@ type crashMariaDB struct{ addr string }
 
 func startCrashMariaDB(t *testing.T, tls servertest.Authority) (string, databaseServer) {
 	s := crashMariaDB{"127.0.0.1:" + servertest.MariaDB(t, tls)}
+	s.grant(t, provider.MariaDBPolicy())
+	return s.addr, s
+}
+
+// grant makes Stanch's own login.
+func (s crashMariaDB) grant(t *testing.T, policy grants.Policy) {
 	made := []string{"CREATE USER stanch IDENTIFIED BY '" + crashAdminPassword + "'"}
-	for _, statement := range append(made, required(provider.MariaDBPolicy())...) {
+	for _, statement := range append(made, required(policy)...) {
 		if err := s.do(statement); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return s.addr, s
 }
 
 func (s crashMariaDB) open(user, password, database string) (*sql.DB, error) {
@@ -275,6 +287,26 @@ func (s crashMariaDB) passwords(user string) (n int, err error) {
 	var private string
 	err = db.QueryRow("SELECT Priv FROM mysql.global_priv WHERE User = ?", user).Scan(&private)
 	return strings.Count(private, `"*`), err
+}
+
+// crashMySQL is a MySQL server, spoken to like MariaDB.
+type crashMySQL struct{ crashMariaDB }
+
+func startCrashMySQL(t *testing.T, _ servertest.Authority) (string, databaseServer) {
+	s := crashMySQL{crashMariaDB{"127.0.0.1:" + servertest.MySQL(t)}}
+	s.grant(t, provider.MySQLPolicy())
+	return s.addr, s
+}
+
+// passwords counts an account's own and the retained one, if that is another.
+func (s crashMySQL) passwords(user string) (n int, err error) {
+	db, err := s.open("boss", servertest.AdminPassword, "mysql")
+	if err != nil {
+		return 0, err
+	}
+	defer db.Close()
+	err = db.QueryRow("SELECT 1 + IFNULL(User_attributes->>'$.additional_password' <> authentication_string, 0) FROM mysql.user WHERE User = ?", user).Scan(&n)
+	return n, err
 }
 
 // crashRedis is a Redis server whose users are in a file.

@@ -101,7 +101,7 @@ func undoes(t *testing.T, kind crashKind, s crashStore) {
 func TestUsersAlternate(t *testing.T) {
 	for _, name := range []string{"PostgreSQL user", "PostgreSQL user in a URL"} {
 		t.Run(name, func(t *testing.T) {
-			w := newCrashWorld(t, newCrashDatabases(t)[name], inFile{}, incident.ReplaceFirst)
+			w := newCrashWorld(t, newCrashDatabases(t, "PostgreSQL")[name], inFile{}, incident.ReplaceFirst)
 			w.start()
 			first := w.kind.(*databaseUser)
 			second := w.alternates(first)

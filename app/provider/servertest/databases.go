@@ -103,16 +103,20 @@ func startMySQL(t *testing.T, cmd *exec.Cmd, socket string) {
 // on, with bin/mysqld: what is called so in PATH may be MariaDB's.
 const mysqlHome = "STANCH_MYSQL"
 
+// WantsMySQL tells whether MySQL starts a server, or has the test fail: what tries many
+// kinds of servers does without it where it would be skipped.
+func WantsMySQL() bool { return os.Getenv(mysqlHome) != "" || os.Getenv("STANCH_CI") == "1" }
+
 // MySQL starts a real server and returns its port. Of older ones TLS cannot be had: they
 // know only ways to agree on a key that Go has given up.
 func MySQL(t *testing.T) (port string) {
 	t.Helper()
 	home := os.Getenv(mysqlHome)
 	switch {
-	case home == "" && os.Getenv("STANCH_CI") == "1":
-		t.Fatalf("%s names no MySQL server, and STANCH_CI=1 wants the tests with a real one", mysqlHome)
-	case home == "":
+	case !WantsMySQL():
 		t.Skipf("%s names no MySQL server", mysqlHome)
+	case home == "":
+		t.Fatalf("%s names no MySQL server, and STANCH_CI=1 wants the tests with a real one", mysqlHome)
 	}
 	dir := Scratch(t)
 	socket := filepath.Join(dir, "socket")
