@@ -27,9 +27,6 @@ type awsEngine struct {
 	verify func(context.Context, *rules.Rule, checks.Credential) (Verdict, error)
 }
 
-// seenSettings are what a static role is written again with.
-const seenSettings = "settings"
-
 func newAWSEngine(v *vault, mounts []string, verify func(context.Context, *rules.Rule, checks.Credential) (Verdict, error)) *awsEngine {
 	e := &awsEngine{vault: v, verify: verify}
 	for _, mount := range mounts {
@@ -59,6 +56,9 @@ func (e *awsEngine) sign(ctx context.Context, cred checks.Credential, verdict *V
 	defer cancel()
 	if k, why := e.find(ctx, Target{cred, verdict.Evidence.Identity}); why == "" && k.path != "" {
 		verdict.Evidence.Identity[keptBy] = k.path
+		if k.settings != "" {
+			verdict.Evidence.Identity[keptAs] = k.settings
+		}
 	}
 }
 
@@ -118,9 +118,21 @@ func (e *awsEngine) static(ctx context.Context, mount, id string, t Target) (kep
 	case k.path == "":
 		return kept{}, ""
 	}
-	role, _, why := e.vault.asked(ctx, "GET /v1/"+k.path, nil)
-	if why != "" {
-		return kept{}, why
+	return e.described(ctx, k, t)
+}
+
+// described adds the settings of a static role; of one that is gone those that it had
+// when the key was verified.
+func (e *awsEngine) described(ctx context.Context, k kept, t Target) (kept, string) {
+	what := "GET /v1/" + k.path
+	evidence, got := e.vault.call(ctx, what, e.vault.own, nil)
+	role, _ := got.object["data"].(map[string]any)
+	switch {
+	case got.fault == "" && got.status == http.StatusNotFound:
+		k.before, k.gone, k.settings = false, true, t.Identity[keptAs]
+		return k, ""
+	case !done(got):
+		return kept{}, orAnswered(lacked(what, got), evidence)
 	}
 	k.user, _ = role["username"].(string)
 	for _, name := range []string{"id", "name"} { // the engine's own words
@@ -183,6 +195,9 @@ func (e *awsEngine) revoke(ctx context.Context, rule *rules.Rule, t Target, k ke
 		}
 		return e.vault.endLease(ctx, rule, k, verdict)
 	case "static-roles":
+		if k.gone {
+			return e.goneBefore(ctx, rule, t, k)
+		}
 		_, evidence, err := e.renew(ctx, rule, t, k.path, k.settings)
 		return Receipt{Meaning: rules.MeansRevoked, Evidence: evidence}, err
 	default:
@@ -193,6 +208,20 @@ func (e *awsEngine) revoke(ctx context.Context, rule *rules.Rule, t Target, k ke
 		evidence.Answer += "; nobody but Vault knows the new key"
 		return Receipt{Meaning: rules.MeansRevoked, Evidence: evidence}, nil
 	}
+}
+
+// goneBefore tells of a static role that is gone: a person deleted it or Stanch did, and
+// was cut off before it could write it again.
+func (e *awsEngine) goneBefore(ctx context.Context, rule *rules.Rule, t Target, k kept) (Receipt, error) {
+	verdict, err := e.verify(ctx, rule, t.Credential)
+	switch {
+	case err != nil:
+		return Receipt{}, err
+	case verdict.Validity != checks.Inactive:
+		return Receipt{}, fmt.Errorf("revoke %s: %w: its static role %s is gone, and the key lives on: delete it at AWS (aws iam delete-access-key --access-key-id %s)", rule.ID, ErrCannotRevoke, k.path, short(t.Parts["id"].Expose()))
+	}
+	verdict.Evidence.Answer += "; its static role " + k.path + " is gone: if nobody meant that, write it again with what it was, " + k.settings
+	return Receipt{Meaning: rules.MeansAlreadyDead, Evidence: verdict.Evidence}, nil
 }
 
 // renew has a static role give out another key than the leaked one. After a crash it goes
@@ -212,7 +241,7 @@ func (e *awsEngine) renew(ctx context.Context, rule *rules.Rule, t Target, path,
 	}
 	role := map[string]any{}
 	if err := json.Unmarshal([]byte(settings), &role); err != nil || role["username"] == nil {
-		return fail("the settings of the static role are not known", evidence)
+		return checks.Credential{}, evidence, fmt.Errorf("issue %s: %w: what the static role %s was is not known: write it by hand", rule.ID, ErrCannotIssue, path)
 	}
 	if id.Len() > 0 {
 		if _, evidence, why = e.vault.asked(ctx, "DELETE /v1/"+path, nil); why != "" {
@@ -241,7 +270,7 @@ func (e *awsEngine) issue(ctx context.Context, rule *rules.Rule, r Request) (che
 	case "config":
 		return checks.Credential{}, fmt.Errorf("issue %s: %w: it is what Vault itself acts with at AWS (%s), and after a rotation nobody else knows it: give others a user of their own", rule.ID, ErrCannotIssue, path)
 	}
-	now, _, err := e.renew(ctx, rule, r.Old, path, r.Prepared.Seen[seenSettings])
+	now, _, err := e.renew(ctx, rule, r.Old, path, r.Prepared.Seen[keptAs])
 	if err != nil {
 		return checks.Credential{}, err
 	}

@@ -161,6 +161,23 @@ func (v *vaultAWS) testStatic(t *testing.T) {
 			t.Errorf("the role is not back: %v", err)
 		}
 	})
+	t.Run("cut off in between, revoked first", func(t *testing.T) {
+		mount, _ := v.mounted(t)
+		user, key := v.static(t, mount)
+		p := v.asked(t, mount, false)
+		leaked := aimAt(t, p, key)
+		v.bao.Must("DELETE", mount+"/static-roles/"+user, nil)
+		wantRevoked(t, p, leaked, rules.MeansAlreadyDead, `"rotation_period":93600`)
+		_, fresh, err := replace(p, leaked, "op")
+		if err != nil || !v.lives(fresh) || idOfKey(fresh) != idOfKey(v.given(mount, "static-creds/"+user)) {
+			t.Errorf("the role is not back: %v", err)
+		}
+		delete(leaked.Identity, keptAs)
+		v.bao.Must("DELETE", mount+"/static-roles/"+user, nil)
+		if _, _, err := replace(p, leaked, "op"); !errors.Is(err, ErrCannotIssue) {
+			t.Errorf("%v; nobody knows what it was", err)
+		}
+	})
 	t.Run("gives out another one already", func(t *testing.T) {
 		mount, _ := v.mounted(t)
 		user, now := v.static(t, mount)

@@ -31,6 +31,10 @@ type engine struct {
 // itself logs in as, or "database/creds" of users that it makes.
 const keptBy = "kept_by"
 
+// keptAs is the identity that tells the settings of a static role, where it may have to
+// be written anew.
+const keptAs = "kept_as"
+
 // What is asked of a mount.
 const (
 	listStatic  = "GET /v1/%s/static-roles?list=true"
@@ -50,6 +54,7 @@ type kept struct {
 	roles    []string // of a user that the engine made: paths that may have made it
 	made     string   // when, in seconds, as the user's name says; empty where it does not
 	before   bool     // it did when the credential was verified, and gives out another one now
+	gone     bool     // likewise, and is no more
 	settings string   // of the static role, where it may have to be written anew
 }
 
@@ -103,7 +108,7 @@ func (e *engine) sign(ctx context.Context, l login, port string, a *attempt) {
 
 // seen is what is remembered of it.
 func (k kept) seen() map[string]string {
-	return map[string]string{keptBy: k.path, "roles": strings.Join(k.roles, ", "), seenSettings: k.settings}
+	return map[string]string{keptBy: k.path, "roles": strings.Join(k.roles, ", "), keptAs: k.settings}
 }
 
 // find looks for a login in all mounts. Before is what kept it when it was verified.

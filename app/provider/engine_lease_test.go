@@ -39,7 +39,7 @@ func testLease(t *testing.T, e engineTest) {
 	t.Run("the lease is gone and the user is not", func(t *testing.T) {
 		leaked := aimAt(t, p, e.made(e.role("SELECT 1")))
 		wantRevoked(t, p, leaked, rules.MeansRevoked, "")
-		if _, err := p.Revoke(t.Context(), leaked); !errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "drop it in the database") {
+		if _, err := p.Revoke(t.Context(), leaked); !errors.Is(err, ErrCannotRevoke) || !strings.Contains(err.Error(), "drop the user where it is") {
 			t.Errorf("%v; want that a person drops the user", err)
 		}
 	})
