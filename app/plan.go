@@ -321,13 +321,24 @@ func (a *App) riskOfUse(ctx context.Context, i store.Incident, cred checks.Crede
 	case err != nil:
 		a.log.WarnContext(ctx, "the last use of a credential cannot be asked for", "rule", i.Rule, "error", err)
 		risk("its provider did not say when it was last used: Stanch’s log says why")
-	case !known:
-		risk("its provider does not tell when it was last used")
-	case use.At.IsZero():
-		risk("its provider knows of no use of it")
-	case use.By != "":
-		risk("it was last used at %s, by %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.By)
 	default:
-		risk("it was last used at %s", use.At.UTC().Format("2006-01-02 15:04:05 MST"))
+		risk("%s", useText(use, known))
 	}
+}
+
+// useText says what is known of a credential's last use.
+func useText(use provider.Use, known bool) string {
+	text, more := "it was last used at "+use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.Partial
+	switch {
+	case !known:
+		text, more = "its provider does not tell when it was last used", use.Evidence.Answer
+	case use.At.IsZero():
+		text = "its provider knows of no use of it"
+	case use.By != "":
+		text += ", by " + use.By
+	}
+	if more != "" {
+		text += " (" + more + ")"
+	}
+	return text
 }
