@@ -27,9 +27,9 @@ const (
 	confirmWait = 5 * time.Minute
 )
 
-// confirm waits until nobody uses the old credential any more: its provider says so, and
-// so do those who are known to read it from its stores, or a person does. Who still needs
-// it after overlapFor is a person's to find out.
+// confirm waits until nobody uses the old credential any more: its provider says so, if it
+// knows of all uses, and so do those who are known to read it from its stores, or a person
+// does. Who still needs it after overlapFor is a person's to find out.
 func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, error) {
 	if !i.Confirmed.IsZero() {
 		return result{detail: map[string]string{"confirmed": i.Approver}}, nil
@@ -51,17 +51,13 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 		return result{}, err
 	}
 	since := r.app.now().Sub(put)
-	if len(waits) == 0 && known && !use.Late && since >= quietFor && use.At.Before(put) {
+	if len(waits) == 0 && known && use.Partial == "" && since >= quietFor && use.At.Before(put) {
 		return result{detail: map[string]string{"last_use": use.At.UTC().Format(time.RFC3339)}}, nil
 	}
 	if since < overlapFor {
 		return result{}, r.unlessConfirmed(ctx, confirmWait)
 	}
-	text := "its provider does not tell whether anybody still uses the old one"
-	if known {
-		text = "as to the old one, " + useText(use)
-	}
-	text = strings.Join(append([]string{text}, waits...), "; ")
+	text := strings.Join(append([]string{"of the old one, " + useText(use, known)}, waits...), "; ")
 	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”.",
 		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id))
 }

@@ -321,24 +321,24 @@ func (a *App) riskOfUse(ctx context.Context, i store.Incident, cred checks.Crede
 	case err != nil:
 		a.log.WarnContext(ctx, "the last use of a credential cannot be asked for", "rule", i.Rule, "error", err)
 		risk("its provider did not say when it was last used: Stanch’s log says why")
-	case !known:
-		risk("its provider does not tell when it was last used")
 	default:
-		risk("%s", useText(use))
+		risk("%s", useText(use, known))
 	}
 }
 
-// useText says when a credential was last used.
-func useText(use provider.Use) string {
-	if use.At.IsZero() {
-		return "its provider knows of no use of it"
-	}
-	text := "it was last used at " + use.At.UTC().Format("2006-01-02 15:04:05 MST")
-	if use.By != "" {
+// useText says what is known of a credential's last use.
+func useText(use provider.Use, known bool) string {
+	text, more := "it was last used at "+use.At.UTC().Format("2006-01-02 15:04:05 MST"), use.Partial
+	switch {
+	case !known:
+		text, more = "its provider does not tell when it was last used", use.Evidence.Answer
+	case use.At.IsZero():
+		text = "its provider knows of no use of it"
+	case use.By != "":
 		text += ", by " + use.By
 	}
-	if use.Late {
-		text += ", and perhaps since: its provider may note uses late"
+	if more != "" {
+		text += " (" + more + ")"
 	}
 	return text
 }

@@ -144,7 +144,7 @@ func (d *deployKeys) lastUse(ctx context.Context, rule *rules.Rule, t Target) (u
 		return u, false, err
 	}
 	request := fmt.Sprintf("look for deploy key %d of %s", key.ID, repo)
-	return Use{At: key.LastUsed, Late: true, Evidence: Evidence{Request: request, Answer: "it is there", At: d.now()}}, true, nil
+	return Use{At: key.LastUsed, Partial: "GitHub may note uses late", Evidence: Evidence{Request: request, Answer: "it is there", At: d.now()}}, true, nil
 }
 
 // revoke takes exactly this key away from its repository.

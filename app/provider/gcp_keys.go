@@ -46,12 +46,13 @@ const (
 // permissions of a custom role in their projects.
 func GoogleKeyPolicy() grants.Policy {
 	return grants.Policy{Name: "Google Cloud service account keys", Syntax: "gcloud", Lines: []grants.Line{
-		{Grant: mayListKeys, For: "issue, disable, enable, revoke"},
-		{Grant: mayReadKey, For: "issue, disable, enable, revoke"},
+		{Grant: mayListKeys, For: "issue, disable, enable, revoke, last use"},
+		{Grant: mayReadKey, For: "issue, disable, enable, revoke, last use"},
 		{Grant: mayCreateKey, For: "issue"},
 		{Grant: mayDisableKey, For: "disable"},
 		{Grant: mayEnableKey, For: "enable"},
 		{Grant: mayDeleteKey, For: "revoke"},
+		{Grant: mayQueryUse, For: "last use", Optional: true},
 	}}
 }
 
@@ -63,7 +64,7 @@ var googleEmail = regexp.MustCompile(`^[0-9a-z_.-]{3,100}@[0-9a-z.-]{3,100}\.gse
 
 // A userKey is one of the keys of a service account that its users made.
 type userKey struct {
-	id       string
+	id, name string
 	disabled bool
 	byGoogle bool   // which found it leaked, and disabled it
 	spki     []byte // of the public key
@@ -103,7 +104,7 @@ func (g *google) userKeys(ctx context.Context, email string) ([]userKey, error) 
 		if k.KeyType != "USER_MANAGED" {
 			continue
 		}
-		key := userKey{id: path.Base(k.Name), disabled: k.Disabled, byGoogle: slices.Contains(googleReasons, k.DisableReason)}
+		key := userKey{id: path.Base(k.Name), name: k.Name, disabled: k.Disabled, byGoogle: slices.Contains(googleReasons, k.DisableReason)}
 		spki, err := g.publicHalf(ctx, email, key.id)
 		if cloud.Answered(err, http.StatusNotFound) {
 			continue // deleted since it was listed

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stanch-dev/stanch/app/cloud"
 	"github.com/stanch-dev/stanch/app/cloud/cloudtest"
@@ -288,7 +289,7 @@ func TestGoogleOwnKeyIsNotRevoked(t *testing.T) {
 func TestGoogleKeyPolicyIsSufficientAndMinimal(t *testing.T) {
 	f := newFakeIAM(t)
 	policy, key := GoogleKeyPolicy(), pooledRSA(0)
-	p := f.providers()
+	p, analyzer := f.providers(), cloudtest.NewKeyUse(f.IAM, time.Now())
 	try := map[string]func(*Providers, checks.Credential) error{
 		"issue": func(p *Providers, c checks.Credential) error { _, _, err := operate(t, p, c, "op"); return err },
 		"disable": func(p *Providers, c checks.Credential) error {
@@ -306,6 +307,14 @@ func TestGoogleKeyPolicyIsSufficientAndMinimal(t *testing.T) {
 		},
 		"revoke": func(p *Providers, c checks.Credential) error {
 			_, err := p.Revoke(t.Context(), Target{Credential: c})
+			return err
+		},
+		"last use": func(p *Providers, c checks.Credential) error {
+			f.Do(func() { analyzer.Used[c.Parts["id"].Expose()] = time.Now() })
+			use, known, err := p.LastUse(t.Context(), Target{Credential: c})
+			if err == nil && !known {
+				return errors.New(use.Evidence.Answer)
+			}
 			return err
 		},
 	}

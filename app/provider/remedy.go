@@ -91,14 +91,16 @@ type holder interface {
 
 // A Use is a credential's last use, as far as its provider tells.
 type Use struct {
-	At       time.Time // the zero Time for never, as far as the provider remembers
-	By       string    // the service or address
-	Late     bool      // it may have been used since: nobody may conclude that it is not in use
+	At time.Time // the zero Time for never, as far as the provider remembers
+	By string    // the service or address
+	// Partial is what the provider does not tell. Where there is such, nobody may conclude
+	// that the credential is not in use.
+	Partial  string
 	Evidence Evidence
 }
 
 // An observer tells when a credential was last used. Known tells whether the provider
-// could say so.
+// could say so; if it could not, the evidence's answer may say why.
 type observer interface {
 	lastUse(context.Context, *rules.Rule, Target) (u Use, known bool, err error)
 }

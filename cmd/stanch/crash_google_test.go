@@ -28,7 +28,7 @@ type crashGoogle struct {
 	secrets *cloudtest.SecretManager
 	own     []byte
 	dir     string
-	pairs   [2]*rsa.PrivateKey // of the key files that leak, whose making takes a while
+	other   *rsa.PrivateKey // of the keys that do not leak, as making one takes a while
 	n       atomic.Int64
 }
 
@@ -37,13 +37,17 @@ func newCrashGoogle(t *testing.T) *crashGoogle {
 	g.Cloud, g.own = cloudtest.Google(t)
 	g.iam, g.secrets = cloudtest.NewIAM(g.Cloud), cloudtest.NewSecretManager(g.Cloud)
 	g.keys = cloudtest.NewAPIKeys(g.Cloud, func() string { return sampleOf(t, "gcp-api-key") })
-	for n := range g.pairs {
-		var err error
-		if g.pairs[n], err = rsa.GenerateKey(rand.Reader, 2048); err != nil {
-			t.Fatal(err)
-		}
-	}
+	g.other = newServiceKey(t)
 	return g
+}
+
+func newServiceKey(t *testing.T) *rsa.PrivateKey {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
 }
 
 // env names a key file that has the account log in through via.
@@ -62,13 +66,14 @@ type serviceKeys struct{ *crashGoogle }
 
 func (k serviceKeys) begin(t *testing.T) crashCase {
 	c := &serviceKey{google: k.crashGoogle, email: fmt.Sprintf("job%d@shop.iam.gserviceaccount.com", k.n.Add(1))}
-	leaked, other := certificateText(t, k.pairs[0]), certificateText(t, k.pairs[1])
+	key := newServiceKey(t)
+	leaked, other := certificateText(t, key), certificateText(t, k.other)
 	k.Do(func() {
 		k.iam.Insert(c.email, other, "SYSTEM_MANAGED")
 		c.id = k.iam.Insert(c.email, leaked, "USER_MANAGED").ID
 		k.iam.Insert(c.email, other, "USER_MANAGED").Disabled = true
 	})
-	der, err := x509.MarshalPKCS8PrivateKey(k.pairs[0])
+	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		t.Fatal(err)
 	}
