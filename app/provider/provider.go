@@ -45,6 +45,7 @@ const (
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverStorage    = "azure-storage"
+	driverTransit    = "transit"
 	driverGCP        = "gcp"
 	driverGCPAPIKey  = "gcp-api-key"
 	driverJWT        = "jwt"
@@ -129,6 +130,8 @@ type Config struct {
 	VaultDatabaseMounts []string
 	// VaultPKIMounts are its PKI engines, whose certificates of leaked keys are revoked.
 	VaultPKIMounts []string
+	// VaultTransitMounts are its transit engines, whose leaked keys are replaced and ended.
+	VaultTransitMounts []string
 
 	// Google and Azure are Stanch's own accounts at the clouds, with which their
 	// credentials are replaced and revoked; nil without one.

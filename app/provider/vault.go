@@ -78,6 +78,8 @@ func newVault(cfg Config, now func() time.Time) (*vault, error) {
 func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) {
 	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
 	p.verifiers[driverAppRole], p.revokers[driverAppRole], p.issuers[driverAppRole] = roles, roles, roles
+	transit := newTransits(p.vault, cfg.VaultTransitMounts)
+	p.verifiers[driverTransit], p.revokers[driverTransit], p.issuers[driverTransit] = transit, transit, transit
 	leaked := &keys{places: append(places, newPKI(p.vault, cfg.VaultPKIMounts, p.now)...), now: p.now}
 	p.verifiers[driverKey], p.revokers[driverKey] = leaked, trusts{deploys, leaked}
 	p.engine = newEngine(p.vault, cfg.VaultDatabaseMounts)

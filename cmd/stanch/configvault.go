@@ -12,12 +12,14 @@ type VaultEngines struct {
 	VaultAppRoleMounts  []string `env:"STANCH_VAULT_APPROLE_MOUNTS" help:"where AppRole is mounted in Vault; default: approle"`
 	VaultDatabaseMounts []string `env:"STANCH_VAULT_DATABASE_MOUNTS" help:"database engines of Vault, which then are asked whether they keep a leaked password of a database, and replace it"`
 	VaultPKIMounts      []string `env:"STANCH_VAULT_PKI_MOUNTS" help:"PKI engines of Vault, in which the certificates of leaked private keys are looked for and revoked"`
+	VaultTransitMounts  []string `env:"STANCH_VAULT_TRANSIT_MOUNTS" help:"transit engines of Vault, whose keys are replaced and ended when a backup of one leaks"`
 	VaultAuditLog       string   `env:"STANCH_VAULT_AUDIT_LOG" help:"file of an audit device of Vault's, in which is looked who has read a leaked secret"`
 	VaultAuditDevice    string   `env:"STANCH_VAULT_AUDIT_DEVICE" help:"name of that device, file: then Vault is asked who has read the leaked value"`
 }
 
 func (e VaultEngines) tell(cfg *provider.Config) {
 	cfg.VaultAppRoleMounts, cfg.VaultDatabaseMounts, cfg.VaultPKIMounts = e.VaultAppRoleMounts, e.VaultDatabaseMounts, e.VaultPKIMounts
+	cfg.VaultTransitMounts = e.VaultTransitMounts
 }
 
 // check says what cannot be meant.
@@ -32,5 +34,5 @@ func (e VaultEngines) check(reachable bool) error {
 }
 
 func (e VaultEngines) any() bool {
-	return len(e.VaultAppRoleMounts)+len(e.VaultDatabaseMounts)+len(e.VaultPKIMounts)+len(e.VaultAuditLog)+len(e.VaultAuditDevice) > 0
+	return len(e.VaultAppRoleMounts)+len(e.VaultDatabaseMounts)+len(e.VaultPKIMounts)+len(e.VaultTransitMounts)+len(e.VaultAuditLog)+len(e.VaultAuditDevice) > 0
 }
