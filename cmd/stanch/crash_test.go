@@ -67,6 +67,8 @@ type crashCase interface {
 type crashHelper interface {
 	// help does it, and reports whether there was something to be done.
 	help(w *crashWorld, i store.Incident) bool
+	// people says what that is.
+	people() string
 }
 
 // A crashStore is where the credential is kept.

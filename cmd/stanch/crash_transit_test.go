@@ -109,6 +109,10 @@ func (c *transitKey) help(w *crashWorld, i store.Incident) bool {
 	return true
 }
 
+func (*transitKey) people() string {
+	return "they confirm that the data is encrypted anew, and order the leaked version to be destroyed"
+}
+
 func (c *transitKey) rewrap() {
 	c.data.Store(c.vault.Must("POST", "transit/rewrap/"+c.name, map[string]any{"ciphertext": c.data.Load()})["ciphertext"])
 }
