@@ -174,3 +174,32 @@ func TestTransitWaitsForPeople(t *testing.T) {
 		})
 	}
 }
+
+// TestScanFindsTransitBackups looks for what the engine itself writes, of keys of several
+// types and with several versions.
+func TestScanFindsTransitBackups(t *testing.T) {
+	v := newCrashVault(t)
+	v.Must("POST", "sys/mounts/transit", map[string]any{"type": "transit"})
+	for _, kind := range []string{"aes256-gcm96", "ed25519", "rsa-2048", "ecdsa-p384"} {
+		v.Must("POST", "transit/keys/"+kind, map[string]any{"type": kind, "exportable": true, "allow_plaintext_backup": true})
+		for range 3 {
+			backup, _ := v.Must("GET", "transit/backup/"+kind, nil)["backup"].(string)
+			for name, text := range map[string]string{"alone": backup + "\n", "in JSON": `{"data":{"backup":"` + backup + `"}}`, "in YAML": "backup: " + backup} {
+				var out, errs strings.Builder
+				run(t.Context(), []string{"scan", "--stdin", "--format", "json"}, strings.NewReader(text), &out, &errs, func(string) string { return "" })
+				var found []struct {
+					Rule      string
+					Column    int
+					EndColumn int `json:"end_column"`
+				}
+				if err := json.Unmarshal([]byte(out.String()), &found); err != nil {
+					t.Fatalf("%v: %s%s", err, out.String(), errs.String())
+				}
+				if at := strings.Index(text, backup); len(found) != 1 || found[0].Rule != "vault-transit-backup" || found[0].Column != at+1 || found[0].EndColumn < at+len(backup) || found[0].EndColumn > at+1+len(backup) {
+					t.Errorf("%s %s of %d bytes: %+v", kind, name, len(backup), found)
+				}
+			}
+			v.Must("POST", "transit/keys/"+kind+"/rotate", map[string]any{})
+		}
+	}
+}
