@@ -32,18 +32,19 @@ func (e *transits) moves(_ *rules.Rule, t Target) string {
 }
 
 // live is the key that a backup is of, if its engine takes a version of it now; the zero
-// transitKey when none does. In two engines it is not certain which one was meant.
-func (e *transits) live(ctx context.Context, rule *rules.Rule, t Target) (transitKey, Evidence, error) {
+// transitKey when none does. In two engines it is not certain which one was meant: what
+// cannot be done then is a definite refusal.
+func (e *transits) live(ctx context.Context, rule *rules.Rule, t Target, cannot error) (transitKey, Evidence, error) {
 	backup, err := readBackup(t.Secret().Expose())
 	if err != nil {
-		return transitKey{}, Evidence{}, fmt.Errorf("%s: %w", rule.ID, err)
+		return transitKey{}, Evidence{}, fmt.Errorf("%s: %w: %w", rule.ID, cannot, err)
 	}
 	found, evidence, why := e.find(ctx, backup)
 	switch {
 	case why != "":
 		return transitKey{}, evidence, unfit("look for the key of", rule, why, evidence)
 	case len(found) > 1:
-		return transitKey{}, evidence, fmt.Errorf("%s: the key is in use as %s and as %s: delete the one that is not needed, or raise its min_decryption_version above %d", rule.ID, found[0].path(), found[1].path(), found[1].version)
+		return transitKey{}, evidence, fmt.Errorf("%s: %w: the key is in use as %s and as %s: delete the one that is not needed, or raise its min_decryption_version above %d", rule.ID, cannot, found[0].path(), found[1].path(), found[1].version)
 	case len(found) == 0:
 		return transitKey{}, evidence, nil
 	}
@@ -53,7 +54,7 @@ func (e *transits) live(ctx context.Context, rule *rules.Rule, t Target) (transi
 // issue has the engine make a version after those that leaked, unless there is one, and
 // encrypt with none before it. Asked again it finds the version that it made.
 func (e *transits) issue(ctx context.Context, rule *rules.Rule, r Request) (checks.Credential, error) {
-	k, _, err := e.live(ctx, rule, r.Old)
+	k, _, err := e.live(ctx, rule, r.Old, ErrCannotIssue)
 	if err != nil {
 		return checks.Credential{}, err
 	}
@@ -88,7 +89,7 @@ func (e *transits) set(ctx context.Context, k transitKey, limits map[string]any)
 
 // disable has the engine decrypt with no version that leaked.
 func (e *transits) disable(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
-	k, evidence, err := e.live(ctx, rule, t)
+	k, evidence, err := e.live(ctx, rule, t, ErrCannotDisable)
 	switch {
 	case err != nil:
 		return Receipt{}, err
@@ -152,7 +153,7 @@ func (e *transits) enable(ctx context.Context, rule *rules.Rule, t Target) (Rece
 // encrypted anew. It does so only with versions that it refuses already. A key of that
 // name that takes versions which are not those of the backup is another one.
 func (e *transits) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt, error) {
-	taken, _, err := e.live(ctx, rule, t)
+	taken, _, err := e.live(ctx, rule, t, ErrCannotRevoke)
 	if err != nil {
 		return Receipt{}, err
 	}

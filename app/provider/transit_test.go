@@ -222,13 +222,13 @@ func TestTransitTwice(t *testing.T) {
 	leaked := backedUp(t, b, "transit", "orders")
 	b.Must("POST", "team/transit/restore", map[string]any{"backup": leaked.Secret().Expose()})
 	target := aimAt(t, p, leaked)
-	for name, do := range map[string]func() error{
-		"issue":   func() error { _, err := p.Issue(t.Context(), Request{Old: target}); return err },
-		"disable": func() error { _, err := p.Disable(t.Context(), target); return err },
-		"revoke":  func() error { _, err := p.Revoke(t.Context(), target); return err },
+	for definite, do := range map[error]func() error{
+		ErrCannotIssue:   func() error { _, err := p.Issue(t.Context(), Request{Old: target}); return err },
+		ErrCannotDisable: func() error { _, err := p.Disable(t.Context(), target); return err },
+		ErrCannotRevoke:  func() error { _, err := p.Revoke(t.Context(), target); return err },
 	} {
-		if err := do(); err == nil || !strings.Contains(err.Error(), "team/transit/keys/orders") {
-			t.Errorf("%s: %v", name, err)
+		if err := do(); !errors.Is(err, definite) || !strings.Contains(err.Error(), "team/transit/keys/orders") {
+			t.Errorf("%v, want %v", err, definite)
 		}
 	}
 	if limit(b, "transit/keys/orders", "latest_version") != 1 {
