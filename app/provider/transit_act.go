@@ -3,6 +3,8 @@ package provider
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -27,7 +29,7 @@ func (e *transits) moves(_ *rules.Rule, t Target) string {
 	if path == "" {
 		path, version = "MOUNT/keys/NAME", "N"
 	}
-	mount, name, _ := strings.Cut(path, "/keys/")
+	mount, name := cutTransit(path)
 	return fmt.Sprintf("Have all that versions up to %s of %s have encrypted encrypted anew (vault write %s/rewrap/%s ciphertext=…), and what they have signed signed anew", version, path, mount, name)
 }
 
@@ -62,7 +64,7 @@ func (e *transits) issue(ctx context.Context, rule *rules.Rule, r Request) (chec
 		return checks.Credential{}, fmt.Errorf("issue %s: %w: no transit engine of STANCH_VAULT_TRANSIT_MOUNTS takes a version of it", rule.ID, ErrCannotIssue)
 	}
 	if evidence, why := e.renew(ctx, k); why != "" {
-		if evidence.Status >= 400 && evidence.Status < 500 { // the engine does not want to
+		if slices.Contains([]int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound}, evidence.Status) { // the engine does not want to
 			return checks.Credential{}, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
 		}
 		return checks.Credential{}, unfit("issue", rule, why, evidence)
@@ -107,13 +109,19 @@ func (e *transits) disable(ctx context.Context, rule *rules.Rule, t Target) (Rec
 	return Receipt{Meaning: rules.MeansRevoked, Evidence: evidence}, nil
 }
 
+// cutTransit takes "team/transit/keys/orders" apart. No key has a slash in its name.
+func cutTransit(path string) (mount, name string) {
+	at := max(0, strings.LastIndex(path, "/keys/"))
+	return path[:at], strings.TrimPrefix(path[at:], "/keys/")
+}
+
 // ended is the key whose leaked versions were refused on Stanch's word, as it was when it
 // was verified: by then no HMAC proves any more whose they are.
 func ended(t Target) (k transitKey, why string) {
-	mount, name, ok := strings.Cut(t.Identity[transitPath], "/keys/")
+	mount, name := cutTransit(t.Identity[transitPath])
 	version, err := strconv.Atoi(t.Identity[transitVersion])
 	before, unknown := strconv.Atoi(t.Identity[transitBefore])
-	if !ok || err != nil || unknown != nil || !transitName.MatchString(name) {
+	if mount == "" || err != nil || unknown != nil || !transitName.MatchString(name) {
 		return k, "which key it is, and how it was set before, is not known"
 	}
 	return transitKey{mount: mount, name: name, version: version, minDecryption: before}, ""

@@ -99,6 +99,16 @@ func TestTransitLife(t *testing.T) {
 	}
 }
 
+func TestCutTransit(t *testing.T) {
+	for path, want := range map[string][2]string{
+		"transit/keys/orders": {"transit", "orders"}, "team/keys/transit/keys/orders": {"team/keys/transit", "orders"}, "": {"", ""}, "orders": {"", "orders"},
+	} {
+		if mount, name := cutTransit(path); [2]string{mount, name} != want {
+			t.Errorf("%q: %q, %q", path, mount, name)
+		}
+	}
+}
+
 // Whichever answer is lost, one new version comes into being.
 func TestTransitLostAnswers(t *testing.T) {
 	b, _ := startTransit(t)
