@@ -34,6 +34,9 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 	if !i.Confirmed.IsZero() {
 		return result{detail: map[string]string{"confirmed": i.Approver}}, nil
 	}
+	if i.Order == incident.Rewrap {
+		return result{}, needPerson(fmt.Sprintf("A newer version has taken over, and the leaked ones decrypt still, so that nothing is lost. %s; then run “stanch incidents confirm %s”: they are refused from then on, which can be undone.", r.app.moves(i), r.id))
+	}
 	put, err := r.putAtTime(ctx)
 	if err != nil {
 		return result{}, err
@@ -124,7 +127,7 @@ var ErrNothingToConfirm = errors.New("nothing waits for the users of this creden
 // Confirm says that nobody uses an incident's old credential any more.
 func (a *App) Confirm(ctx context.Context, id, by, reason string) error {
 	return a.order(ctx, id, by, "confirm", reason, func(_ *store.Tx, i *store.Incident, done []incident.Step) error {
-		if i.Order != incident.Overlap || !slices.Contains(done, incident.VerifyNew) || slices.Contains(done, incident.Confirm) {
+		if !i.Order.Confirmed() || !slices.Contains(done, incident.VerifyNew) || slices.Contains(done, incident.Confirm) {
 			return ErrNothingToConfirm
 		}
 		i.Verb, i.Stuck, i.Confirmed, i.Approver = incident.Rotate, "", a.now(), by

@@ -77,7 +77,7 @@ func placesText(stored json.RawMessage) string {
 // revoked instead, if the policy says so, or waits for a person.
 func (r *remediation) locate(ctx context.Context) error {
 	i, err := r.app.store.Incident(ctx, r.id)
-	if err != nil || i.Verb != incident.Rotate || len(i.Stored) > 0 {
+	if err != nil || i.Verb != incident.Rotate || i.Order == incident.Rewrap || len(i.Stored) > 0 {
 		return err
 	}
 	w, err := r.app.whereabouts(ctx, i, r.leaked)

@@ -32,7 +32,7 @@ func (a *App) chances(i store.Incident, p Policy, done []incident.Step) []string
 	if !i.Held.IsZero() {
 		can = append(can, "end-hold")
 	}
-	if i.Order == incident.Overlap && slices.Contains(done, incident.VerifyNew) && !slices.Contains(done, incident.Confirm) {
+	if i.Order.Confirmed() && slices.Contains(done, incident.VerifyNew) && !slices.Contains(done, incident.Confirm) {
 		can = append(can, "confirm")
 	}
 	return can

@@ -110,7 +110,7 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	if verb == incident.Undo {
 		i.Verb = verb
 	} else if i.Verb == "" {
-		i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.reversible(i)}
+		i.Remedy = incident.Remedy{Verb: verb, Order: a.orderOf(i, remedy), Reversible: a.reversible(i)}
 		i.WithoutReplacement, i.Adopt, i.Hold = string(remedy.WithoutReplacement), remedy.Adopt, remedy.HoldFor()
 	}
 	kept, err := a.planPlaces(ctx, &i, cred, plan)
@@ -124,6 +124,9 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	calls := a.providers.Calls(i.Rule)
 	for _, step := range i.Plan(done) {
 		planned := planStep(step, calls, kept, i.Hold)
+		if i.Order == incident.Rewrap {
+			planned.rewrap()
+		}
 		planned.Done = slices.Contains(done, step)
 		for _, p := range kept {
 			for _, c := range a.copiesOf(p) {
@@ -164,6 +167,9 @@ func (a *App) whyNotPlanned(i store.Incident, verb incident.Verb, p Policy, done
 func (a *App) planPlaces(ctx context.Context, i *store.Incident, cred checks.Credential, plan *Plan) (kept []place, err error) {
 	if kept, err = places(*i); err != nil || len(kept) > 0 {
 		return kept, err
+	}
+	if i.Order == incident.Rewrap {
+		return nil, nil
 	}
 	if i.Verb != incident.Rotate {
 		kept, _, err = a.find(ctx, i.Fingerprint)
@@ -224,6 +230,20 @@ func planStep(step incident.Step, calls provider.Calls, kept []place, hold time.
 	return p
 }
 
+// rewrap says what is different where the replacement is a newer version in an engine.
+func (p *PlannedStep) rewrap() {
+	switch p.Step {
+	case incident.Issue:
+		p.What, p.Undo = "a newer version is made in the engine, with which alone it encrypts from then on", "the older ones decrypt still"
+	case incident.VerifyNew:
+		p.What = "the engine is asked whether it encrypts with newer versions alone"
+	case incident.Confirm:
+		p.What = "nothing happens until a person confirms that nothing needs the leaked versions any more"
+	case incident.RevokeOld:
+		p.What = "nothing happens until a person, after the hold, tells Stanch to destroy the leaked versions: then they are"
+	}
+}
+
 // whatSteps say what the steps do.
 var whatSteps = map[incident.Step]string{
 	incident.Issue:      "a replacement is issued",
@@ -260,6 +280,10 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 	if i.Validity != checks.Active {
 		risk("its provider does not say that it works (%s): perhaps it is dead, or another host’s", i.Validity)
 	}
+	if i.Order == incident.Rewrap {
+		a.planRewrap(plan, i, risk)
+		return
+	}
 	current := placeTexts(kept, func(p place) bool { return !p.Leaked.Superseded && !p.Adopted })
 	switch {
 	case len(kept) > 0 && kept[0].Adopted:
@@ -280,6 +304,18 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 		}
 	}
 	a.riskOfUse(ctx, i, cred, risk)
+}
+
+// planRewrap says what could break where data is encrypted with the leaked key.
+func (a *App) planRewrap(plan *Plan, i store.Incident, risk func(string, ...any)) {
+	plan.Notes = append(plan.Notes,
+		"Before the leaked versions end: "+a.moves(i)+".",
+		"Destroying them is never automatic: it waits for a person’s order of its own, “Revoke now”, given after the hold.",
+		"Who has the leaked key decrypts what was encrypted with it wherever they find it, whatever becomes of the key here.")
+	if plan.Verb == incident.Revoke {
+		risk("what was not encrypted anew cannot be decrypted from then on, until that is undone")
+	}
+	risk("what was not encrypted anew when the leaked versions are destroyed is lost for good")
 }
 
 // planWhole is the plan with what is to be told of who reads it from its stores, and of

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -235,6 +236,11 @@ func sameOwner(a, b map[string]string) bool {
 // revokeOld tells the provider to kill the leaked credential. What no program can
 // kill is done as well once the provider refuses it.
 func (r *remediation) revokeOld(ctx context.Context, i store.Incident) (result, error) {
+	if i.Order == incident.Rewrap {
+		if ordered, err := r.orderedAfterHold(ctx, i); err != nil || !ordered {
+			return result{}, cmp.Or(err, needPerson(fmt.Sprintf("The leaked versions are refused, which can be undone (“stanch incidents undo %s”). To destroy them, and with them all data that was not encrypted anew, press Revoke now. To keep them, refused, run “stanch incidents resolve %[1]s revoked”.", r.id)))
+		}
+	}
 	receipt, err := r.app.providers.Revoke(ctx, r.target(i))
 	switch {
 	case errors.Is(err, provider.ErrCannotRevoke):
@@ -247,6 +253,18 @@ func (r *remediation) revokeOld(ctx context.Context, i store.Incident) (result, 
 		return result{}, fmt.Errorf("revoke the leaked credential: %w", err)
 	}
 	return receiptResult(receipt), nil
+}
+
+// orderedAfterHold reports whether a person has ordered the end since the credential is
+// refused and its hold is over: what was said before is no word about data that was lost
+// to somebody meanwhile.
+func (r *remediation) orderedAfterHold(ctx context.Context, i store.Incident) (bool, error) {
+	actions, err := r.app.store.Actions(ctx, r.id)
+	if err != nil || i.Verb != incident.Revoke || i.Approver == byPolicy {
+		return false, err
+	}
+	n := slices.IndexFunc(actions, func(a store.Action) bool { return a.Step == incident.Hold })
+	return n >= 0 && !actions[n].Done.IsZero() && !i.Approved.Before(actions[n].Done), nil
 }
 
 // proveDead asks the provider about the leaked credential until it refuses it.

@@ -263,6 +263,21 @@ func (a *App) reversible(i store.Incident) bool {
 	return a.providers.Reversible(provider.Target{Credential: checks.Credential{Rule: i.Rule}, Identity: identity(i)})
 }
 
+// orderOf is the order in which an incident's credential is rotated: the policy's, unless
+// that would lose the data that it has encrypted.
+func (a *App) orderOf(i store.Incident, remedy Remedy) incident.Order {
+	if a.moves(i) != "" {
+		return incident.Rewrap
+	}
+	return remedy.Order
+}
+
+// moves is what is to be done before an incident's credential ends, where its replacement
+// is a newer version in an engine.
+func (a *App) moves(i store.Incident) string {
+	return a.providers.Moves(provider.Target{Credential: checks.Credential{Rule: i.Rule}, Identity: identity(i)})
+}
+
 // byPolicy is the actor of what nobody ordered.
 const byPolicy = "policy"
 
@@ -275,7 +290,7 @@ func (a *App) isOwn(i store.Incident) bool { return slices.Contains(a.cfg.Own, i
 // one that was abandoned, it is over.
 func (a *App) approve(ctx context.Context, tx *store.Tx, i *store.Incident, verb incident.Verb, actor string, p Policy) error {
 	remedy := p.For(i.Rule)
-	i.Remedy = incident.Remedy{Verb: verb, Order: remedy.Order, Reversible: a.reversible(*i)}
+	i.Remedy = incident.Remedy{Verb: verb, Order: a.orderOf(*i, remedy), Reversible: a.reversible(*i)}
 	i.WithoutReplacement, i.Adopt, i.Stuck = string(remedy.WithoutReplacement), remedy.Adopt, ""
 	i.Approver, i.Approved, i.Hold, i.Held, i.Confirmed = actor, a.now(), remedy.HoldFor(), noTime, noTime
 	done, err := tx.StepsDone(ctx, i.ID)

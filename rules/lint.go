@@ -30,7 +30,7 @@ const (
 // Drivers lists the names that Action.Driver may have. All but "http" and
 // "manual" are Go code of package app/provider.
 func Drivers() []string {
-	return []string{"http", "manual", "broker", "vault", "approle", "aws", "azure", "azure-storage", "gcp", "gcp-api-key",
+	return []string{"http", "manual", "broker", "vault", "approle", "transit", "aws", "azure", "azure-storage", "gcp", "gcp-api-key",
 		"jwt", "key", "kubernetes", "postgres", "mongodb", "mysql", "redis"}
 }
 

@@ -112,12 +112,19 @@ type Order string
 
 // The orders. ReplaceFirst never leaves its users without a working credential;
 // RevokeFirst never leaves a thief with one for longer than needed. Overlap is for
-// credentials that have not leaked: both work until nobody uses the old one.
+// credentials that have not leaked: both work until nobody uses the old one. Rewrap is for
+// keys of an engine, with which data is encrypted: the replacement is a newer version
+// there, and the leaked one works until that data is encrypted anew, which a person
+// confirms.
 const (
 	ReplaceFirst Order = "replace_first"
 	RevokeFirst  Order = "revoke_first"
 	Overlap      Order = "overlap"
+	Rewrap       Order = "rewrap"
 )
+
+// Confirmed reports whether in an order nothing dies before its users are said to be ready.
+func (o Order) Confirmed() bool { return o == Overlap || o == Rewrap }
 
 // A Remedy is what was approved to be done about an incident.
 type Remedy struct {
@@ -138,26 +145,29 @@ func (r Remedy) Plan(done []Step) []Step {
 	replace := []Step{Issue, Put, VerifyNew}
 	switch {
 	case r.Verb == Undo:
-		return undo(done)
-	case r.Verb == Revoke && slices.Contains(done, Issue) && !slices.Contains(done, Put):
+		return r.undo(done)
+	case r.Verb == Revoke && r.Order != Rewrap && slices.Contains(done, Issue) && !slices.Contains(done, Put):
 		return slices.Concat(kill, []Step{Discard}, end)
 	case r.Verb == Revoke:
 		return slices.Concat(kill, end)
 	case r.Order == RevokeFirst:
 		return slices.Concat(kill, replace, end, []Step{Retire})
+	case r.Order == Rewrap: // nothing stands in a store
+		return slices.Concat([]Step{Issue, VerifyNew, Confirm}, kill, end)
 	case r.Order == Overlap:
 		replace = append(replace, Confirm)
 	}
 	return slices.Concat(replace, kill, end, []Step{Retire})
 }
 
-// undo brings the old credential back before the new one goes.
-func undo(done []Step) []Step {
+// undo brings the old credential back before the new one goes. A newer version stays: data
+// may be encrypted with it by now.
+func (r Remedy) undo(done []Step) []Step {
 	plan := []Step{EnableOld, VerifyOld}
 	if slices.Contains(done, Put) {
 		plan = append(plan, Restore)
 	}
-	if slices.Contains(done, Issue) {
+	if slices.Contains(done, Issue) && r.Order != Rewrap {
 		plan = append(plan, Discard)
 	}
 	return plan

@@ -40,6 +40,33 @@ func TestPlansNeverLoseTheOnlyWorkingCredential(t *testing.T) {
 	}
 }
 
+// Where data is encrypted with the leaked one, a person says when it may end, whatever was
+// done before; and a newer version is never taken away.
+func TestRewrapPlans(t *testing.T) {
+	for done, want := range map[string][]Step{
+		"":           {Issue, VerifyNew, Confirm, DisableOld, ProveDead, Hold, RevokeOld},
+		"revoke":     {DisableOld, ProveDead, Hold, RevokeOld},
+		"undo":       {EnableOld, VerifyOld},
+		"revoke now": {DisableOld, ProveDead, Hold, RevokeOld},
+	} {
+		r, steps := Remedy{Rotate, Rewrap, true}, []Step(nil)
+		switch done {
+		case "revoke":
+			r.Verb = Revoke
+		case "revoke now":
+			r.Verb, steps = Revoke, []Step{Issue, VerifyNew}
+		case "undo":
+			r.Verb, steps = Undo, []Step{Issue, VerifyNew, Confirm, DisableOld, ProveDead}
+		}
+		if got := r.Plan(steps); !slices.Equal(got, want) {
+			t.Errorf("%q: %v, want %v", done, got, want)
+		}
+	}
+	if !Rewrap.Confirmed() || !Overlap.Confirmed() || ReplaceFirst.Confirmed() || RevokeFirst.Confirmed() {
+		t.Error("it is not the overlapping orders that wait")
+	}
+}
+
 func TestIncidentLife(t *testing.T) {
 	clock := time.Unix(1000, 0)
 	tests := []struct {
@@ -54,6 +81,7 @@ func TestIncidentLife(t *testing.T) {
 		{"replace first, held", Remedy{Rotate, ReplaceFirst, true}, []State{Open, Open, Open, Rotated, ProvedDead, ProvedDead, ProvedDead, Resolved}, ResolutionRotated},
 		{"revoke first, held", Remedy{Rotate, RevokeFirst, true}, []State{Contained, ProvedDead, ProvedDead, ProvedDead, ProvedDead, ProvedDead, ProvedDead, Resolved}, ResolutionRotated},
 		{"revoke only, held", Remedy{Revoke, ReplaceFirst, true}, []State{Contained, ProvedDead, ProvedDead, Resolved}, ResolutionRevoked},
+		{"rewrap", Remedy{Rotate, Rewrap, true}, []State{Open, Open, Open, Rotated, ProvedDead, ProvedDead, Resolved}, ResolutionRotated},
 		{"overlap", Remedy{Rotate, Overlap, false}, []State{Open, Open, Open, Open, Rotated, ProvedDead, Resolved}, ResolutionRotated},
 	}
 	for _, tt := range tests {

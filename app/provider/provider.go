@@ -44,6 +44,7 @@ const (
 	driverAWS        = "aws"
 	driverAzure      = "azure"
 	driverStorage    = "azure-storage"
+	driverTransit    = "transit"
 	driverGCP        = "gcp"
 	driverGCPAPIKey  = "gcp-api-key"
 	driverJWT        = "jwt"
@@ -138,6 +139,8 @@ type Config struct {
 	// VaultPKIRoles are the roles there that certify the keys which take their place,
 	// "MOUNT/ROLE"; of a mount of which none is named the one that can only have.
 	VaultPKIRoles []string
+	// VaultTransitMounts are its transit engines, whose leaked keys are replaced and ended.
+	VaultTransitMounts []string
 
 	// Google and Azure are Stanch's own accounts at the clouds, with which their
 	// credentials are replaced and revoked; nil without one.

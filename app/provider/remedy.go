@@ -89,6 +89,13 @@ type holder interface {
 	holds(*rules.Rule, Target) string
 }
 
+// A keeper is an issuer whose replacements stay where they come into being: a newer
+// version in an engine. What the old one has encrypted or signed its users move over
+// before it ends; moves tells them how.
+type keeper interface {
+	moves(*rules.Rule, Target) string
+}
+
 // A Use is a credential's last use, as far as its provider tells.
 type Use struct {
 	At time.Time // the zero Time for never, as far as the provider remembers
@@ -281,6 +288,19 @@ func (p *Providers) issued(t Target) (*rules.Rule, error) {
 		return nil, fmt.Errorf("issue %s: %w: %s", rule.ID, ErrCannotIssue, why)
 	}
 	return rule, nil
+}
+
+// Moves says what a credential's users do before it ends, where its replacement is a newer
+// version in an engine and nothing is put into a store. It is empty for all others.
+func (p *Providers) Moves(t Target) string {
+	rule, ok := p.rules[t.Rule]
+	if !ok {
+		return ""
+	}
+	if k, ok := p.issuers[rule.Issue.DriverName()].(keeper); ok {
+		return k.moves(rule, t)
+	}
+	return ""
 }
 
 // Holds names what a remediation of t works on, which no other one may work on

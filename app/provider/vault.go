@@ -82,6 +82,8 @@ func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) er
 	}
 	roles := newAppRole(p.vault, cfg.VaultAppRoleMounts)
 	p.verifiers[driverAppRole], p.revokers[driverAppRole], p.issuers[driverAppRole] = roles, roles, roles
+	transit := newTransits(p.vault, cfg.VaultTransitMounts)
+	p.verifiers[driverTransit], p.revokers[driverTransit], p.issuers[driverTransit] = transit, transit, transit
 	leaked := &keys{places: append(places, engines...), now: p.now}
 	trusted := trusts{deploys, leaked}
 	p.verifiers[driverKey], p.revokers[driverKey], p.issuers[driverKey] = leaked, trusted, trusted

@@ -59,13 +59,19 @@ func lacked(what string, got reply) string {
 func (v *vault) asked(ctx context.Context, what string, body map[string]any) (data map[string]any, evidence Evidence, why string) {
 	evidence, got := v.call(ctx, what, v.own, body)
 	data, _ = got.object["data"].(map[string]any)
-	switch {
-	case done(got):
+	if done(got) {
 		return data, evidence, ""
-	case lacked(what, got) != "":
-		return nil, evidence, lacked(what, got)
 	}
-	return nil, evidence, evidence.Request + " answered: " + evidence.Answer
+	return nil, evidence, unmet(what, got, evidence)
+}
+
+// unmet says which line of the policy of Stanch's own token a call lacks, or else what
+// was answered.
+func unmet(what string, got reply, evidence Evidence) string {
+	if lack := lacked(what, got); lack != "" {
+		return lack
+	}
+	return evidence.Request + " answered: " + evidence.Answer
 }
 
 // unfit is an AnswerError that says what is to be mended.

@@ -98,3 +98,18 @@ func VaultPKIPolicy(mount string) grants.Policy {
 		hcl("issue", mount+"/sign/+", "update"),
 	}}
 }
+
+// VaultTransitPolicy is what it takes to recognise a leaked key of a transit engine, and
+// to have it replaced, refused and, on a person's word, destroyed. Of a key's settings it
+// may change the two limits alone. It stands in stanch-transit.hcl.
+func VaultTransitPolicy(mount string) grants.Policy {
+	limits := grants.Line{For: "disable", Grant: fmt.Sprintf(
+		`path "%s/keys/+/config" { capabilities = ["update"], allowed_parameters = { "min_decryption_version" = [], "min_encryption_version" = [] } }`, mount)}
+	return grants.Policy{Name: "Vault transit at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("verify", mount+"/verify/+", "update"),
+		hcl("verify", mount+"/keys/+", "read"),
+		hcl("issue", mount+"/keys/+/rotate", "update"),
+		limits,
+		hcl("trim", mount+"/keys/+/trim", "update"),
+	}}
+}

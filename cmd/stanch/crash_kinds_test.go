@@ -89,7 +89,7 @@ type crashVault struct {
 
 func newCrashVault(t *testing.T) *crashVault {
 	v := &crashVault{Server: baotest.Start(t)}
-	policies := []string{"stanch", "stanch-issue", "stanch-tokens", "stanch-approle", "stanch-database"}
+	policies := []string{"stanch", "stanch-issue", "stanch-tokens", "stanch-approle", "stanch-database", "stanch-transit"}
 	for _, name := range policies {
 		v.Policy(name, anyMount(t, filepath.Join("..", "..", "deploy", "vault", name+".hcl")))
 	}

@@ -45,6 +45,7 @@ type crashRow struct {
 	persons               map[string]string // what people were told to do, by the step
 	gap                   string            // why what the store holds does not work for a moment
 	asks                  string            // what a person is always told in the end
+	people                string            // what people do meanwhile
 }
 
 // TestCrashMatrix kills the server before, during and after each step of a remediation,
@@ -132,9 +133,12 @@ func crashEverywhere(t *testing.T, kind crashKind, s crashStore) crashRow {
 		return nil
 	})
 	w.reaper.kill()
+	if h, ok := w.kind.(crashHelper); ok {
+		row.people = h.people()
+	}
 	for _, point := range w.reaper.seen {
 		step, moment, _ := strings.Cut(point, "/")
-		if moment != "begun" {
+		if moment != "begun" || slices.Contains(row.steps, step) { // a step that waits for a person begins twice
 			continue
 		}
 		row.steps = append(row.steps, step)
@@ -267,6 +271,9 @@ func matrixText(rows map[string]crashRow) string {
 		r := rows[name]
 		sum.cases, sum.lost, sum.orphaned, sum.twice = sum.cases+r.cases, sum.lost+r.lost, sum.orphaned+r.orphaned, sum.twice+r.twice
 		outcome := "goes on by itself"
+		if r.people != "" {
+			outcome += ", but for what people do: " + r.people
+		}
 		for _, step := range slices.Sorted(maps.Keys(r.persons)) {
 			outcome += fmt.Sprintf("; in %s a person may be asked: “%s”", step, r.persons[step])
 		}

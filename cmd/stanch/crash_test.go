@@ -63,6 +63,14 @@ type crashCase interface {
 	live() int
 }
 
+// A crashHelper is a credential of which people do their part: what an incident waits for.
+type crashHelper interface {
+	// help does it, and reports whether there was something to be done.
+	help(w *crashWorld, i store.Incident) bool
+	// people says what that is.
+	people() string
+}
+
 // A crashStore is where the credential is kept.
 type crashStore interface {
 	// begin makes an empty store.
@@ -223,7 +231,11 @@ func (w *crashWorld) over() (bool, string) {
 	if err != nil {
 		return false, ""
 	}
-	return i.State() == incident.Resolved || i.Stuck != "" && i.Verb == "", i.Stuck
+	stuck := i.Stuck != "" && i.Verb == ""
+	if h, ok := w.kind.(crashHelper); ok && stuck && h.help(w, i) {
+		return false, i.Stuck
+	}
+	return i.State() == incident.Resolved || stuck, i.Stuck
 }
 
 func (w *crashWorld) eventually(what string, f func() error) {

@@ -22,13 +22,19 @@ func (w *crashWorld) undo() {
 	w.t.Helper()
 	i, err := w.incident()
 	w.must(err)
+	if code, text := w.cli("undo", i.ID, "--reason", "the job needs it"); code != exitDone {
+		w.t.Fatalf("exit status %d: %s\n%s", code, text, w.tail())
+	}
+}
+
+// cli runs a command of “stanch incidents”, and returns its exit status and what it says.
+func (w *crashWorld) cli(args ...string) (code int, text string) {
 	getenv := func(name string) string {
 		return map[string]string{"STANCH_SERVER_URL": "http://" + w.addr, "STANCH_API_TOKEN": crashToken, "STANCH_CALLER": "ada"}[name]
 	}
 	var out, errs strings.Builder
-	if code := run(w.t.Context(), []string{"incidents", "undo", i.ID, "--reason", "the job needs it"}, strings.NewReader(""), &out, &errs, getenv); code != exitDone {
-		w.t.Fatalf("exit status %d: %s%s\n%s", code, out.String(), errs.String(), w.tail())
-	}
+	code = run(w.t.Context(), append([]string{"incidents"}, args...), strings.NewReader(""), &out, &errs, getenv)
+	return code, out.String() + errs.String()
 }
 
 // held waits until the leaked one is disabled and the hold has begun.

@@ -18,7 +18,8 @@ func newVaultEngines(t *testing.T, v *crashVault) map[string]crashKind {
 		"plugin_name": "postgresql-database-plugin", "allowed_roles": "*", "username": "postgres", "password": servertest.AdminPassword,
 		"connection_url": "postgresql://{{username}}:{{password}}@" + database.(crashPostgres).addr + "/" + crashDatabaseName + "?sslmode=disable",
 	})
-	return map[string]crashKind{"AppRole secret id": secretIDs{v}, "Vault database static role": staticRoles{v, database.(crashPostgres)}, "TLS key of Vault PKI": tlsKeys{v}}
+	v.Must("POST", "sys/mounts/transit", map[string]any{"type": "transit"})
+	return map[string]crashKind{transitKeyName: transitKeys{v}, "AppRole secret id": secretIDs{v}, "Vault database static role": staticRoles{v, database.(crashPostgres)}, "TLS key of Vault PKI": tlsKeys{v}}
 }
 
 // secretIDs are of AppRole.
