@@ -61,8 +61,8 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 		text = "as to the old one, " + useText(use)
 	}
 	text = strings.Join(append([]string{text}, waits...), "; ")
-	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”.",
-		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id))
+	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”; “stanch incidents plan %s” names whom Stanch knows of.",
+		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id, r.id))
 }
 
 // putAtTime is when the replacement was in its place.
