@@ -61,7 +61,7 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 		return result{}, r.unlessConfirmed(ctx, confirmWait)
 	}
 	text := strings.Join(append([]string{"of the old one, " + useText(use, known)}, waits...), "; ")
-	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”.",
+	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”; “stanch incidents plan %[3]s” names whom Stanch knows of.",
 		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id))
 }
 
