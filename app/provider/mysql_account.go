@@ -82,7 +82,7 @@ func (s *mysqlServer) look(ctx context.Context, t Target, also ...string) (*myLo
 // choose finds the account by its password, and by its name and host where the server
 // told them.
 func (l *myLook) choose(all []myAccount, named string, also []string) error {
-	if named != "" && !strings.HasPrefix(named, l.leaked.user+"@") {
+	if named != "" && !strings.HasPrefix(named, short(l.leaked.user+"@")) {
 		return refusal("the server takes " + l.leaked.user + " for the account " + named + ": a person looks whose password it is")
 	}
 	var fit, opaque []myAccount

@@ -69,20 +69,23 @@ func (c *myAdmin) meet(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var version [3]int
 	switch {
 	case len(rows) == 1 && strings.Contains(rows[0][0], "MariaDB"):
 		c.product = mariaDB{}
 		return nil
-	case len(rows) == 1:
-		// A letter follows the number, or nothing: "8.0.36-28", "8.0.mysql_aurora.3.08.0".
-		fmt.Sscanf(rows[0][0], "%d.%d.%d", &version[0], &version[1], &version[2])
-	}
-	if slices.Compare(version[:], []int{8, 0, 14}) < 0 {
+	case len(rows) != 1 || !hasTwoPasswords(rows[0][0]):
 		return refusal("the server at " + c.at + " is no MySQL from version 8.0.14 on, and an account of it has one password only: a person changes it")
 	}
 	// In what is kept of a password backslashes stand, that mean themselves.
 	return c.do(ctx, "SET SESSION sql_mode = 'NO_BACKSLASH_ESCAPES'")
+}
+
+// hasTwoPasswords reports whether a version of MySQL lets accounts have two passwords.
+// More may follow the number: "8.0.36-28".
+func hasTwoPasswords(version string) bool {
+	var major, minor, patch int
+	fmt.Sscanf(version, "%d.%d.%d", &major, &minor, &patch)
+	return slices.Compare([]int{major, minor, patch}, []int{8, 0, 14}) >= 0
 }
 
 // do gives an order.

@@ -58,7 +58,7 @@ func (twoPasswords) alter(ctx context.Context, c *myAdmin, a *myAccount, methods
 		return c.leave(ctx, a, methods[0])
 	case len(fresh) != 1 || len(kept) != 1:
 		return refusal("the account " + a.String() + " has two passwords, its own and one that was retained, and another would put the latter out of use: " +
-			"if nobody needs that any more, ALTER USER … DISCARD OLD PASSWORD; if it is the leaked one, put the account's own in its place and revoke it")
+			"if nobody needs that any more, ALTER USER … DISCARD OLD PASSWORD; if it is the leaked one, put the account's own where that is kept, and revoke it")
 	}
 	order := fresh[0].identified(*a)
 	if kept[0] == a.methods[0] {

@@ -66,6 +66,17 @@ func TestMySQLTwoPasswords(t *testing.T) {
 	}
 }
 
+func TestMySQLVersions(t *testing.T) {
+	for version, want := range map[string]bool{
+		"8.0.14": true, "8.0.36-28": true, "8.4.0": true, "9.7.4-2": true, "10.0.0-debug": true,
+		"8.0.13": false, "5.7.44-log": false, "8.0.11-TiDB-v7.5.0": false, "": false, "nine": false,
+	} {
+		if hasTwoPasswords(version) != want {
+			t.Errorf("%q has two passwords: %t", version, !want)
+		}
+	}
+}
+
 // Both passwords count until the leaked one is taken away; nobody else notices.
 func rotatesTwoPasswords(t *testing.T, w *myWorld) {
 	names := []string{"clerk", "clerk2", "a\"b'; DROP", "a`b\\", "ünï"}

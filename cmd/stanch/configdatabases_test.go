@@ -36,15 +36,10 @@ func TestAdminURLs(t *testing.T) {
 			t.Errorf("%s: %+v", rule, can)
 		}
 	}
-	var printed strings.Builder
-	if err := printPolicies(&printed, s, ""); err != nil {
-		t.Fatal(err)
-	}
-	for text, want := range map[string]bool{"PostgreSQL (sql)": true, "CREATEROLE": true, "Redis (redis)": true, "MariaDB": false, password: false} {
-		if strings.Contains(printed.String(), text) != want {
-			t.Errorf("%q in the policies: %t", text, !want)
-		}
-	}
+	wantPolicies(t, s, map[string]bool{"PostgreSQL (sql)": true, "CREATEROLE": true, "Redis (redis)": true, "MariaDB": false, "MySQL": false, password: false})
+	s.AdminURLs = "mysql://stanch:" + password + "@db.example.net" // whose scheme does not tell which of them it is
+	wantPolicies(t, s, map[string]bool{"MySQL (sql)": true, "MariaDB (sql)": true, "PostgreSQL": false, password: false})
+	s.AdminURLs = urls
 	keys, err := store.NewKeys(make([]byte, 32))
 	if err != nil {
 		t.Fatal(err)
@@ -68,4 +63,19 @@ func TestAdminURLs(t *testing.T) {
 func withCatalogue(cfg provider.Config, catalogue []*rules.Rule) provider.Config {
 	cfg.Catalogue = catalogue
 	return cfg
+}
+
+// wantPolicies tells which texts are among the policies that are printed, and which are
+// not.
+func wantPolicies(t *testing.T, s settings, texts map[string]bool) {
+	t.Helper()
+	var printed strings.Builder
+	if err := printPolicies(&printed, s, ""); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range texts {
+		if strings.Contains(printed.String(), text) != want {
+			t.Errorf("%q in the policies: %t", text, !want)
+		}
+	}
 }

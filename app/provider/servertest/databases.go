@@ -121,11 +121,11 @@ func MySQL(t *testing.T) (port string) {
 	dir := Scratch(t)
 	socket := filepath.Join(dir, "socket")
 	server := func(options ...string) *exec.Cmd {
-		// Nothing that was written has to outlast the test.
-		options = append([]string{"--no-defaults", "--basedir=" + home, "--datadir=" + filepath.Join(dir, "data"), "--secure-file-priv=NULL",
+		// Nothing that was written has to outlast the test. It may be root, since another
+		// user may not reach the folder.
+		options = append([]string{"--no-defaults", "--user=root", "--basedir=" + home, "--datadir=" + filepath.Join(dir, "data"), "--secure-file-priv=NULL",
 			"--skip-log-bin", "--innodb-buffer-pool-size=8M", "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0"}, options...)
 		cmd := exec.Command(filepath.Join(home, "bin", "mysqld"), options...)
-		RunAs(t, "mysql", cmd, dir)
 		cmd.Dir, cmd.Env = dir, append(cmd.Environ(), "TMPDIR="+dir)
 		return cmd
 	}
