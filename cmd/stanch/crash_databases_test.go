@@ -137,6 +137,7 @@ func newCrashDatabases(t *testing.T, products ...string) map[string]crashKind {
 		{"MariaDB user", "mysql", "mysql-url", startCrashMariaDB},
 		{"MySQL user", "mysql", "mysql-url", startCrashMySQL},
 		{"Redis user", "redis", "redis-url", startCrashRedis},
+		{"MongoDB user", "mongodb", "mongodb-url", startCrashMongoDB},
 	} {
 		product, _, _ := strings.Cut(d.name, " ")
 		if len(products) > 0 && !slices.Contains(products, product) || product == "MySQL" && !servertest.WantsMySQL() {
