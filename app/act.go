@@ -192,7 +192,7 @@ func (r *remediation) do(ctx context.Context, i store.Incident, step incident.St
 	case incident.Restore:
 		return r.restore(ctx, i, attempt)
 	case incident.ProveDead:
-		return r.proveDead(ctx, attempt)
+		return r.proveDead(ctx, i, attempt)
 	case incident.Retire:
 		return r.retire(ctx, i)
 	case incident.Discard:

@@ -35,7 +35,7 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 		return result{detail: map[string]string{"confirmed": i.Approver}}, nil
 	}
 	if i.Order == incident.Rewrap {
-		return result{}, needPerson(fmt.Sprintf("A newer version has taken over, and the leaked ones decrypt still, so that nothing is lost. %s; then run “stanch incidents confirm %s”: they are refused from then on, which can be undone.", r.app.moves(i), r.id))
+		return result{}, r.waitForMoves(ctx, i)
 	}
 	put, err := r.putAtTime(ctx)
 	if err != nil {
@@ -63,6 +63,19 @@ func (r *remediation) confirm(ctx context.Context, i store.Incident) (result, er
 	text := strings.Join(append([]string{"of the old one, " + useText(use, known)}, waits...), "; ")
 	return result{}, needPerson(fmt.Sprintf("The replacement is in its place since %s and both work: %s. Move who uses it to the replacement, then run “stanch incidents confirm %s”; “stanch incidents plan %[3]s” names whom Stanch knows of.",
 		put.UTC().Format("2006-01-02 15:04:05 MST"), text, r.id))
+}
+
+// waitForMoves has a person say when nothing needs what leaked any more in its engine.
+func (r *remediation) waitForMoves(ctx context.Context, i store.Incident) error {
+	replacement, err := r.app.store.Unseal(ctx, r.id, store.Replacement)
+	if err != nil {
+		return err
+	}
+	moves := r.app.providers.Moves(r.target(i), replacement)
+	if i.Reversible {
+		return needPerson(fmt.Sprintf("A newer version has taken over, and the leaked ones decrypt still, so that nothing is lost. %s; then run “stanch incidents confirm %s”: they are refused from then on, which can be undone.", moves, r.id))
+	}
+	return needPerson(fmt.Sprintf("A new one has taken over in the engine, and the leaked one is there still, so that nothing is lost. %s; then run “stanch incidents confirm %s”: the engine deletes the leaked one, which cannot be undone.", moves, r.id))
 }
 
 // unlessConfirmed waits, unless the overlap was ended while its users were looked for.

@@ -309,8 +309,17 @@ func (a *App) resolveIncident(r *http.Request) (any, error) {
 	if _, err := a.Recheck(ctx, id); err != nil && !errors.Is(err, ErrNoRecheck) {
 		return nil, err
 	}
+	provable := true
+	if call.Resolution == incident.ResolutionRevoked {
+		var err error
+		if provable, err = a.provable(ctx, id); err != nil {
+			return nil, err
+		}
+	}
 	reason := cutReason(a.scanner.Hide(call.Reason))
-	if err := a.store.InTx(ctx, func(tx *store.Tx) error { return a.resolve(ctx, tx, id, call.Resolution, callerOf(ctx), reason) }); err != nil {
+	if err := a.store.InTx(ctx, func(tx *store.Tx) error {
+		return a.resolve(ctx, tx, id, call.Resolution, provable, callerOf(ctx), reason)
+	}); err != nil {
 		return nil, err
 	}
 	whole, err := a.wholeIncident(ctx, id)
@@ -319,7 +328,7 @@ func (a *App) resolveIncident(r *http.Request) (any, error) {
 
 // resolve ends an incident on a caller's word, which then counts in its repositories as
 // that of their own people does.
-func (a *App) resolve(ctx context.Context, tx *store.Tx, id string, as incident.Resolution, by, reason string) error {
+func (a *App) resolve(ctx context.Context, tx *store.Tx, id string, as incident.Resolution, provable bool, by, reason string) error {
 	i, err := tx.Incident(ctx, id)
 	if err != nil {
 		return err
@@ -330,7 +339,7 @@ func (a *App) resolve(ctx context.Context, tx *store.Tx, id string, as incident.
 	if i.Verb != "" && i.State() != incident.Resolved {
 		return &refusal{http.StatusConflict, fmt.Sprintf("incident %s: a remediation is under way (%s): wait until it has ended or waits for a person", id, i.Verb)}
 	}
-	if err := i.Resolve(as, a.now()); err != nil {
+	if err := i.Resolve(as, provable, a.now()); err != nil {
 		return &refusal{http.StatusConflict, err.Error()}
 	}
 	if err := tx.SaveIncident(ctx, i); err != nil {

@@ -125,7 +125,7 @@ func (a *App) planFor(ctx context.Context, i store.Incident, cred checks.Credent
 	for _, step := range i.Plan(done) {
 		planned := planStep(step, calls, kept, i.Hold)
 		if i.Order == incident.Rewrap {
-			planned.rewrap()
+			planned.rewrap(i.Reversible)
 		}
 		planned.Done = slices.Contains(done, step)
 		for _, p := range kept {
@@ -231,7 +231,11 @@ func planStep(step incident.Step, calls provider.Calls, kept []place, hold time.
 }
 
 // rewrap says what is different where the replacement is a newer version in an engine.
-func (p *PlannedStep) rewrap() {
+func (p *PlannedStep) rewrap(reversible bool) {
+	if !reversible {
+		p.handOver()
+		return
+	}
 	switch p.Step {
 	case incident.Issue:
 		p.What, p.Undo = "a newer version is made in the engine, with which alone it encrypts from then on", "the older ones decrypt still"
@@ -241,6 +245,21 @@ func (p *PlannedStep) rewrap() {
 		p.What = "nothing happens until a person confirms that nothing needs the leaked versions any more"
 	case incident.RevokeOld:
 		p.What = "nothing happens until a person, after the hold, tells Stanch to destroy the leaked versions: then they are"
+	}
+}
+
+// handOver says what is different where the replacement stands beside the old one in an
+// engine, which then deletes that.
+func (p *PlannedStep) handOver() {
+	switch p.Step {
+	case incident.Issue:
+		p.What, p.Undo = "a new one is made in the engine, which uses it from then on", "the old one is there still"
+	case incident.VerifyNew:
+		p.What = "the engine is asked whether it uses the new one"
+	case incident.Confirm:
+		p.What = "nothing happens until a person confirms that nobody needs the leaked one any more"
+	case incident.RevokeOld:
+		p.What = "the engine deletes the leaked one"
 	}
 }
 
@@ -306,8 +325,13 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 	a.riskOfUse(ctx, i, cred, risk)
 }
 
-// planRewrap says what could break where data is encrypted with the leaked key.
+// planRewrap says what could break where the replacement stays in the engine.
 func (a *App) planRewrap(plan *Plan, i store.Incident, risk func(string, ...any)) {
+	if !i.Reversible {
+		plan.Notes = append(plan.Notes, "Before the leaked one is deleted: "+a.moves(i)+".")
+		risk("who trusts the leaked one and not yet the new one refuses what the engine signs from the first step on")
+		return
+	}
 	plan.Notes = append(plan.Notes,
 		"Before the leaked versions end: "+a.moves(i)+".",
 		"Destroying them is never automatic: it waits for a person’s order of its own, “Revoke now”, given after the hold.",

@@ -115,7 +115,7 @@ func (a *App) Recheck(ctx context.Context, id string) (provider.Verdict, error) 
 	if err != nil {
 		return provider.Verdict{}, err
 	}
-	v, err := a.providers.VerifyAgain(ctx, cred)
+	v, err := a.verifyAgain(ctx, i, cred)
 	if err := errors.Join(err, ctx.Err()); err != nil {
 		return v, err
 	}
@@ -157,6 +157,9 @@ func (a *App) recordRecheck(ctx context.Context, tx *store.Tx, id string, cred c
 	changed, err := a.learn(ctx, tx, &i, scanArgs{}, v)
 	if err != nil {
 		return err
+	}
+	if !changed && tellUnheard(&i, v) {
+		return errors.Join(tx.SaveIncident(ctx, i), a.enqueueReports(ctx, tx, i.ID))
 	}
 	if !changed {
 		return tx.SaveIncident(ctx, i)

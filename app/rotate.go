@@ -24,6 +24,9 @@ const (
 	// a person is. With retries at most a minute apart this outlasts the slowest
 	// propagation that providers document, an hour for npm.
 	proveDeadAttempts = 75
+	// confirmedAttempts is how often one is asked about of which a person said that nobody
+	// takes it any more, before that person is told who does.
+	confirmedAttempts = 3
 )
 
 // issue has a replacement made. What is known before the request is kept before it is
@@ -236,7 +239,7 @@ func sameOwner(a, b map[string]string) bool {
 // revokeOld tells the provider to kill the leaked credential. What no program can
 // kill is done as well once the provider refuses it.
 func (r *remediation) revokeOld(ctx context.Context, i store.Incident) (result, error) {
-	if i.Order == incident.Rewrap {
+	if i.Order == incident.Rewrap && i.Reversible {
 		if ordered, err := r.orderedAfterHold(ctx, i); err != nil || !ordered {
 			return result{}, cmp.Or(err, needPerson(fmt.Sprintf("The leaked versions are refused, which can be undone (“stanch incidents undo %s”). To destroy them, and with them all data that was not encrypted anew, press Revoke now. To keep them, refused, run “stanch incidents resolve %[1]s revoked”.", r.id)))
 		}
@@ -245,7 +248,7 @@ func (r *remediation) revokeOld(ctx context.Context, i store.Incident) (result, 
 	switch {
 	case errors.Is(err, provider.ErrCannotRevoke):
 		r.app.log.WarnContext(ctx, "the leaked credential cannot be revoked", "incident", r.id, "error", err)
-		if v, err := r.app.providers.VerifyAgain(ctx, r.leaked); err != nil || v.Validity == checks.Inactive {
+		if v, err := r.app.verifyAgain(ctx, i, r.leaked); err != nil || v.Validity == checks.Inactive {
 			return result{detail: evidenceDetail(v.Evidence)}, err
 		}
 		return result{}, needPerson(fmt.Sprintf("No program can revoke this credential (%s): follow the runbook of its kind, then press Revoke now to have it proved dead.", err))
@@ -269,13 +272,17 @@ func (r *remediation) orderedAfterHold(ctx context.Context, i store.Incident) (b
 
 // proveDead asks the provider about the leaked credential until it refuses it.
 // Only the provider's documented refusal is proof; silence is not.
-func (r *remediation) proveDead(ctx context.Context, attempt store.Action) (result, error) {
-	v, err := r.app.providers.VerifyAgain(ctx, r.leaked)
+func (r *remediation) proveDead(ctx context.Context, i store.Incident, attempt store.Action) (result, error) {
+	v, err := r.app.verifyAgain(ctx, i, r.leaked)
 	switch {
 	case err != nil:
 		return result{}, err
 	case v.Validity == checks.Inactive:
 		return result{detail: evidenceDetail(v.Evidence)}, nil
+	case v.Validity == checks.Unknown && v.Unheard != "":
+		return result{}, needPerson(fmt.Sprintf("%s%s. Where hosts are listed then, press Revoke now.", todoUnheard, v.Unheard))
+	case v.Validity == checks.Active && i.Order == incident.Rewrap && attempt.Attempts >= confirmedAttempts:
+		return result{}, needPerson(fmt.Sprintf("It ended in its engine, but it works still: %s. Mend that, then press Revoke now.", v.Evidence.Answer))
 	case attempt.Attempts >= proveDeadAttempts:
 		return result{}, needPerson("The provider took the revocation but does not confirm that the credential is dead. Check it by hand, then press Revoke now.")
 	}

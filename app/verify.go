@@ -139,6 +139,9 @@ func (a *App) doubt(ctx context.Context, tx *store.Tx, fp checks.Fingerprint, v 
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return v, err
 	}
+	if v = v.About(identity(i)); v.Validity != checks.Inactive {
+		return v, nil
+	}
 	if i.Validity != checks.Active {
 		v.Validity, v.Grade = checks.Unknown, provider.GradeC
 		v.Evidence.Answer += "; it may be another host's"
@@ -275,7 +278,7 @@ func (a *App) orderOf(i store.Incident, remedy Remedy) incident.Order {
 // moves is what is to be done before an incident's credential ends, where its replacement
 // is a newer version in an engine.
 func (a *App) moves(i store.Incident) string {
-	return a.providers.Moves(provider.Target{Credential: checks.Credential{Rule: i.Rule}, Identity: identity(i)})
+	return a.providers.Moves(provider.Target{Credential: checks.Credential{Rule: i.Rule}, Identity: identity(i)}, checks.Credential{})
 }
 
 // byPolicy is the actor of what nobody ordered.

@@ -27,14 +27,15 @@ func (i *Incident) Dismissed() bool {
 }
 
 // Resolve ends the incident on a person's word. What the provider takes is not ended
-// like that, whatever is said of it.
-func (i *Incident) Resolve(as Resolution, at time.Time) error {
+// like that, whatever is said of it; but that it was revoked is believed where nobody could
+// prove it.
+func (i *Incident) Resolve(as Resolution, provable bool, at time.Time) error {
 	switch {
 	case !slices.Contains(Resolutions(), as):
 		return fmt.Errorf("%q is no resolution", as)
 	case i.State() == Resolved:
 		return fmt.Errorf("incident %s is already resolved as %s", i.ID, i.Resolution)
-	case as == ResolutionRevoked && !i.Dead.IsZero(): // it was proved
+	case as == ResolutionRevoked && (!i.Dead.IsZero() || !provable):
 	case i.Validity == checks.Active:
 		return fmt.Errorf("incident %s: the provider says that this credential is live; revoke or rotate it instead", i.ID)
 	}

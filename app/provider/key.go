@@ -29,8 +29,9 @@ import (
 // itself, and nobody but those who trust it can say what; so that a key that is at
 // none of these places is dead only if it was at one of them before.
 type keys struct {
-	places []place
-	now    func() time.Time
+	places      []place
+	authorities *sshAuthorities
+	now         func() time.Time
 }
 
 // A place is where a key may be trusted or in use. None of them is logged in at: the
@@ -70,6 +71,9 @@ func withFreshKey(cred checks.Credential) checks.Credential {
 
 func (k *keys) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential) (Verdict, error) {
 	verdict := Verdict{Validity: checks.Unknown, Grade: GradeC, Reason: ReasonNotAsked, Evidence: Evidence{Request: "compute the public key", At: k.now()}}
+	if fresh, ok := k.authorities.parseReference(cred.Secret()); ok {
+		return k.authorities.verifyReference(ctx, fresh), nil
+	}
 	key, err := readKey(cred.Secret().Expose())
 	if err != nil {
 		verdict.Evidence.Answer = "not a private key that can be read"
@@ -81,10 +85,13 @@ func (k *keys) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential
 		return verdict, nil
 	}
 	if len(k.places) == 0 {
-		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS, STANCH_VERIFY_GITHUB_USERS, STANCH_GITHUB_DEPLOY_KEYS or STANCH_VAULT_PKI_MOUNTS can say where to look"
+		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS, STANCH_VERIFY_GITHUB_USERS, STANCH_GITHUB_DEPLOY_KEYS, STANCH_VAULT_PKI_MOUNTS, STANCH_VAULT_SSH_MOUNTS or STANCH_SSH_HOSTS can say where to look"
 		return verdict, nil
 	}
 	verdict.look(ctx, k.places, key)
+	if verdict.Validity == checks.Inactive {
+		verdict.Unheard = k.authorities.unheard(key)
+	}
 	return verdict, nil
 }
 
@@ -96,6 +103,9 @@ func (v *Verdict) look(ctx context.Context, places []place, key publicKey) {
 		found, why := p.look(ctx, key)
 		if found != nil {
 			v.Validity, v.Evidence.Request, v.Evidence.Answer = checks.Active, "look for the public key at "+p.String(), "found"
+			if hosts := found[sshTrusting]; hosts != "" {
+				v.Evidence.Answer = short("trusted by " + hosts)
+			}
 			maps.Copy(v.Evidence.Identity, shortened(found))
 			return
 		}

@@ -121,36 +121,16 @@ func TestKeyIdentity(t *testing.T) {
 // who runs the test. It returns the account and the server's fingerprint.
 func startSSHD(t *testing.T, trusted ...ssh.PublicKey) (account, fingerprint string) {
 	t.Helper()
-	sshd := servertest.Program(t, "sshd", "openssh-server", "/usr/sbin")
-	if os.Geteuid() == 0 {
-		os.MkdirAll("/run/sshd", 0o755) // it wants to lock itself in there
-	}
-	dir := servertest.Scratch(t)
-	host := newEd25519(t)
-	hostKey, authorized, port := filepath.Join(dir, "host"), filepath.Join(dir, "authorized_keys"), servertest.FreePort(t)
+	authorized := filepath.Join(servertest.Scratch(t), "authorized_keys")
 	var lines []byte
 	for _, key := range trusted {
 		lines = append(lines, ssh.MarshalAuthorizedKey(key)...)
 	}
-	for file, text := range map[string][]byte{hostKey: []byte(openssh(t, host, "")), authorized: lines} {
-		if err := os.WriteFile(file, text, 0o600); err != nil {
-			t.Fatal(err)
-		}
+	if err := os.WriteFile(authorized, lines, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	cmd := exec.Command(sshd, "-D", "-e", "-f", "/dev/null", "-p", port, "-h", hostKey, "-o", "ListenAddress=127.0.0.1",
-		"-o", "AuthorizedKeysFile="+authorized, "-o", "StrictModes=no", "-o", "PidFile=none", "-o", "PermitRootLogin=yes", "-o", "MaxStartups=100",
-		"-o", "PasswordAuthentication=no", "-o", "KbdInteractiveAuthentication=no", "-o", "UsePAM=no")
-	servertest.Start(t, cmd, func() bool {
-		conn, err := net.Dial("tcp", "127.0.0.1:"+port)
-		if err != nil {
-			return false
-		}
-		defer conn.Close()
-		b := make([]byte, 4)
-		n, _ := conn.Read(b)
-		return string(b[:n]) == "SSH-"
-	})
-	return "root@127.0.0.1:" + port, ssh.FingerprintSHA256(signerOf(t, host).PublicKey())
+	h := servertest.StartSSHD(t, "AuthorizedKeysFile="+authorized)
+	return h.Account, h.Fingerprint
 }
 
 func TestSSHKey(t *testing.T) {

@@ -139,6 +139,11 @@ type Config struct {
 	// VaultPKIRoles are the roles there that certify the keys which take their place,
 	// "MOUNT/ROLE"; of a mount of which none is named the one that can only have.
 	VaultPKIRoles []string
+	// VaultSSHMounts are its SSH engines, whose leaked authorities are replaced and deleted.
+	VaultSSHMounts []string
+	// SSHHosts are accounts at hosts that trust such authorities, which are asked whether
+	// they do: "USER@HOST:PORT=SHA256:…", or "PRINCIPAL/USER@HOST:PORT=SHA256:…".
+	SSHHosts []string
 	// VaultTransitMounts are its transit engines, whose leaked keys are replaced and ended.
 	VaultTransitMounts []string
 
@@ -205,6 +210,9 @@ type Verdict struct {
 	SelfHosted bool            `json:"self_hosted,omitempty"` // only an installation of the operator's was asked; see Config
 	Reason     Reason          `json:"reason,omitempty"`      // why the validity is unknown
 	Evidence   Evidence        `json:"evidence"`
+	// Unheard is why one that is dead wherever it was asked about may be live elsewhere, if
+	// it is of those of which About knows that they can be.
+	Unheard string `json:"unheard,omitempty"`
 
 	// RetryAfter is how long a provider asked to be left alone.
 	RetryAfter time.Duration `json:"-"`

@@ -91,9 +91,10 @@ type holder interface {
 
 // A keeper is an issuer whose replacements stay where they come into being: a newer
 // version in an engine. What the old one has encrypted or signed its users move over
-// before it ends; moves tells them how.
+// before it ends; moves tells them how, and with what replacement, once there is one. It is empty for
+// credentials whose replacements leave their issuer.
 type keeper interface {
-	moves(*rules.Rule, Target) string
+	moves(rule *rules.Rule, old Target, replacement checks.Credential) string
 }
 
 // A Use is a credential's last use, as far as its provider tells.
@@ -292,13 +293,13 @@ func (p *Providers) issued(t Target) (*rules.Rule, error) {
 
 // Moves says what a credential's users do before it ends, where its replacement is a newer
 // version in an engine and nothing is put into a store. It is empty for all others.
-func (p *Providers) Moves(t Target) string {
+func (p *Providers) Moves(t Target, replacement checks.Credential) string {
 	rule, ok := p.rules[t.Rule]
 	if !ok {
 		return ""
 	}
 	if k, ok := p.issuers[rule.Issue.DriverName()].(keeper); ok {
-		return k.moves(rule, t)
+		return k.moves(rule, t, replacement)
 	}
 	return ""
 }

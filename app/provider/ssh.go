@@ -35,27 +35,40 @@ func parseSSHAccount(entry string) (sshAccount, error) {
 func (a sshAccount) String() string { return a.user + "@" + a.address() }
 
 func (a sshAccount) look(ctx context.Context, key publicKey) (map[string]string, string) {
+	accepted, fault := a.ask(ctx, key.ssh)
+	if !accepted {
+		return nil, fault
+	}
+	return map[string]string{"account": a.String()}, ""
+}
+
+// ask asks whether the server would take one of some keys. A fault says why it did not
+// tell; without one it said yes or no.
+func (a sshAccount) ask(ctx context.Context, keys ...ssh.PublicKey) (accepted bool, fault string) {
 	conn, err := a.dial(ctx)
 	if err != nil {
-		return nil, class(err)
+		return false, class(err)
 	}
 	defer conn.Close()
-	asked := &question{key: key.ssh}
+	var signers []ssh.Signer
+	for _, key := range keys {
+		signers = append(signers, &question{key: key, accepted: &accepted})
+	}
 	client, channels, requests, err := ssh.NewClientConn(conn, a.address(), &ssh.ClientConfig{
-		User: a.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(asked)}, HostKeyCallback: a.checkServer, ClientVersion: "SSH-2.0-stanch",
+		User: a.user, Auth: []ssh.AuthMethod{ssh.PublicKeys(signers...)}, HostKeyCallback: a.checkServer, ClientVersion: "SSH-2.0-stanch",
 	})
 	switch {
-	case asked.accepted:
-		return map[string]string{"account": a.String()}, ""
+	case accepted:
+		return true, ""
 	case err == nil: // nobody had to prove anything
 		ssh.NewClient(client, channels, requests).Close()
-		return nil, "the server lets everybody in"
+		return false, "the server lets everybody in"
 	case errors.Is(err, errServerKey):
-		return nil, errServerKey.Error()
+		return false, errServerKey.Error()
 	case strings.Contains(err.Error(), "attempted methods [none publickey]"):
-		return nil, "" // it was asked about the key, and said no
+		return false, "" // it was asked about the keys, and said no
 	}
-	return nil, class(err)
+	return false, class(err)
 }
 
 var errServerKey = errors.New("the server's own key is not the one that the operator named")
@@ -71,7 +84,7 @@ func (a sshAccount) checkServer(_ string, _ net.Addr, key ssh.PublicKey) error {
 // wants a signature, it gets none.
 type question struct {
 	key      ssh.PublicKey
-	accepted bool
+	accepted *bool
 }
 
 var errUnsigned = errors.New("only asked")
@@ -83,6 +96,6 @@ func (q *question) Sign(r io.Reader, data []byte) (*ssh.Signature, error) {
 }
 
 func (q *question) SignWithAlgorithm(io.Reader, []byte, string) (*ssh.Signature, error) {
-	q.accepted = true
+	*q.accepted = true
 	return nil, errUnsigned
 }

@@ -24,7 +24,7 @@ func (e *transits) holds(_ *rules.Rule, t Target) string {
 }
 
 // moves says what is to be done with what was encrypted before the leaked versions end.
-func (e *transits) moves(_ *rules.Rule, t Target) string {
+func (e *transits) moves(_ *rules.Rule, t Target, _ checks.Credential) string {
 	path, version := t.Identity[transitPath], t.Identity[transitVersion]
 	if path == "" {
 		path, version = "MOUNT/keys/NAME", "N"

@@ -40,7 +40,7 @@ func TestTransitLife(t *testing.T) {
 	leaked := backedUp(t, b, "team/transit", "orders")
 	old := encrypted(b, "team/transit", "orders")
 	target := aimAt(t, p, leaked)
-	if moves := p.Moves(target); !strings.Contains(moves, "up to 3 of "+path) || !strings.Contains(moves, "team/transit/rewrap/orders") {
+	if moves := p.Moves(target, checks.Credential{}); !strings.Contains(moves, "up to 3 of "+path) || !strings.Contains(moves, "team/transit/rewrap/orders") {
 		t.Errorf("what is to be moved: %s", moves)
 	}
 	if got := p.Holds(target); got != "vault "+path {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stanch-dev/stanch/checks"
@@ -11,28 +12,29 @@ import (
 )
 
 // trusts replaces and revokes a private key wherever something is known to trust it: as
-// a deploy key at GitHub, and by its certificates in Vault.
+// a deploy key at GitHub, by its certificates in Vault, and as an SSH authority there.
 type trusts struct {
 	deploys      *deployKeys
 	certificates *keys
+	authorities  *sshAuthorities
 }
 
-func (a trusts) all() []revoker { return []revoker{a.deploys, a.certificates} }
+func (a trusts) all() []revoker { return []revoker{a.deploys, a.certificates, a.authorities} }
 
 func (a trusts) whyNoRevoke(rule *rules.Rule) string {
-	return unlessOne(a.deploys.whyNoRevoke(rule), a.certificates.whyNoRevoke(rule))
+	return unlessOne(a.deploys.whyNoRevoke(rule), a.certificates.whyNoRevoke(rule), a.authorities.whyNoRevoke(rule))
 }
 
 func (a trusts) whyNoIssue(rule *rules.Rule) string {
-	return unlessOne(a.deploys.whyNoIssue(rule), a.certificates.whyNoIssue(rule))
+	return unlessOne(a.deploys.whyNoIssue(rule), a.certificates.whyNoIssue(rule), a.authorities.whyNoIssue(rule))
 }
 
 // unlessOne joins the reasons why nobody can, if that is so.
-func unlessOne(deploys, certificates string) string {
-	if deploys == "" || certificates == "" {
+func unlessOne(reasons ...string) string {
+	if slices.Contains(reasons, "") {
 		return ""
 	}
-	return deploys + "; " + certificates
+	return strings.Join(reasons, "; ")
 }
 
 // revoke has the key revoked in each of the places that know it. It cannot be done when
@@ -60,12 +62,14 @@ func (a trusts) revoke(ctx context.Context, rule *rules.Rule, t Target) (Receipt
 	case 1:
 		return done[0], nil
 	}
-	both := done[0]
-	if done[1].Meaning == rules.MeansRevoked {
-		both.Meaning = rules.MeansRevoked
+	all := done[0]
+	for _, one := range done[1:] {
+		if one.Meaning == rules.MeansRevoked {
+			all.Meaning = rules.MeansRevoked
+		}
+		all.Evidence.Answer = fmt.Sprintf("%s; %s: %s", all.Evidence.Answer, one.Evidence.Request, one.Evidence.Answer)
 	}
-	both.Evidence.Answer = fmt.Sprintf("%s; %s: %s", both.Evidence.Answer, done[1].Evidence.Request, done[1].Evidence.Answer)
-	return both, nil
+	return all, nil
 }
 
 // lastUse is that of the deploy key. Who uses certificates nobody tells.
@@ -76,25 +80,31 @@ func (a trusts) lastUse(ctx context.Context, rule *rules.Rule, t Target) (u Use,
 	return a.deploys.lastUse(ctx, rule, t)
 }
 
-// prepare makes the key that is to be trusted instead. One that is trusted in both ways
-// has two successors, and a person.
+// prepare makes the key that is to be trusted instead. One that is trusted in more than
+// one way has as many successors, and a person.
 func (a trusts) prepare(ctx context.Context, rule *rules.Rule, t Target, operation string) (Prepared, error) {
 	certified, err := a.certificates.certified(ctx, t)
 	if err != nil {
 		return Prepared{}, fmt.Errorf("issue %s: %w", rule.ID, err)
 	}
 	deployed, err := a.deployed(ctx, rule, t)
+	if err != nil {
+		return Prepared{}, err
+	}
+	authority, err := a.authorities.live(ctx, rule, t, ErrCannotIssue)
 	switch {
 	case err != nil:
 		return Prepared{}, err
-	case certified && deployed:
-		return Prepared{}, fmt.Errorf("issue %s: %w: it is a deploy key at GitHub and has certificates of Vault's: make a new key for each by hand, then press Revoke now", rule.ID, ErrCannotIssue)
+	case certified && deployed, authority != nil && (certified || deployed):
+		return Prepared{}, fmt.Errorf("issue %s: %w: it is more than one of these: a deploy key at GitHub, a key with certificates of Vault's, an SSH authority of Vault's: make a new key for each by hand, then press Revoke now", rule.ID, ErrCannotIssue)
+	case authority != nil:
+		return a.authorities.prepare(authority), nil
 	case deployed:
 		return a.deploys.prepare(ctx, rule, t, operation)
 	case certified:
 		return a.certificates.prepare(ctx, rule, t, operation)
 	}
-	return Prepared{}, fmt.Errorf("issue %s: %w: it is a deploy key of none of the repositories of STANCH_GITHUB_DEPLOY_KEYS, and no engine of STANCH_VAULT_PKI_MOUNTS has certified it", rule.ID, ErrCannotIssue)
+	return Prepared{}, fmt.Errorf("issue %s: %w: it is a deploy key of none of the repositories of STANCH_GITHUB_DEPLOY_KEYS, no engine of STANCH_VAULT_PKI_MOUNTS has certified it, and none of STANCH_VAULT_SSH_MOUNTS signs with it", rule.ID, ErrCannotIssue)
 }
 
 // deployed reports whether a key is a deploy key, or was when it was verified.
@@ -110,10 +120,22 @@ func (a trusts) deployed(ctx context.Context, rule *rules.Rule, t Target) (bool,
 }
 
 func (a trusts) issue(ctx context.Context, rule *rules.Rule, r Request) (checks.Credential, error) {
-	if r.Prepared.Seen[seenMount] != "" {
+	switch {
+	case r.Prepared.Seen[seenSSHIssuer] != "":
+		return a.authorities.issue(ctx, rule, r)
+	case r.Prepared.Seen[seenMount] != "":
 		return a.certificates.issue(ctx, rule, r)
 	}
 	return a.deploys.issue(ctx, rule, r)
+}
+
+// holds is what a replacement of an SSH authority changes.
+func (a trusts) holds(_ *rules.Rule, t Target) string { return a.authorities.holds(t) }
+
+// moves says what the hosts that trust an SSH authority do. Other keys are replaced where
+// they are stored.
+func (a trusts) moves(_ *rules.Rule, t Target, replacement checks.Credential) string {
+	return a.authorities.moves(t, replacement)
 }
 
 func (a trusts) tell(rule *rules.Rule) Calls {
@@ -125,6 +147,10 @@ func (a trusts) tell(rule *rules.Rule) Calls {
 	if a.certificates.whyNoRevoke(rule) == "" {
 		revoked = append(revoked, "POST of Vault's revoke-with-key for each of its certificates")
 		issued = append(issued, "POST of a new key's request to Vault's sign/:role")
+	}
+	if a.authorities.whyNoRevoke(rule) == "" {
+		revoked = append(revoked, "DELETE of the SSH authority at Vault's issuer/:id")
+		issued = append(issued, "POST of a new SSH authority to Vault's issuers/import/:name")
 	}
 	return Calls{Revoke: strings.Join(revoked, ", "), Issue: strings.Join(issued, ", or ")}
 }

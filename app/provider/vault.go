@@ -84,8 +84,12 @@ func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) er
 	p.verifiers[driverAppRole], p.revokers[driverAppRole], p.issuers[driverAppRole] = roles, roles, roles
 	transit := newTransits(p.vault, cfg.VaultTransitMounts)
 	p.verifiers[driverTransit], p.revokers[driverTransit], p.issuers[driverTransit] = transit, transit, transit
-	leaked := &keys{places: append(places, engines...), now: p.now}
-	trusted := trusts{deploys, leaked}
+	authorities, err := newSSHAuthorities(p.vault, cfg, p.now)
+	if err != nil {
+		return err
+	}
+	leaked := &keys{places: slices.Concat(places, engines, authorities.places()), authorities: authorities, now: p.now}
+	trusted := trusts{deploys, leaked, authorities}
 	p.verifiers[driverKey], p.revokers[driverKey], p.issuers[driverKey] = leaked, trusted, trusted
 	databases := newEngine(p.vault, cfg.VaultDatabaseMounts)
 	for driver, v := range p.verifiers {

@@ -113,3 +113,15 @@ func VaultTransitPolicy(mount string) grants.Policy {
 		hcl("trim", mount+"/keys/+/trim", "update"),
 	}}
 }
+
+// VaultSSHPolicy is what it takes to recognise the leaked key of an SSH engine, to have
+// another one made there, and to delete it. Nothing in it lets Stanch sign. It stands in
+// stanch-ssh.hcl.
+func VaultSSHPolicy(mount string) grants.Policy {
+	return grants.Policy{Name: "Vault SSH at " + mount, Syntax: "hcl", Lines: []grants.Line{
+		hcl("verify", mount+"/issuers", "list"),
+		{For: "issue", Grant: fmt.Sprintf(`path "%s/issuers/import/+" { capabilities = ["update"], denied_parameters = { "private_key" = [] } }`, mount)},
+		hcl("revoke", mount+"/roles", "list"),
+		hcl("revoke", mount+"/issuer/+", "delete"),
+	}}
+}

@@ -102,5 +102,5 @@ func TestPoliciesAreTheDeployedOnes(t *testing.T) {
 }
 
 func enginePolicies() []grants.Policy {
-	return []grants.Policy{VaultTokensPolicy("stanch-issue"), VaultAccessorsPolicy(), VaultAppRolePolicy("approle"), VaultDatabasePolicy("database"), VaultPKIPolicy("pki"), VaultAWSPolicy("aws"), VaultTransitPolicy("transit")}
+	return []grants.Policy{VaultTokensPolicy("stanch-issue"), VaultAccessorsPolicy(), VaultAppRolePolicy("approle"), VaultDatabasePolicy("database"), VaultPKIPolicy("pki"), VaultAWSPolicy("aws"), VaultTransitPolicy("transit"), VaultSSHPolicy("ssh")}
 }

@@ -14,6 +14,8 @@ type VaultEngines struct {
 	VaultAWSMounts      []string `env:"STANCH_VAULT_AWS_MOUNTS" help:"AWS engines of Vault, which then are asked whether they keep a leaked access key, and replace it"`
 	VaultPKIMounts      []string `env:"STANCH_VAULT_PKI_MOUNTS" help:"PKI engines of Vault, in which the certificates of leaked private keys are looked for, revoked and replaced"`
 	VaultPKIRoles       []string `env:"STANCH_VAULT_PKI_ROLES" help:"roles there that certify the new keys, MOUNT/ROLE; without one the only role that can have certified the leaked one"`
+	VaultSSHMounts      []string `env:"STANCH_VAULT_SSH_MOUNTS" help:"SSH engines of Vault, whose authorities are replaced and deleted when the key of one leaks"`
+	SSHHosts            []string `env:"STANCH_SSH_HOSTS" help:"hosts that trust SSH authorities, which are asked whether they take a leaked one: root@web1.example.com=SHA256:…,… with the host's own fingerprint"`
 	VaultTransitMounts  []string `env:"STANCH_VAULT_TRANSIT_MOUNTS" help:"transit engines of Vault, whose keys are replaced and ended when a backup of one leaks"`
 	VaultAuditLog       string   `env:"STANCH_VAULT_AUDIT_LOG" help:"file of an audit device of Vault's, in which is looked who has read a leaked secret"`
 	VaultAuditDevice    string   `env:"STANCH_VAULT_AUDIT_DEVICE" help:"name of that device, file: then Vault is asked who has read the leaked value"`
@@ -22,7 +24,7 @@ type VaultEngines struct {
 func (e VaultEngines) tell(cfg *provider.Config) {
 	cfg.VaultAppRoleMounts, cfg.VaultDatabaseMounts = e.VaultAppRoleMounts, e.VaultDatabaseMounts
 	cfg.VaultPKIMounts, cfg.VaultPKIRoles, cfg.VaultAWSMounts = e.VaultPKIMounts, e.VaultPKIRoles, e.VaultAWSMounts
-	cfg.VaultTransitMounts = e.VaultTransitMounts
+	cfg.VaultTransitMounts, cfg.VaultSSHMounts, cfg.SSHHosts = e.VaultTransitMounts, e.VaultSSHMounts, e.SSHHosts
 }
 
 // check says what cannot be meant.
@@ -37,5 +39,5 @@ func (e VaultEngines) check(reachable bool) error {
 }
 
 func (e VaultEngines) any() bool {
-	return len(e.VaultAppRoleMounts)+len(e.VaultDatabaseMounts)+len(e.VaultPKIMounts)+len(e.VaultPKIRoles)+len(e.VaultAWSMounts)+len(e.VaultTransitMounts)+len(e.VaultAuditLog)+len(e.VaultAuditDevice) > 0
+	return len(e.VaultAppRoleMounts)+len(e.VaultDatabaseMounts)+len(e.VaultPKIMounts)+len(e.VaultPKIRoles)+len(e.VaultAWSMounts)+len(e.VaultTransitMounts)+len(e.VaultSSHMounts)+len(e.VaultAuditLog)+len(e.VaultAuditDevice) > 0
 }

@@ -19,7 +19,7 @@ func newVaultEngines(t *testing.T, v *crashVault) map[string]crashKind {
 		"connection_url": "postgresql://{{username}}:{{password}}@" + database.(crashPostgres).addr + "/" + crashDatabaseName + "?sslmode=disable",
 	})
 	v.Must("POST", "sys/mounts/transit", map[string]any{"type": "transit"})
-	return map[string]crashKind{transitKeyName: transitKeys{v}, "AppRole secret id": secretIDs{v}, "Vault database static role": staticRoles{v, database.(crashPostgres)}, "TLS key of Vault PKI": tlsKeys{v}}
+	return map[string]crashKind{transitKeyName: transitKeys{v}, sshAuthorityName: sshKeys{v}, "AppRole secret id": secretIDs{v}, "Vault database static role": staticRoles{v, database.(crashPostgres)}, "TLS key of Vault PKI": tlsKeys{v}}
 }
 
 // secretIDs are of AppRole.

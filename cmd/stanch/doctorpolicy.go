@@ -75,7 +75,7 @@ func or(listed []string, fallback ...string) []string {
 func vaultPolicies(s settings) []grants.Policy {
 	if s.VaultAddr == "" {
 		s.VaultIssueRole, s.VaultAuditDevice = "stanch-issue", "file"
-		s.VaultDatabaseMounts, s.VaultPKIMounts = []string{"database"}, []string{"pki"}
+		s.VaultDatabaseMounts, s.VaultPKIMounts, s.VaultSSHMounts = []string{"database"}, []string{"pki"}, []string{"ssh"}
 	}
 	all := []grants.Policy{secretstore.VaultSelfPolicy()}
 	add := func(mounts []string, policy func(mount string) grants.Policy) {
@@ -88,6 +88,7 @@ func vaultPolicies(s settings) []grants.Policy {
 	add(or(s.VaultAppRoleMounts, "approle"), provider.VaultAppRolePolicy)
 	add(s.VaultDatabaseMounts, provider.VaultDatabasePolicy)
 	add(s.VaultPKIMounts, provider.VaultPKIPolicy)
+	add(s.VaultSSHMounts, provider.VaultSSHPolicy)
 	if s.VaultAuditDevice != "" {
 		all = append(all, secretstore.VaultReadersPolicy(s.VaultAuditDevice))
 	}
