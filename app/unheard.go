@@ -15,7 +15,7 @@ import (
 // answer says about that one.
 func (a *App) verifyAgain(ctx context.Context, i store.Incident, cred checks.Credential) (provider.Verdict, error) {
 	v, err := a.providers.VerifyAgain(ctx, cred)
-	return v.About(identity(i)), err
+	return a.providers.About(v, identity(i)), err
 }
 
 // todoUnheard begins what a person is told about a credential that nobody can prove dead.

@@ -139,7 +139,7 @@ func (a *App) doubt(ctx context.Context, tx *store.Tx, fp checks.Fingerprint, v 
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return v, err
 	}
-	if v = v.About(identity(i)); v.Validity != checks.Inactive {
+	if v = a.providers.About(v, identity(i)); v.Validity != checks.Inactive {
 		return v, nil
 	}
 	if i.Validity != checks.Active {

@@ -84,14 +84,12 @@ func (k *keys) verify(ctx context.Context, _ *rules.Rule, cred checks.Credential
 		verdict.Evidence.Answer = why
 		return verdict, nil
 	}
-	if len(k.places) == 0 {
+	if len(k.places)+len(k.authorities.hosts) == 0 {
 		verdict.Evidence.Answer = "who trusts the key is not known: STANCH_VERIFY_SSH, STANCH_VERIFY_TLS, STANCH_VERIFY_GITHUB_USERS, STANCH_GITHUB_DEPLOY_KEYS, STANCH_VAULT_PKI_MOUNTS, STANCH_VAULT_SSH_MOUNTS or STANCH_SSH_HOSTS can say where to look"
 		return verdict, nil
 	}
 	verdict.look(ctx, k.places, key)
-	if verdict.Validity == checks.Inactive {
-		verdict.Unheard = k.authorities.unheard(key)
-	}
+	k.authorities.askAround(ctx, key, &verdict)
 	return verdict, nil
 }
 
@@ -103,9 +101,6 @@ func (v *Verdict) look(ctx context.Context, places []place, key publicKey) {
 		found, why := p.look(ctx, key)
 		if found != nil {
 			v.Validity, v.Evidence.Request, v.Evidence.Answer = checks.Active, "look for the public key at "+p.String(), "found"
-			if hosts := found[sshTrusting]; hosts != "" {
-				v.Evidence.Answer = short("trusted by " + hosts)
-			}
 			maps.Copy(v.Evidence.Identity, shortened(found))
 			return
 		}

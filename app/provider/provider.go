@@ -210,9 +210,11 @@ type Verdict struct {
 	SelfHosted bool            `json:"self_hosted,omitempty"` // only an installation of the operator's was asked; see Config
 	Reason     Reason          `json:"reason,omitempty"`      // why the validity is unknown
 	Evidence   Evidence        `json:"evidence"`
-	// Unheard is why one that is dead wherever it was asked about may be live elsewhere, if
-	// it is of those of which About knows that they can be.
+	// Unheard is why one that is dead wherever it was asked about may be live elsewhere, and
+	// Silent is who did not answer now, if it is of those of which About knows that they
+	// are not dead before all have said so.
 	Unheard string `json:"unheard,omitempty"`
+	Silent  string `json:"silent,omitempty"`
 
 	// RetryAfter is how long a provider asked to be left alone.
 	RetryAfter time.Duration `json:"-"`
@@ -275,16 +277,18 @@ type Providers struct {
 	issuers    map[string]issuer
 	web        *web
 	vault      *vault
-	engines    []keepingEngine
-	off        bool
-	only       map[string]bool // the kinds that are asked about; nil for all
-	control    control
-	limits     *limits
-	cache      cache
-	tally      tally
-	flights    singleflight.Group
-	key        []byte // of the names of credentials in memory; lives as long as the process
-	within     time.Duration
+	// authorities know what is to be asked about a key before it counts as dead.
+	authorities *sshAuthorities
+	engines     []keepingEngine
+	off         bool
+	only        map[string]bool // the kinds that are asked about; nil for all
+	control     control
+	limits      *limits
+	cache       cache
+	tally       tally
+	flights     singleflight.Group
+	key         []byte // of the names of credentials in memory; lives as long as the process
+	within      time.Duration
 	// changeWithin bounds a command, which may take several requests.
 	changeWithin time.Duration
 	now          func() time.Time

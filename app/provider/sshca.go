@@ -57,37 +57,47 @@ func newSSHAuthorities(v *vault, cfg Config, now func() time.Time) (*sshAuthorit
 	return a, err
 }
 
-// places is where the verifier of keys looks.
+// places are the engines, where the verifier of keys looks.
 func (a *sshAuthorities) places() []place {
-	if len(a.mounts)+len(a.hosts) == 0 {
+	if len(a.mounts) == 0 {
 		return nil
 	}
 	return []place{a}
 }
 
 func (a *sshAuthorities) String() string {
-	return fmt.Sprintf("%d SSH engines of Vault and %d SSH hosts", len(a.mounts), len(a.hosts))
+	return "the SSH engines " + strings.Join(a.mounts, ", ") + " of Vault"
 }
 
-// look asks the engines and all hosts, whatever the engines say: which of the hosts trust
-// a key tells whether their later refusal can be believed.
+// look asks the engines.
 func (a *sshAuthorities) look(ctx context.Context, key publicKey) (map[string]string, string) {
 	found, why := a.find(ctx, key)
-	var trusting []string
-	if signer := key.signer(); signer != nil {
-		var silent string
-		if trusting, silent = askHosts(ctx, a.hosts, signer, a.now()); why == "" {
-			why = silent
-		}
-	}
-	if len(found)+len(trusting) == 0 {
+	if len(found) == 0 {
 		return nil, why
 	}
-	identity := map[string]string{sshTrusting: strings.Join(trusting, " ")}
-	if len(found) > 0 {
-		identity[sshIssuerPath], identity["ssh_issuer_name"] = found[0].path(), found[0].name
+	return map[string]string{sshIssuerPath: found[0].path(), "ssh_issuer_name": found[0].name}, ""
+}
+
+// askAround has all hosts asked about a key that may be an authority, and is not known to
+// be something else. That engines have it does not spare that: which hosts trust it tells
+// whether their later refusal can be believed.
+func (a *sshAuthorities) askAround(ctx context.Context, key publicKey, v *Verdict) {
+	if v.Validity == checks.Active && v.Evidence.Identity[sshIssuerPath] == "" {
+		return
 	}
-	return identity, ""
+	var trusting []string
+	if v.Unheard = a.unheard(key); v.Unheard == "" {
+		trusting, v.Silent = askHosts(ctx, a.hosts, key.signer(), a.now())
+	}
+	if len(trusting) > 0 {
+		all := strings.Join(trusting, " ")
+		v.Validity, v.Reason, v.SelfHosted = checks.Active, "", false
+		v.Evidence.Request, v.Evidence.Answer = fmt.Sprintf("ask %d hosts", len(a.hosts)), short("trusted by "+all)
+		v.Evidence.Identity[sshTrusting] = short(all)
+	}
+	if v.Validity != checks.Inactive {
+		v.Unheard, v.Silent = "", ""
+	}
 }
 
 // signer is the private half, where it is known and not encrypted.
@@ -114,10 +124,20 @@ func (a *sshAuthorities) unheard(key publicKey) string {
 
 // About is what a verdict says about a credential of which it is known who it belonged to:
 // nobody says that an SSH authority is dead but the hosts that trust it.
-func (v Verdict) About(identity map[string]string) Verdict {
-	authority := identity[sshIssuerPath] != "" || identity[sshTrusting] != ""
-	if authority && v.Validity == checks.Inactive && v.Unheard != "" {
+func (p *Providers) About(v Verdict, identity map[string]string) Verdict {
+	path := identity[sshIssuerPath]
+	if v.Validity != checks.Inactive || path == "" && identity[sshTrusting] == "" {
+		v.Unheard, v.Silent = "", ""
+		return v
+	}
+	if mount := cutIssuer(path); path != "" && !slices.Contains(p.authorities.mounts, mount) {
+		v.Unheard = "the SSH engine at " + mount + ", which had it, is not among STANCH_VAULT_SSH_MOUNTS any more: name it there or, when all hosts have dropped the key, run “stanch incidents resolve ID revoked”"
+	}
+	switch {
+	case v.Unheard != "":
 		v.Validity, v.Grade, v.Reason, v.Evidence.Answer = checks.Unknown, GradeC, ReasonNotAsked, v.Unheard
+	case v.Silent != "":
+		v.Validity, v.Grade, v.Reason, v.Evidence.Answer = checks.Unknown, GradeC, ReasonNoAnswer, "of the hosts that may trust it, "+v.Silent
 	}
 	return v
 }

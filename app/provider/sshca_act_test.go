@@ -59,7 +59,7 @@ func TestSSHAuthorityLife(t *testing.T) {
 			if len(sshIssuers(b, "ssh")) != 1 {
 				t.Errorf("%v", sshIssuers(b, "ssh"))
 			}
-			if v := ask(t, p, leaked, checks.Active, GradeA); v.About(target.Identity).Validity != checks.Active {
+			if v := ask(t, p, leaked, checks.Active, GradeA); p.About(v, target.Identity).Validity != checks.Active {
 				t.Error("a host trusts it still")
 			}
 			host.Trust(t, public)

@@ -58,7 +58,7 @@ func sshIssuers(b *baotest.Server, mount string) map[string]any {
 func wantUnheard(t *testing.T, p *Providers, target Target, says string) {
 	t.Helper()
 	v, err := p.VerifyAgain(t.Context(), target.Credential)
-	if v = v.About(target.Identity); err != nil || v.Validity != checks.Unknown || !strings.Contains(v.Evidence.Answer, says) {
+	if v = p.About(v, target.Identity); err != nil || v.Validity != checks.Unknown || !strings.Contains(v.Evidence.Answer, says) {
 		t.Errorf("%+v, %v; want unknown, with %q", v, err, says)
 	}
 }
@@ -85,13 +85,14 @@ func TestSSHAuthorityVerify(t *testing.T) {
 			}
 			one.Refuse(t, line)
 			v = ask(t, p, leaked, checks.Inactive, GradeB)
-			if v = v.About(target.Identity); v.Validity != checks.Inactive || !v.SelfHosted {
+			if v = p.About(v, target.Identity); v.Validity != checks.Inactive || !v.SelfHosted {
 				t.Errorf("%+v: all hosts refuse it", v)
 			}
 			one.Refuse(t)
 			one.Trust(t)
 			ask(t, p, leaked, checks.Inactive, GradeB)
 			wantUnheard(t, sshKeeper(t, b), target, "STANCH_SSH_HOSTS")
+			wantUnheard(t, newProviders(t, Config{SSHHosts: []string{entry(one)}}), target, "team/ssh, which had it")
 			other.Trust(t, line) // the last of them counts as well
 			ask(t, p, leaked, checks.Active, GradeA)
 			other.Trust(t)
@@ -113,13 +114,16 @@ func TestSSHAuthorityHostsThatSayNothing(t *testing.T) {
 		"tries too few": {entry(servertest.StartSSHD(t, "MaxAuthTries=1"))},
 	} {
 		t.Run(name, func(t *testing.T) {
-			ask(t, sshKeeper(t, b, entries...), leaked, checks.Unknown, GradeC)
+			p := sshKeeper(t, b, entries...)
+			wantUnheard(t, p, target, "of the hosts that may trust it, root@127.0.0.1:")
+			// Of others it says nothing.
+			ask(t, p, credential("private-key", openssh(t, newEd25519(t), "")), checks.Inactive, GradeB)
 		})
 	}
 	t.Run("one is down, and one trusts it", func(t *testing.T) {
 		host.Trust(t, line)
 		defer host.Trust(t)
-		ask(t, sshKeeper(t, b, down, entry(host)), leaked, checks.Active, GradeC) // nobody acts on it alone
+		ask(t, sshKeeper(t, b, down, entry(host)), leaked, checks.Active, GradeA)
 	})
 	t.Run("the engine is down", func(t *testing.T) {
 		ask(t, newProviders(t, Config{

@@ -84,12 +84,11 @@ func (p *Providers) addVault(cfg Config, places []place, deploys *deployKeys) er
 	p.verifiers[driverAppRole], p.revokers[driverAppRole], p.issuers[driverAppRole] = roles, roles, roles
 	transit := newTransits(p.vault, cfg.VaultTransitMounts)
 	p.verifiers[driverTransit], p.revokers[driverTransit], p.issuers[driverTransit] = transit, transit, transit
-	authorities, err := newSSHAuthorities(p.vault, cfg, p.now)
-	if err != nil {
+	if p.authorities, err = newSSHAuthorities(p.vault, cfg, p.now); err != nil {
 		return err
 	}
-	leaked := &keys{places: slices.Concat(places, engines, authorities.places()), authorities: authorities, now: p.now}
-	trusted := trusts{deploys, leaked, authorities}
+	leaked := &keys{places: slices.Concat(places, engines, p.authorities.places()), authorities: p.authorities, now: p.now}
+	trusted := trusts{deploys, leaked, p.authorities}
 	p.verifiers[driverKey], p.revokers[driverKey], p.issuers[driverKey] = leaked, trusted, trusted
 	databases := newEngine(p.vault, cfg.VaultDatabaseMounts)
 	for driver, v := range p.verifiers {
