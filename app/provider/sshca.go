@@ -90,14 +90,24 @@ func (a *sshAuthorities) askAround(ctx context.Context, key publicKey, v *Verdic
 		trusting, v.Silent = askHosts(ctx, a.hosts, key.signer(), a.now())
 	}
 	if len(trusting) > 0 {
-		all := strings.Join(trusting, " ")
+		all := joinWithin(trusting, maxText)
 		v.Validity, v.Reason, v.SelfHosted = checks.Active, "", false
 		v.Evidence.Request, v.Evidence.Answer = fmt.Sprintf("ask %d hosts", len(a.hosts)), short("trusted by "+all)
-		v.Evidence.Identity[sshTrusting] = short(all)
+		v.Evidence.Identity[sshTrusting] = all
 	}
 	if v.Validity != checks.Inactive {
 		v.Unheard, v.Silent = "", ""
 	}
+}
+
+// joinWithin joins as many words as fit.
+func joinWithin(words []string, most int) (all string) {
+	for _, word := range words {
+		if len(all)+len(word) < most {
+			all = strings.TrimSpace(all + " " + word)
+		}
+	}
+	return all
 }
 
 // signer is the private half, where it is known and not encrypted.
@@ -132,6 +142,11 @@ func (p *Providers) About(v Verdict, identity map[string]string) Verdict {
 	}
 	if mount := cutIssuer(path); path != "" && !slices.Contains(p.authorities.mounts, mount) {
 		v.Unheard = "the SSH engine at " + mount + ", which had it, is not among STANCH_VAULT_SSH_MOUNTS any more: name it there or, when all hosts have dropped the key, run “stanch incidents resolve ID revoked”"
+	}
+	for name := range strings.FieldsSeq(identity[sshTrusting]) {
+		if !slices.ContainsFunc(p.authorities.hosts, func(h sshHost) bool { return h.String() == name }) {
+			v.Unheard = name + ", which trusted it, is not among STANCH_SSH_HOSTS any more: name it there or, when it has dropped the key, run “stanch incidents resolve ID revoked”"
+		}
 	}
 	switch {
 	case v.Unheard != "":

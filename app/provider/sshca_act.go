@@ -198,6 +198,11 @@ func (a *sshAuthorities) moves(t Target, replacement checks.Credential) string {
 	text := fmt.Sprintf("Who has the leaked key logs in wherever a host trusts it, until the host drops it: at each host (1) put %s into the file that its TrustedUserCAKeys names, beside the old line; "+
 		"(2) have certificates signed anew (bao write MOUNT/sign/ROLE public_key=@KEY.pub), host certificates too (@cert-authority in known_hosts); "+
 		"(3) take the line of the old key (%s) out of these files, or have it refused: “ssh-keygen -k -u -f /etc/ssh/revoked_keys OLD.pub”, with “RevokedKeys /etc/ssh/revoked_keys” in sshd_config", line, cmp.Or(t.Identity["ssh_fingerprint"], "bao read -field=public_key "+path))
+	if trusting := t.Identity[sshTrusting]; trusting != "" {
+		text += "; of STANCH_SSH_HOSTS these trusted it when it was found: " + trusting
+	} else if len(a.hosts) > 0 {
+		text += "; none of STANCH_SSH_HOSTS trusted it when it was found: see that they are the right accounts and principals, as their refusal counts as proof"
+	}
 	return strings.ReplaceAll(text, "MOUNT", mount)
 }
 

@@ -34,6 +34,9 @@ func TestSSHAuthorityLife(t *testing.T) {
 			if got := p.Holds(target); got != "vault ssh" {
 				t.Errorf("holds %q", got)
 			}
+			if moves := p.Moves(target, checks.Credential{}); !strings.Contains(moves, "trusted it when it was found: "+host.Account) || !strings.Contains(moves, "bao read -field=public_key ssh/config/ca") {
+				t.Errorf("people are told %s", moves)
+			}
 			_, err := p.Revoke(t.Context(), target) // before another one signs
 			wantRefusal(t, err, ErrCannotRevoke, "press Rotate now first")
 			request := prepared(t, p, target, "0198c7a0-op")

@@ -93,6 +93,7 @@ func TestSSHAuthorityVerify(t *testing.T) {
 			ask(t, p, leaked, checks.Inactive, GradeB)
 			wantUnheard(t, sshKeeper(t, b), target, "STANCH_SSH_HOSTS")
 			wantUnheard(t, newProviders(t, Config{SSHHosts: []string{entry(one)}}), target, "team/ssh, which had it")
+			wantUnheard(t, sshKeeper(t, b, entry(other)), target, one.Account+", which trusted it")
 			other.Trust(t, line) // the last of them counts as well
 			ask(t, p, leaked, checks.Active, GradeA)
 			other.Trust(t)

@@ -76,6 +76,7 @@ func vaultPolicies(s settings) []grants.Policy {
 	if s.VaultAddr == "" {
 		s.VaultIssueRole, s.VaultAuditDevice = "stanch-issue", "file"
 		s.VaultDatabaseMounts, s.VaultPKIMounts, s.VaultSSHMounts = []string{"database"}, []string{"pki"}, []string{"ssh"}
+		s.VaultAWSMounts, s.VaultTransitMounts = []string{"aws"}, []string{"transit"}
 	}
 	all := []grants.Policy{secretstore.VaultSelfPolicy()}
 	add := func(mounts []string, policy func(mount string) grants.Policy) {
@@ -89,6 +90,8 @@ func vaultPolicies(s settings) []grants.Policy {
 	add(s.VaultDatabaseMounts, provider.VaultDatabasePolicy)
 	add(s.VaultPKIMounts, provider.VaultPKIPolicy)
 	add(s.VaultSSHMounts, provider.VaultSSHPolicy)
+	add(s.VaultAWSMounts, provider.VaultAWSPolicy)
+	add(s.VaultTransitMounts, provider.VaultTransitPolicy)
 	if s.VaultAuditDevice != "" {
 		all = append(all, secretstore.VaultReadersPolicy(s.VaultAuditDevice))
 	}
