@@ -281,7 +281,7 @@ func (r *remediation) proveDead(ctx context.Context, i store.Incident, attempt s
 		return result{detail: evidenceDetail(v.Evidence)}, nil
 	case v.Validity == checks.Unknown && v.Unheard != "":
 		return result{}, needPerson(fmt.Sprintf("%s%s. Where hosts are listed then, press Revoke now.", todoUnheard, v.Unheard))
-	case v.Validity == checks.Active && i.Order == incident.Rewrap && attempt.Attempts >= confirmedAttempts:
+	case v.Validity == checks.Active && i.Order == incident.Rewrap && !i.Reversible && attempt.Attempts >= confirmedAttempts:
 		return result{}, needPerson(fmt.Sprintf("It ended in its engine, but it works still: %s. Mend that, then press Revoke now.", v.Evidence.Answer))
 	case attempt.Attempts >= proveDeadAttempts:
 		return result{}, needPerson("The provider took the revocation but does not confirm that the credential is dead. Check it by hand, then press Revoke now.")
