@@ -27,6 +27,7 @@ var protocols = map[string]struct{ driver, port string }{
 	"mariadb":    {driverMySQL, portMySQL},
 	"redis":      {driverRedis, portRedis},
 	"rediss":     {driverRedis, portRedis},
+	"mongodb":    {driverMongoDB, portMongoDB},
 }
 
 // parseAdmins reads the operator's list; see Config.AdminURLs.
@@ -57,7 +58,7 @@ func parseAdmin(text string, hosts hosts) (driver string, l login, err error) {
 	password, _ := u.User.Password()
 	switch {
 	case !known:
-		return "", l, errors.New("it must begin with postgres://, mysql://, mariadb://, redis:// or rediss://")
+		return "", l, errors.New("it must begin with postgres://, mysql://, mariadb://, redis://, rediss:// or mongodb://")
 	case u.Hostname() == "" || password == "" || u.User.Username() == "" && protocol.driver != driverRedis:
 		return "", l, errors.New("write SCHEME://USER:PASSWORD@HOST:PORT/DATABASE")
 	case u.RawQuery != "" || u.Fragment != "":
@@ -103,6 +104,7 @@ func newAdministered(cfg Config, hosts hosts, now func() time.Time) (map[string]
 		driverPostgres: &postgres{of(driverPostgres, database{name: "PostgreSQL", port: portPostgres, try: tryPostgres})},
 		driverMySQL:    &mysqlServer{of(driverMySQL, database{name: "MySQL", port: portMySQL, try: tryMySQL})},
 		driverRedis:    &redisServer{of(driverRedis, database{name: "Redis", port: portRedis, alone: true, try: tryRedis})},
+		driverMongoDB:  &mongoServer{of(driverMongoDB, database{name: "MongoDB", port: portMongoDB, try: tryMongoDB})},
 	}, nil
 }
 
@@ -204,4 +206,9 @@ func sentence(rule *rules.Rule, verb string, definite, err error) error {
 		return fmt.Errorf("%s %s: %w: %w", verb, rule.ID, definite, err)
 	}
 	return fmt.Errorf("%s %s: %w", verb, rule.ID, err)
+}
+
+func isRefusal(err error) bool {
+	var r refusal
+	return errors.As(err, &r)
 }

@@ -35,8 +35,8 @@ func TestParseAdmins(t *testing.T) {
 	if !good[driverPostgres]["10.1.2.3:5432"].insecure {
 		t.Error("the host need not prove who it is, and its administrator wants it to")
 	}
-	p := newProviders(t, Config{VerifyHosts: []string{"db.example.net"}, AdminURLs: secrets("postgres://a:"+password+"@db.example.net", "mysql://a:"+password+"@db.example.net", "redis://:"+password+"@db.example.net")})
-	for _, rule := range []string{"postgres-url", "mysql-dsn", "redis-url"} {
+	p := newProviders(t, Config{VerifyHosts: []string{"db.example.net"}, AdminURLs: secrets("postgres://a:"+password+"@db.example.net", "mysql://a:"+password+"@db.example.net", "redis://:"+password+"@db.example.net", "mongodb://a:"+password+"@db.example.net")})
+	for _, rule := range []string{"postgres-url", "mysql-dsn", "redis-url", "mongodb-url"} {
 		calls := p.Calls(rule)
 		for _, call := range []string{calls.Verify, calls.Disable, calls.Enable, calls.Revoke, calls.Issue} {
 			if call == "" || strings.HasPrefix(call, "the driver") {
@@ -87,7 +87,7 @@ func TestDocumentedGrants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, policy := range []grants.Policy{PostgresPolicy(), MySQLPolicy(), RedisPolicy()} {
+	for _, policy := range []grants.Policy{PostgresPolicy(), MySQLPolicy(), RedisPolicy(), MongoDBPolicy()} {
 		for _, line := range policy.Lines {
 			if !strings.Contains(string(text), "\n    "+line.Grant) {
 				t.Errorf("docs/databases.md lacks %q", line.Grant)
@@ -98,7 +98,7 @@ func TestDocumentedGrants(t *testing.T) {
 
 // What is no server says nothing, and hears nothing that it could tell.
 func TestAdminsAmongLiars(t *testing.T) {
-	for _, rule := range []string{"postgres", "mysql", "redis"} {
+	for _, rule := range []string{"postgres", "mysql", "redis", "mongodb"} {
 		for name, say := range noise {
 			t.Run(rule+" "+name, func(t *testing.T) {
 				t.Parallel()

@@ -59,6 +59,7 @@ var (
 	_ served = (*postgres)(nil)
 	_ served = (*mysqlServer)(nil)
 	_ served = (*redisServer)(nil)
+	_ served = (*mongoServer)(nil)
 )
 
 // logins is what logs in, also of a database at which Stanch may do more.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/event"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
@@ -48,24 +49,45 @@ func tryMongoDB(ctx context.Context, l login) attempt {
 // everybody may:
 // https://www.mongodb.com/docs/manual/reference/command/connectionStatus/
 func tryMongoUser(ctx context.Context, l login, source string) attempt {
-	client, err := mongo.Connect(mongoOptions(ctx, l, source))
-	if err != nil {
-		return unclear(ReasonNotAsked, "the connection string makes no sense")
-	}
-	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		client.Disconnect(end)
-	}()
-	var status mongoStatus
-	err = client.Database("admin").RunCommand(ctx, bson.D{{Key: "connectionStatus", Value: 1}}).Decode(&status)
+	client, status, err := greetMongo(ctx, l, source)
 	if err != nil {
 		return mongoRefusal(err)
 	}
+	defer hangUp(ctx, client)
 	if len(status.AuthInfo.Users) == 0 {
 		return unclear(ReasonUnfit, "logged in as nobody")
 	}
 	return attempt{validity: checks.Active, answer: "logged in, with identity", identity: status.identity()}
+}
+
+// greetMongo logs in and asks who is connected. A server that fails to answer is not
+// waited for.
+func greetMongo(ctx context.Context, l login, source string) (*mongo.Client, mongoStatus, error) {
+	watched, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	o := mongoOptions(ctx, l, source)
+	o.SetServerMonitor(&event.ServerMonitor{ServerHeartbeatFailed: func(e *event.ServerHeartbeatFailedEvent) { stop(e.Failure) }})
+	var status mongoStatus
+	client, err := mongo.Connect(o)
+	if err != nil {
+		return nil, status, err
+	}
+	if err = client.Database("admin").RunCommand(watched, bson.D{{Key: "connectionStatus", Value: 1}}).Decode(&status); err == nil {
+		return client, status, nil
+	}
+	if cause := context.Cause(watched); cause != nil && ctx.Err() == nil {
+		if code, _ := mongoCode(err); code == 0 {
+			err = cause
+		}
+	}
+	hangUp(ctx, client) // as a heartbeat may end too
+	return nil, status, err
+}
+
+func hangUp(ctx context.Context, client *mongo.Client) {
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	client.Disconnect(end)
 }
 
 // mongoStatus is the part of the answer that says who is connected.
@@ -82,7 +104,8 @@ func (s *mongoStatus) identity() map[string]string {
 		roles = append(roles, r.Role+"@"+r.DB)
 	}
 	user := s.AuthInfo.Users[0]
-	return map[string]string{"user": user.User, "database": user.DB, "roles": strings.Join(roles, " ")}
+	// Not "user", which would be whose it is: the replacement is another user's.
+	return map[string]string{"username": user.User, "database": user.DB, "roles": strings.Join(roles, " ")}
 }
 
 // mongoOptions speaks to the one server, and not to those that it names as its peers
@@ -128,21 +151,26 @@ func (l *login) locate(ctx context.Context) string {
 	return ""
 }
 
-func mongoRefusal(err error) attempt {
+// mongoCode is what the server said in place of an answer; zero when it said nothing.
+func mongoCode(err error) (code int32, text string) {
 	var said driver.Error
 	var command mongo.CommandError
-	code, text := int32(0), ""
 	switch {
 	case errors.As(err, &said):
-		code, text = said.Code, said.Message
+		return said.Code, said.Message
 	case errors.As(err, &command):
-		code, text = command.Code, command.Message
+		return command.Code, command.Message
 	}
-	switch {
+	return 0, ""
+}
+
+func mongoRefusal(err error) attempt {
+	switch code, text := mongoCode(err); {
 	case code == 0:
 		return noAnswer(err)
 	case code == mongoAuthenticationFailed, code == mongoAtlas && strings.HasPrefix(text, mongoAtlasText):
 		return attempt{validity: checks.Inactive, answer: fmt.Sprintf("%d authentication failed", code)}
+	default:
+		return unclear(ReasonUnfit, fmt.Sprintf("%d which says nothing about the password", code))
 	}
-	return unclear(ReasonUnfit, fmt.Sprintf("%d which says nothing about the password", code))
 }

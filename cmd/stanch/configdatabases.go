@@ -12,7 +12,7 @@ import (
 
 // AtDatabases are Stanch's own logins at the operator's databases.
 type AtDatabases struct {
-	AdminURLs string `env:"STANCH_ADMIN_URLS" help:"logins of Stanch's own at databases of STANCH_VERIFY_HOSTS, with which leaked passwords are replaced there: postgres://USER:PASSWORD@HOST:PORT/DATABASE, mysql://…, redis://…, separated by commas or lines"`
+	AdminURLs string `env:"STANCH_ADMIN_URLS" help:"logins of Stanch's own at databases of STANCH_VERIFY_HOSTS, with which leaked passwords are replaced there: postgres://USER:PASSWORD@HOST:PORT/DATABASE, mysql://…, redis://…, mongodb://…, separated by commas or lines"`
 }
 
 func (d AtDatabases) adminURLs() []string {

@@ -54,7 +54,7 @@ func TestAdminURLs(t *testing.T) {
 	if want := checks.NewSecret("ofThe4dmin,").Fingerprint(keys.Fingerprint); len(own.Own) != 2 || !slices.Contains(own.Own, want) {
 		t.Error("the administrator's password is not known as Stanch's own")
 	}
-	for _, wrong := range []string{"mongodb://stanch:" + password + "@db.example.net", "postgres://stanch:" + password + "@elsewhere.example.net", password} {
+	for _, wrong := range []string{"mongodb+srv://stanch:" + password + "@db.example.net", "postgres://stanch:" + password + "@elsewhere.example.net", password} {
 		s.AdminURLs = wrong
 		if cfg, err = s.providers(catalogue, nil); err == nil {
 			_, err = provider.New(withCatalogue(cfg, catalogue))

@@ -36,6 +36,9 @@ var doors = []door{
 	{"redis", func(s settings) bool { return s.administers("redis", "rediss") }, func(settings) []grants.Policy {
 		return []grants.Policy{provider.RedisPolicy()}
 	}},
+	{"mongodb", func(s settings) bool { return s.administers("mongodb") }, func(settings) []grants.Policy {
+		return []grants.Policy{provider.MongoDBPolicy()}
+	}},
 	{"gcp", func(s settings) bool { return s.GoogleFile != "" || len(s.GCPProjects) > 0 }, func(settings) []grants.Policy {
 		return []grants.Policy{provider.GoogleKeyPolicy(), provider.GoogleAPIKeyPolicy()}
 	}},
