@@ -134,6 +134,7 @@ func newCrashDatabases(t *testing.T) map[string]crashKind {
 		{"PostgreSQL user", "postgres", "postgres-url", startCrashPostgres},
 		{"MariaDB user", "mysql", "mysql-url", startCrashMariaDB},
 		{"Redis user", "redis", "redis-url", startCrashRedis},
+		{"MongoDB user", "mongodb", "mongodb-url", startCrashMongoDB},
 	} {
 		addr, engine := d.start(t, tls)
 		k := crashDatabase{scheme: d.scheme, rule: d.rule, addr: addr, n: &atomic.Int64{}, engine: engine}
