@@ -132,13 +132,13 @@ func (c *mongoAdmin) user(ctx context.Context, name, db string) (*mongoUser, err
 	if err := c.Database(db).RunCommand(ctx, question).Decode(&got); err != nil {
 		return nil, c.complaint("usersInfo", err)
 	}
-	for _, u := range got.Users {
-		if u.User != name || u.DB != db || len(got.Users) > 1 {
-			return nil, fmt.Errorf("MongoDB at %s tells of other users than the one that it was asked about", c.at)
-		}
-		return &u, nil
+	switch {
+	case len(got.Users) == 0:
+		return nil, nil
+	case len(got.Users) > 1, got.Users[0].User != name, got.Users[0].DB != db:
+		return nil, fmt.Errorf("MongoDB at %s tells of other users than the one that it was asked about", c.at)
 	}
-	return nil, nil
+	return &got.Users[0], nil
 }
 
 // mongoRounds bounds how long a hash may take.

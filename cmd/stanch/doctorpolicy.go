@@ -75,8 +75,8 @@ func or(listed []string, fallback ...string) []string {
 func vaultPolicies(s settings) []grants.Policy {
 	if s.VaultAddr == "" {
 		s.VaultIssueRole, s.VaultAuditDevice = "stanch-issue", "file"
-		s.VaultDatabaseMounts, s.VaultPKIMounts, s.VaultSSHMounts = []string{"database"}, []string{"pki"}, []string{"ssh"}
-		s.VaultAWSMounts, s.VaultTransitMounts = []string{"aws"}, []string{"transit"}
+		s.VaultDatabaseMounts, s.VaultAWSMounts = []string{"database"}, []string{"aws"}
+		s.VaultPKIMounts, s.VaultTransitMounts, s.VaultSSHMounts = []string{"pki"}, []string{"transit"}, []string{"ssh"}
 	}
 	all := []grants.Policy{secretstore.VaultSelfPolicy()}
 	add := func(mounts []string, policy func(mount string) grants.Policy) {
@@ -88,9 +88,9 @@ func vaultPolicies(s settings) []grants.Policy {
 	all = append(all, provider.VaultTokensPolicy(s.VaultIssueRole), provider.VaultAccessorsPolicy())
 	add(or(s.VaultAppRoleMounts, "approle"), provider.VaultAppRolePolicy)
 	add(s.VaultDatabaseMounts, provider.VaultDatabasePolicy)
+	add(s.VaultAWSMounts, provider.VaultAWSPolicy)
 	add(s.VaultPKIMounts, provider.VaultPKIPolicy)
 	add(s.VaultSSHMounts, provider.VaultSSHPolicy)
-	add(s.VaultAWSMounts, provider.VaultAWSPolicy)
 	add(s.VaultTransitMounts, provider.VaultTransitPolicy)
 	if s.VaultAuditDevice != "" {
 		all = append(all, secretstore.VaultReadersPolicy(s.VaultAuditDevice))

@@ -71,7 +71,8 @@ func printed(t *testing.T, name string, environment map[string]string) string {
 func TestPrintedVaultPolicyIsEnough(t *testing.T) {
 	v := newVault(t)
 	v.must(t, printed(t, "vault", nil), "policy", "write", "everything", "-")
-	if all := v.must(t, "", "policy", "read", "everything"); !strings.Contains(all, "pki/revoke-with-key") || !strings.Contains(all, "ssh/issuers/import/+") || !strings.Contains(all, "transit/keys/+/trim") || !strings.Contains(all, "sys/audit-hash/file") {
+	if all := v.must(t, "", "policy", "read", "everything"); !strings.Contains(all, "pki/revoke-with-key") || !strings.Contains(all, "aws/static-roles/") ||
+		!strings.Contains(all, "transit/verify/") || !strings.Contains(all, "ssh/issuers/import/") || !strings.Contains(all, "sys/audit-hash/file") {
 		t.Errorf("without an environment: %s", all)
 	}
 	w := newServeWorld(t, func(w *serveWorld, keys store.Keys) {
