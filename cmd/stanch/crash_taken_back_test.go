@@ -3,10 +3,8 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"strings"
 	"testing"
 
@@ -65,27 +63,6 @@ func newHeldWorld(t *testing.T, kind crashKind, s crashStore) *crashWorld {
 		t.Fatalf("while it is held the leaked one works, or its replacement does not\n%s", w.tail())
 	}
 	return w
-}
-
-// command orders something over the API, as “stanch incidents” does.
-func (w *crashWorld) command(what, body string) {
-	w.t.Helper()
-	i, err := w.incident()
-	w.must(err)
-	w.eventually("the order is taken", func() error {
-		req, err := http.NewRequest("POST", "http://"+w.addr+"/api/v1/incidents/"+i.ID+"/"+what, strings.NewReader(body))
-		w.must(err)
-		req.Header.Set("Authorization", "Bearer "+crashToken)
-		resp, err := http.DefaultClient.Do(req)
-		if err != nil {
-			return nil // it was killed before it could answer
-		}
-		resp.Body.Close()
-		if resp.StatusCode != http.StatusOK {
-			return errors.New(resp.Status)
-		}
-		return nil
-	})
 }
 
 func (w *crashWorld) undoOverAPI() {

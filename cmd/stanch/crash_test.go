@@ -303,3 +303,24 @@ func (w *crashWorld) working() bool {
 	}
 	return false
 }
+
+// command orders something over the API, as “stanch incidents” does.
+func (w *crashWorld) command(what, body string) {
+	w.t.Helper()
+	i, err := w.incident()
+	w.must(err)
+	w.eventually("the order is taken", func() error {
+		req, err := http.NewRequest("POST", "http://"+w.addr+"/api/v1/incidents/"+i.ID+"/"+what, strings.NewReader(body))
+		w.must(err)
+		req.Header.Set("Authorization", "Bearer "+crashToken)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return nil // it was killed before it could answer
+		}
+		resp.Body.Close()
+		if resp.StatusCode != http.StatusOK {
+			return errors.New(resp.Status)
+		}
+		return nil
+	})
+}
