@@ -143,6 +143,9 @@ func (p *Providers) About(v Verdict, identity map[string]string) Verdict {
 	if mount := cutIssuer(path); path != "" && !slices.Contains(p.authorities.mounts, mount) {
 		v.Unheard = "the SSH engine at " + mount + ", which had it, is not among STANCH_VAULT_SSH_MOUNTS any more: name it there or, when all hosts have dropped the key, run “stanch incidents resolve ID revoked”"
 	}
+	if v.Unheard == "" && v.Silent == "" && identity[sshTrusting] == "" {
+		v.Unheard = "no host of STANCH_SSH_HOSTS was ever seen to trust it, so that it proves nothing that they refuse it: when all that did have dropped it, run “stanch incidents resolve ID revoked”"
+	}
 	for name := range strings.FieldsSeq(identity[sshTrusting]) {
 		if !slices.ContainsFunc(p.authorities.hosts, func(h sshHost) bool { return h.String() == name }) {
 			v.Unheard = name + ", which trusted it, is not among STANCH_SSH_HOSTS any more: name it there or, when it has dropped the key, run “stanch incidents resolve ID revoked”"

@@ -92,6 +92,8 @@ func TestSSHAuthorityVerify(t *testing.T) {
 			one.Trust(t)
 			ask(t, p, leaked, checks.Inactive, GradeB)
 			wantUnheard(t, sshKeeper(t, b), target, "STANCH_SSH_HOSTS")
+			untrusted := Target{leaked, map[string]string{sshIssuerPath: target.Identity[sshIssuerPath]}}
+			wantUnheard(t, sshKeeper(t, b, entry(one)), untrusted, "was ever seen to trust it")
 			wantUnheard(t, newProviders(t, Config{SSHHosts: []string{entry(one)}}), target, "team/ssh, which had it")
 			wantUnheard(t, sshKeeper(t, b, entry(other)), target, one.Account+", which trusted it")
 			other.Trust(t, line) // the last of them counts as well
