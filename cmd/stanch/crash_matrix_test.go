@@ -24,8 +24,12 @@ var matrix = flag.Bool("matrix", false, "crash everywhere, which takes ten minut
 var allPairs = flag.Bool("all-pairs", false, "crash with every kind of credential in every store")
 
 // paired reports whether a kind is crashed with in a store: the first three with each
-// other, and more only in the file, or with a GitHub token.
+// other, and more only in the file, or with a GitHub token. Keys whose replacement stays in
+// its engine stand in no store, and change none.
 func paired(kind, s string) bool {
+	if kind == transitKeyName || kind == sshAuthorityName {
+		return s == "encrypted file"
+	}
 	first := []string{"GitHub token (broker)", "Vault token", "AWS access key", "encrypted file", "Vault KV 2", "AWS Secrets Manager"}
 	if *allPairs || slices.Contains(first, kind) && slices.Contains(first, s) {
 		return true
@@ -87,7 +91,9 @@ func TestCrashMatrix(t *testing.T) {
 					row.kind, row.store = kind, s
 					mu.Lock()
 					defer mu.Unlock()
-					rows[name] = row
+					if !t.Failed() { // else the document keeps what it says of the pair
+						rows[name] = row
+					}
 				})
 			}
 		}
