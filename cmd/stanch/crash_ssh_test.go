@@ -269,7 +269,7 @@ func TestSSHAuthorityDeletedByOthers(t *testing.T) {
 type hostless struct{ *crashVault }
 
 func (k hostless) begin(t *testing.T) crashCase {
-	return &hostlessKey{sshKeys{k.crashVault}.begin(t).(*sshKey)}
+	return &hostlessKey{sshKeys(k).begin(t).(*sshKey)}
 }
 
 type hostlessKey struct{ *sshKey }
