@@ -36,9 +36,9 @@ func TestAdminURLs(t *testing.T) {
 			t.Errorf("%s: %+v", rule, can)
 		}
 	}
-	wantPolicies(t, s, map[string]bool{"PostgreSQL (sql)": true, "CREATEROLE": true, "Redis (redis)": true, "MariaDB": false, "MySQL": false, password: false})
+	wantPolicies(t, s, map[string]bool{"-- PostgreSQL": true, "CREATEROLE": true, "Redis": true, "MariaDB": false, "MySQL": false, password: false})
 	s.AdminURLs = "mysql://stanch:" + password + "@db.example.net" // whose scheme does not tell which of them it is
-	wantPolicies(t, s, map[string]bool{"MySQL (sql)": true, "MariaDB (sql)": true, "PostgreSQL": false, password: false})
+	wantPolicies(t, s, map[string]bool{"-- MySQL": true, "-- MariaDB": true, "PostgreSQL": false, password: false})
 	s.AdminURLs = urls
 	keys, err := store.NewKeys(make([]byte, 32))
 	if err != nil {
