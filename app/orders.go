@@ -91,15 +91,15 @@ func whenIdle(order func() error) error {
 // the policy's own. What has leaked does not live on until its users have moved.
 func (a *App) policyForOrder(ctx context.Context, i store.Incident, order incident.Order) (Policy, error) {
 	policy, err := a.policyForPeople(ctx, i.ID)
-	if err != nil {
-		return policy, err
+	if err != nil || order != incident.Overlap {
+		return policy.ordering(i.Rule, order), err
 	}
 	found, _, err := a.foundIn(ctx, i.ID)
 	if err != nil {
 		return policy, err
 	}
 	imported, err := a.store.ImportsOf(ctx, i.ID)
-	if order == incident.Overlap && len(found)+len(imported) > 0 {
+	if len(found)+len(imported) > 0 {
 		return policy, &refusal{http.StatusConflict, fmt.Sprintf("incident %s: it has leaked, so that it cannot live on in an overlap: order replace_first or revoke_first", i.ID)}
 	}
 	return policy.ordering(i.Rule, order), err

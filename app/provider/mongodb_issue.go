@@ -68,8 +68,7 @@ func (s *mongoServer) holds(_ *rules.Rule, t Target) string {
 	if why != "" {
 		return ""
 	}
-	l.user = otherSuffix.ReplaceAllString(l.user, "")
-	l.user = l.user[:min(len(l.user), pgNameLength-len("_01234567"))]
+	l.user = sharedName(l.user)
 	return s.userAt(l)
 }
 

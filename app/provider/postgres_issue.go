@@ -115,14 +115,19 @@ func otherName(original, operation string) string {
 // otherSuffix is what otherName puts after a name.
 var otherSuffix = regexp.MustCompile(`_[0-9a-f]{8}$`)
 
+// sharedName is what a user's name and those that otherName makes of it have in common.
+func sharedName(user string) string {
+	user = otherSuffix.ReplaceAllString(user, "")
+	return user[:min(len(user), pgNameLength-len("_01234567"))]
+}
+
 // holds names a role and those that act as it.
 func (p *postgres) holds(_ *rules.Rule, t Target) string {
 	l, why := p.login(t.Credential)
 	if why != "" {
 		return ""
 	}
-	l.user = otherSuffix.ReplaceAllString(l.user, "")
-	l.user = l.user[:min(len(l.user), pgNameLength-len("_01234567"))]
+	l.user = sharedName(l.user)
 	return p.userAt(l)
 }
 
