@@ -106,11 +106,15 @@ var (
 // a literal.
 var named = regexp.MustCompile(`([A-Za-z_][\w-]*)["']?\]?\s*(?::\s*[\w<>&'? ]+)?\s*(?:=>|:=|[=:])\s*["'` + "`" + `]?$`)
 
+// longestName is the longest name, in bytes, that the line's own is taken over as.
+// A longer one was written by no person, and the new line repeats it.
+const longestName = 64
+
 // nameOf is the name of the environment variable that a secret is to be read from:
 // the line's own name for it, or that of its kind.
 func nameOf(s Secret) string {
 	name := s.Kind
-	if m := named.FindStringSubmatch(s.Line[:s.Start]); m != nil {
+	if m := named.FindStringSubmatch(s.Line[:s.Start]); m != nil && len(m[1]) <= longestName {
 		name = m[1]
 	}
 	return constantCase(name)

@@ -21,6 +21,7 @@ func TestSuggest(t *testing.T) {
 		{"a.go", `	token := "VALUE"`, `	token := os.Getenv("TOKEN")`},
 		{"a.go", "	c := New(`VALUE`, 3)", `	c := New(os.Getenv("WIDGET_TOKEN"), 3)`},
 		{"a.go", `	Config{APIKey: "VALUE"},`, `	Config{APIKey: os.Getenv("APIKEY")},`},
+		{"a.go", strings.Repeat("q", 65) + ` := "VALUE"`, strings.Repeat("q", 65) + ` := os.Getenv("WIDGET_TOKEN")`},
 		{"a.py", `API_KEY = 'VALUE'  # old`, `API_KEY = os.environ["API_KEY"]  # old`},
 		{"a.js", `const apiKey = "VALUE";`, `const apiKey = process.env.API_KEY;`},
 		{"b/a.tsx", "const apiKey: string = 'VALUE';", "const apiKey: string = process.env.API_KEY!;"},
