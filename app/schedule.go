@@ -125,11 +125,15 @@ func (w sweepScheduleWorker) Work(ctx context.Context, _ *river.Job[sweepSchedul
 // rotateIfDue begins the rotation of a scheduled credential that is old enough.
 func (a *App) rotateIfDue(ctx context.Context, s Scheduled, was store.Schedule) (is store.Schedule, begun bool, err error) {
 	is = was
-	found, created, err := a.scheduled(ctx, s)
+	found, err := a.scheduled(ctx, s)
 	if err != nil {
 		return is, false, err
 	}
 	if found.Fingerprint != was.Fingerprint {
+		created, err := a.keptSince(ctx, s.place())
+		if err != nil {
+			return is, false, err
+		}
 		is.Fingerprint, is.Since, is.Incident = found.Fingerprint, created, ""
 		if was.Fingerprint != "" && created.Before(was.Checked) { // by another clock: it was not there then
 			is.Since = was.Checked
@@ -142,35 +146,44 @@ func (a *App) rotateIfDue(ctx context.Context, s Scheduled, was store.Schedule) 
 	return is, begun, err
 }
 
-// scheduled reads a scheduled credential from its store, and since when it is there.
-func (a *App) scheduled(ctx context.Context, s Scheduled) (found checks.Finding, created time.Time, err error) {
+// scheduled reads a scheduled credential from its store.
+func (a *App) scheduled(ctx context.Context, s Scheduled) (found checks.Finding, err error) {
 	at := s.place()
 	kept, err := a.secretStore(at.Store)
 	if err != nil {
-		return found, created, err
+		return found, err
 	}
 	content, err := kept.Get(ctx, at)
 	if err != nil {
-		return found, created, err
-	}
-	past, err := kept.History(ctx, at)
-	if err != nil {
-		return found, created, err
-	}
-	created = a.now() // where the store does not tell
-	if n := slices.IndexFunc(past, func(p secretstore.Past) bool { return p.Current && !p.Created.IsZero() }); n >= 0 {
-		created = past[n].Created
+		return found, err
 	}
 	var only *rules.Rule
 	if s.Rule != "" {
 		only = a.rules[s.Rule]
 	}
 	if found, err = intake.Kept(content.Fields, s.Field, a.scanner, only); err != nil {
-		return found, created, fmt.Errorf("%s: %w", at, err)
+		return found, fmt.Errorf("%s: %w", at, err)
 	}
 	// A scanner of one rule has a key of its own.
 	found.Fingerprint = found.Credential.Secret().Fingerprint(a.cfg.Keys.Fingerprint)
-	return found, created, nil
+	return found, nil
+}
+
+// keptSince is when the version of a secret that is current was written: now, where the
+// store does not tell.
+func (a *App) keptSince(ctx context.Context, at secretstore.Location) (time.Time, error) {
+	kept, err := a.secretStore(at.Store)
+	if err != nil {
+		return time.Time{}, err
+	}
+	past, err := kept.History(ctx, at)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if n := slices.IndexFunc(past, func(p secretstore.Past) bool { return p.Current && !p.Created.IsZero() }); n >= 0 {
+		return past[n].Created, nil
+	}
+	return a.now(), nil
 }
 
 // beginScheduled begins the rotation of a credential that its provider takes, unless it
