@@ -246,7 +246,7 @@ func (r *remediation) finish(ctx context.Context, job *river.Job[remediateArgs],
 		if err := a.undone(ctx, tx, &after, append(slices.Clone(done), step)); err != nil {
 			return err
 		}
-		if err := tx.SaveIncident(ctx, after); err != nil {
+		if err := errors.Join(tx.SaveIncident(ctx, after), a.askOthers(ctx, tx, after)); err != nil {
 			return err
 		}
 		if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "done " + string(step), Subject: r.id, Detail: res.detail}); err != nil {

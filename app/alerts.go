@@ -69,12 +69,12 @@ func (w alertWorker) Work(ctx context.Context, job *river.Job[alertArgs]) (err e
 		return a.postpone(err)
 	}
 	leak := git.Leak{Finding: found}
-	verdicts, at, err := a.verify(ctx, []judged{{Leak: leak}}, s.Received)
+	verdict, at, err := a.verify(ctx, []judged{{Leak: leak}}, s.Received)
 	if err != nil {
 		return err
 	}
 	return a.store.InTx(ctx, func(tx *store.Tx) error {
-		i, _, err := a.openIncident(ctx, tx, s, leak, verdicts[found.Fingerprint], judge.Policy, at)
+		i, _, err := a.openIncident(ctx, tx, s, leak, verdict(found), judge.Policy, at)
 		if err != nil {
 			return err
 		}

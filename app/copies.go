@@ -89,7 +89,7 @@ func (r *remediation) copyFrom(ctx context.Context, p *place, replacement checks
 // copiesOf are the copies that may have to be written when a place changes.
 func (a *App) copiesOf(p place) (all []Copy) {
 	for _, c := range a.cfg.Copies {
-		if c.Of.Store == p.Leaked.Store && c.Of.Path == p.Leaked.Path && !p.Leaked.Superseded {
+		if c.Of.Store == p.Leaked.Store && c.Of.Path == p.Leaked.Path && !p.Leaked.Superseded && p.Left == "" {
 			all = append(all, c)
 		}
 	}

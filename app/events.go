@@ -70,10 +70,10 @@ func (a *App) observe(e Event) {
 	}
 }
 
-func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict) {
+func (a *App) observeLeaks(stage Stage, s scanArgs, leaks []judged, verdict provider.VerdictOf) {
 	for _, leak := range leaks {
 		a.observe(Event{Stage: stage, At: a.now(), Repository: s.Repository.FullName(), HeadSHA: s.Head, Commit: leak.Commit,
-			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdicts[leak.Fingerprint].Validity})
+			Rule: leak.Rule.ID, File: leak.Path, Line: leak.Line, Validity: verdict(leak.Finding).Validity})
 	}
 }
 

@@ -70,6 +70,9 @@ func (a *App) remediate(r *http.Request) (any, error) {
 			return err
 		}
 		id = i.ID
+		if err := a.mustBeAbout(ctx, tx, id, found.Credential); err != nil {
+			return err
+		}
 		return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: callerOf(ctx), Verb: verbHandOver, Subject: id, Detail: map[string]string{
 			"verb": string(call.Verb), "rule": found.Rule.ID, "fingerprint": string(found.Fingerprint),
 		}})

@@ -163,12 +163,12 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 			leaks[n].Verdict = judge.Of(&f, a.now())
 		}
 	}
-	verdicts, at, err := a.verify(ctx, leaks, s.Received)
+	verdict, at, err := a.verify(ctx, leaks, s.Received)
 	if err != nil {
 		return nil, err
 	}
 	leaks = slices.DeleteFunc(leaks, func(l judged) bool {
-		allowed := l.Allowed && verdicts[l.Fingerprint].Validity != checks.Active
+		allowed := l.Allowed && verdict(l.Finding).Validity != checks.Active
 		if allowed {
 			left["allowed by the repository: "+l.Why]++
 		}
@@ -180,7 +180,7 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 	}
 	slices.SortFunc(done.NotImported, func(x, y Left) int { return strings.Compare(x.Reason, y.Reason) })
 	err = a.store.InTx(ctx, func(tx *store.Tx) (err error) {
-		if done.Findings, err = a.recordImported(ctx, tx, s, leaks, verdicts, judge.Policy, at); err != nil {
+		if done.Findings, err = a.recordImported(ctx, tx, s, leaks, verdict, judge.Policy, at); err != nil {
 			return err
 		}
 		return tx.Audit(ctx, audit.Entry{At: a.now(), Actor: callerOf(ctx), Verb: "import", Subject: s.Delivery, Detail: map[string]string{
@@ -192,10 +192,10 @@ func (a *App) importLeaks(ctx context.Context, s scanArgs, judge *Judge, report 
 }
 
 // recordImported opens the incidents of imported leaks.
-func (a *App) recordImported(ctx context.Context, tx *store.Tx, s scanArgs, leaks []judged, verdicts map[checks.Fingerprint]provider.Verdict, p Policy, at moments) ([]ImportedFinding, error) {
+func (a *App) recordImported(ctx context.Context, tx *store.Tx, s scanArgs, leaks []judged, verdict provider.VerdictOf, p Policy, at moments) ([]ImportedFinding, error) {
 	all := make([]ImportedFinding, 0, len(leaks)) // never null in JSON
 	for _, l := range leaks {
-		i, _, err := a.openIncident(ctx, tx, s, l.Leak, verdicts[l.Fingerprint], p, at)
+		i, _, err := a.openIncident(ctx, tx, s, l.Leak, verdict(l.Finding), p, at)
 		if err != nil {
 			return nil, err
 		}

@@ -45,12 +45,15 @@ type WholeIncident struct {
 	Steps    []StepTaken       `json:"steps"`
 	Places   []FoundAt         `json:"places"` // in repositories
 	Stored   []StoredAt        `json:"stored"` // in secret stores
-	Requests []RequestMade     `json:"requests"`
-	Proof    string            `json:"proof"`
-	Held     *time.Time        `json:"held"` // until when its death can be undone
-	Approver string            `json:"approver"`
-	Can      []string          `json:"can"` // what can be done now: rotate, revoke, resolve, undo, end-hold, confirm
-	Next     string            `json:"next"`
+	// Accounts are others with the same password, which leaked as well: each is asked about
+	// when this is over.
+	Accounts []string      `json:"accounts"`
+	Requests []RequestMade `json:"requests"`
+	Proof    string        `json:"proof"`
+	Held     *time.Time    `json:"held"` // until when its death can be undone
+	Approver string        `json:"approver"`
+	Can      []string      `json:"can"` // what can be done now: rotate, revoke, resolve, undo, end-hold, confirm
+	Next     string        `json:"next"`
 }
 
 // A Reached is a stage of the timeline. A stage that was not passed has no time.
@@ -84,6 +87,7 @@ type FoundAt struct {
 type StoredAt struct {
 	Leaked      string `json:"leaked"`
 	Replacement string `json:"replacement"`
+	Left        string `json:"left"` // why it is left as it is: another account has the same password there
 }
 
 // A RequestMade is what somebody asked for, and who agreed.
@@ -241,6 +245,13 @@ func (a *App) wholeIncident(ctx context.Context, id string) (*WholeIncident, err
 	}
 	w.Can = a.chances(i, policy, done)
 	w.Next = a.next(i, w.Can, w.Requests)
+	accounts, err := a.store.Accounts(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if w.Accounts = append([]string{}, accounts...); len(accounts) > 0 { // never null in JSON
+		w.Next += fmt.Sprintf(" The same password leaked for %s as well, which is asked about when this is over.", strings.Join(accounts, " and "))
+	}
 	return w, nil
 }
 
@@ -282,7 +293,7 @@ func storedAt(i store.Incident) ([]StoredAt, error) {
 	all := []StoredAt{}
 	ps, err := places(i)
 	for _, p := range ps {
-		s := StoredAt{Leaked: p.Leaked.String()}
+		s := StoredAt{Leaked: p.Leaked.String(), Left: p.Left}
 		if p.Replacement != nil {
 			s.Replacement = p.Replacement.String()
 		}

@@ -363,10 +363,10 @@ func (a *App) sift(seen *sighting, s scanArgs) (shown, allowed []judged) {
 
 // overrule returns what is live of what is allowed: then nothing allows it. The rest is
 // counted, by who allows it.
-func overrule(allowed []judged, verdicts map[checks.Fingerprint]provider.Verdict) (live []judged, counts map[excuse]int) {
+func overrule(allowed []judged, verdict provider.VerdictOf) (live []judged, counts map[excuse]int) {
 	counts = map[excuse]int{}
 	for _, l := range allowed {
-		if verdicts[l.Fingerprint].Validity != checks.Active {
+		if verdict(l.Finding).Validity != checks.Active {
 			counts[excuse{l.Why, l.Reason}]++
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/stanch-dev/stanch/app/audit"
@@ -39,8 +40,11 @@ type place struct {
 	Leaked      secretstore.Location  `json:"leaked"`
 	Replacement *secretstore.Location `json:"replacement,omitempty"`
 	// Adopted says that the leaked one never stood there: no store held it.
-	Adopted bool      `json:"adopted,omitempty"`
-	Copies  []written `json:"copies,omitempty"` // of the replacement
+	Adopted bool `json:"adopted,omitempty"`
+	// Left is why the place is left as it is: it holds the same password for another
+	// account. It is empty for all others.
+	Left   string    `json:"left,omitempty"`
+	Copies []written `json:"copies,omitempty"` // of the replacement
 	// Consumers are those who were to read the replacement, as it was when it was verified.
 	Consumers []secretstore.Consumer `json:"consumers,omitempty"`
 }
@@ -66,7 +70,7 @@ func placesText(stored json.RawMessage) string {
 			texts = append(texts, p.Replacement.String()+" (no store held the leaked one: read it there from now on)")
 		case p.Replacement != nil:
 			texts = append(texts, p.Replacement.String())
-		case !p.Leaked.Superseded:
+		case !p.Leaked.Superseded && p.Left == "":
 			texts = append(texts, p.Leaked.String())
 		}
 	}
@@ -112,21 +116,26 @@ func (a *App) whereabouts(ctx context.Context, i store.Incident, leaked checks.C
 	if can := a.providers.Can(i.Rule); !can.Issue {
 		return withoutReplacement(i, "No program can issue a replacement ("+can.Reason+").")
 	}
-	found, current, err := a.find(ctx, i.Fingerprint)
+	found, current, err := a.find(ctx, i.Fingerprint, leaked)
+	own := ours(found)
 	switch {
 	case err != nil:
 		return whereabouts{}, err
-	case len(found) == 0 && i.WithoutReplacement == string(Adopt):
-		if found, err = a.adopt(i); err != nil {
+	case len(own) == 0 && i.WithoutReplacement == string(Adopt):
+		adopted, err := a.adopt(i)
+		if err != nil {
 			return whereabouts{}, err
 		}
-	case len(found) == 0:
+		found = append(adopted, found...)
+	case len(own) == 0 && len(found) > 0:
+		return withoutReplacement(i, fmt.Sprintf("No secret store that Stanch knows holds this credential. (%s.)", leftText(found)))
+	case len(own) == 0:
 		return withoutReplacement(i, "No secret store that Stanch knows holds this credential.")
 	case !current:
-		if replaced, err := a.replacedByOwners(ctx, i, leaked, found[0].Leaked); err != nil || replaced {
-			return whereabouts{revoke: true, why: "Its owners have replaced it already.", replaced: found[0].Leaked.String()}, err
+		if replaced, err := a.replacedByOwners(ctx, i, leaked, own[0].Leaked); err != nil || replaced {
+			return whereabouts{revoke: true, why: "Its owners have replaced it already.", replaced: own[0].Leaked.String()}, err
 		}
-		return withoutReplacement(i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", found[0].Leaked))
+		return withoutReplacement(i, fmt.Sprintf("Its owners have replaced it already: only a superseded version is left (%s).", own[0].Leaked))
 	}
 	return whereabouts{kept: found}, a.mayCopy(found)
 }
@@ -150,9 +159,10 @@ func (a *App) replacedByOwners(ctx context.Context, i store.Incident, leaked che
 	return err == nil && v.Validity == checks.Active && v.Grade != provider.GradeC && sameOwner(identity(i), v.Evidence.Identity), err
 }
 
-// find looks for a credential in all secret stores, and tells whether any of
-// them holds it now and not only in its history.
-func (a *App) find(ctx context.Context, fp checks.Fingerprint) (found []place, current bool, err error) {
+// find looks for a credential in all secret stores, and tells whether any of them holds it
+// now and not only in its history. Places that hold the same password for another user
+// come along, marked.
+func (a *App) find(ctx context.Context, fp checks.Fingerprint, leaked checks.Credential) (found []place, current bool, err error) {
 	for _, s := range a.cfg.SecretStores {
 		at, err := s.Locate(ctx, fp)
 		if err != nil {
@@ -160,9 +170,12 @@ func (a *App) find(ctx context.Context, fp checks.Fingerprint) (found []place, c
 		}
 		for _, l := range at {
 			found = append(found, place{Leaked: l})
-			current = current || !l.Superseded
 		}
 	}
+	if err := a.setApart(ctx, leaked, found); err != nil {
+		return nil, false, err
+	}
+	current = slices.ContainsFunc(found, func(p place) bool { return p.Left == "" && !p.Leaked.Superseded })
 	return found, current, nil
 }
 

@@ -47,6 +47,9 @@ func (a *App) next(i store.Incident, can []string, asked []RequestMade) string {
 	waiting := slices.IndexFunc(asked, func(r RequestMade) bool { return r.Granted == nil && r.Ended == nil && r.Verb != verbBypass })
 	switch {
 	case i.State() == incident.Resolved:
+		if left := leftOf(i); left != "" {
+			return "This one is over, but the same password is in use: " + left + "."
+		}
 		return "Nothing."
 	case !i.Held.IsZero():
 		return fmt.Sprintf("Nothing: it is disabled and proved dead, and is deleted after %s. Until then “stanch incidents undo %s” brings it back.", i.Held.UTC().Format("2006-01-02 15:04:05 MST"), i.ID)

@@ -172,7 +172,7 @@ func (a *App) planPlaces(ctx context.Context, i *store.Incident, cred checks.Cre
 		return nil, nil
 	}
 	if i.Verb != incident.Rotate {
-		kept, _, err = a.find(ctx, i.Fingerprint)
+		kept, _, err = a.find(ctx, i.Fingerprint, cred)
 		return kept, err
 	}
 	opened := *i
@@ -188,7 +188,7 @@ func (a *App) planPlaces(ctx context.Context, i *store.Incident, cred checks.Cre
 	case w.revoke:
 		plan.Notes = append(plan.Notes, w.why)
 		i.Verb = incident.Revoke
-		kept, _, err = a.find(ctx, i.Fingerprint)
+		kept, _, err = a.find(ctx, i.Fingerprint, cred)
 		return kept, err
 	}
 	return w.kept, nil
@@ -282,7 +282,7 @@ var whatSteps = map[incident.Step]string{
 
 func placeTexts(kept []place, which func(place) bool) []string {
 	texts := []string{}
-	for _, p := range kept {
+	for _, p := range ours(kept) {
 		if which(p) {
 			texts = append(texts, p.Leaked.String())
 		}
@@ -321,6 +321,9 @@ func (a *App) planRisks(ctx context.Context, plan *Plan, i store.Incident, cred 
 		if denied := s.Skipped(); len(denied) > 0 {
 			risk("%s does not let Stanch look into %s: copies there are not replaced", s.Name(), strings.Join(denied, ", "))
 		}
+	}
+	if left := leftText(kept); left != "" {
+		plan.Notes = append(plan.Notes, "It is left as it is where another account has the same password: "+left+".")
 	}
 	a.riskOfUse(ctx, i, cred, risk)
 }

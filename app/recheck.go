@@ -97,12 +97,15 @@ func (w recheckWorker) Work(ctx context.Context, job *river.Job[recheckArgs]) er
 var ErrNoRecheck = errors.New("nobody is asked about it again")
 
 // Recheck asks the provider about an open incident's credential now, whatever it said
-// before, and records what it says: the incident, its checks and what is done about it
+// before, or about another account's with the same secret once that is over, and records what it says: the incident, its checks and what is done about it
 // follow. It returns that verdict.
 func (a *App) Recheck(ctx context.Context, id string) (provider.Verdict, error) {
 	i, err := a.store.Incident(ctx, id)
 	if err != nil {
 		return provider.Verdict{}, err
+	}
+	if i.State() == incident.Resolved {
+		return a.recheckOther(ctx, i)
 	}
 	cred, err := a.store.Unseal(ctx, id, store.Leaked)
 	if errors.Is(err, store.ErrErased) || err == nil && !a.recheckable(i) {

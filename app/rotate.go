@@ -128,15 +128,22 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 		return result{}, err
 	}
 	for n := range ps {
-		if ps[n].Leaked.Superseded {
-			continue // nobody reads it; it is only to be destroyed
+		if ps[n].Leaked.Superseded || ps[n].Left != "" {
+			continue // nobody reads it, and it is only to be destroyed; or it is another's
 		}
-		if err := r.putAt(ctx, &ps[n], replacement, attempt.Operation); err != nil {
+		if err := r.putAt(ctx, &ps[n], ps, replacement, attempt); err != nil {
 			return result{}, err
+		}
+		if ps[n].Left != "" {
+			continue
 		}
 		if err := r.copyFrom(ctx, &ps[n], replacement); err != nil {
 			return result{}, err
 		}
+	}
+	left := leftText(ps)
+	if !slices.ContainsFunc(ps, func(p place) bool { return p.Replacement != nil }) {
+		return result{}, needPerson(fmt.Sprintf("No secret store that Stanch knows holds this credential (%s). Give its users another one, then press Revoke now; the replacement that was issued is revoked too.", left))
 	}
 	b, err := json.Marshal(ps)
 	if err != nil {
@@ -146,17 +153,21 @@ func (r *remediation) put(ctx context.Context, i store.Incident, attempt store.A
 	if copies := copiesText(ps); copies != "" {
 		detail["copies"] = copies
 	}
+	if left != "" {
+		detail["left"] = left
+	}
 	return result{detail: detail, stored: ps}, nil
 }
 
-func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Credential, operation string) error {
+// putAt stores the replacement at one of the places ps, or leaves it and says why in it.
+func (r *remediation) putAt(ctx context.Context, p *place, ps []place, replacement checks.Credential, attempt store.Action) error {
 	s, err := r.app.secretStore(p.Leaked.Store)
 	if err != nil {
 		return err
 	}
 	now, err := s.Get(ctx, p.Leaked)
 	if p.Adopted && errors.Is(err, secretstore.ErrNotFound) {
-		return r.putAdopted(ctx, s, p, replacement, operation)
+		return r.putAdopted(ctx, s, p, replacement, attempt.Operation)
 	}
 	if err != nil {
 		return fmt.Errorf("read %s: %w", p.Leaked, err)
@@ -170,12 +181,15 @@ func (r *remediation) putAt(ctx context.Context, p *place, replacement checks.Cr
 	case !secretstore.Holds(value, r.leaked):
 		return needPerson(fmt.Sprintf("Somebody changed %s after the leak was found. If the new value works, press Revoke now; the replacement that was issued is revoked too.", p.Leaked))
 	}
-	values, leftOut := secretstore.Replace(now.Fields, r.leaked, replacement)
+	if p.Left, err = r.elsewhere(ctx, p.Leaked, now, replacement, attempt.Attempts); err != nil || p.Left != "" {
+		return err
+	}
+	values, leftOut := secretstore.Replace(withoutLeft(now, p.Leaked, ps), r.leaked, replacement)
 	if len(leftOut) > 0 {
 		return needPerson(fmt.Sprintf("With the replacement comes another %s, and %s has no such field beside the secret: put it where it belongs by hand, then press Revoke now; the replacement that was issued is revoked too.",
 			strings.Join(leftOut, " and "), p.Leaked))
 	}
-	put, err := s.Put(ctx, at, values, operation)
+	put, err := s.Put(ctx, at, values, attempt.Operation)
 	switch {
 	case errors.Is(err, secretstore.ErrImmutable), errors.Is(err, secretstore.ErrManaged):
 		return needPerson(fmt.Sprintf("The replacement cannot be stored (%s). When its users have another one, press Revoke now; the replacement that was issued is revoked too.", err))
@@ -296,11 +310,11 @@ func (r *remediation) retire(ctx context.Context, i store.Incident) (result, err
 		return result{}, err
 	}
 	for _, p := range ps {
+		if p.Adopted || p.Left != "" {
+			continue // nothing of the leaked one is there
+		}
 		if !p.Leaked.Superseded && p.Replacement == nil {
 			return result{}, fmt.Errorf("%s was never replaced", p.Leaked)
-		}
-		if p.Adopted {
-			continue // nothing of the leaked one is there
 		}
 		s, err := r.app.secretStore(p.Leaked.Store)
 		if err != nil {

@@ -152,15 +152,15 @@ type sighting struct {
 func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting, progress func()) error {
 	shown, allowed := a.sift(&seen, s)
 	a.observeLeaks(Detected, s, shown, nil)
-	verdicts, at, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
+	verdict, at, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
 	if err != nil {
 		return err
 	}
-	live, counts := overrule(allowed, verdicts)
+	live, counts := overrule(allowed, verdict)
 	shown = append(shown, live...)
-	a.observeLeaks(Verified, s, shown, verdicts)
+	a.observeLeaks(Verified, s, shown, verdict)
 	progress()
-	if err := a.recordScan(ctx, s, check, outcome{seen, shown, verdicts, counts, at}); err != nil {
+	if err := a.recordScan(ctx, s, check, outcome{seen, shown, verdict, counts, at}); err != nil {
 		return err
 	}
 	return a.recordRest(ctx, seen.memory, s)
@@ -169,9 +169,9 @@ func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen 
 // An outcome is what a scan saw and what is thought of it.
 type outcome struct {
 	sighting
-	leaks    []judged
-	verdicts map[checks.Fingerprint]provider.Verdict
-	allowed  map[excuse]int // how many are not shown, by who allows them
+	leaks   []judged
+	verdict provider.VerdictOf
+	allowed map[excuse]int // how many are not shown, by who allows them
 	moments
 }
 
@@ -373,7 +373,7 @@ func (a *App) recordLeaks(ctx context.Context, tx *store.Tx, s scanArgs, o outco
 	incidents := make([]store.Incident, len(o.leaks))
 	for n, leak := range o.leaks {
 		fresh := false
-		if incidents[n], fresh, err = a.openIncident(ctx, tx, s, leak.Leak, o.verdicts[leak.Fingerprint], o.judge.Policy, o.moments); err != nil {
+		if incidents[n], fresh, err = a.openIncident(ctx, tx, s, leak.Leak, o.verdict(leak.Finding), o.judge.Policy, o.moments); err != nil {
 			return nil, err
 		}
 		if fresh {

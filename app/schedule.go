@@ -203,6 +203,9 @@ func (a *App) beginScheduled(ctx context.Context, s Scheduled, found checks.Find
 			return err
 		}
 		id = i.ID
+		if err := a.mustBeAbout(ctx, tx, id, found.Credential); err != nil {
+			return err
+		}
 		if i.Verb != "" || i.Stuck != "" {
 			return nil
 		}

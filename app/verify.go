@@ -6,10 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/stanch-dev/stanch/app/audit"
 	"github.com/stanch-dev/stanch/app/incident"
@@ -26,38 +23,17 @@ const verifyAtOnce = 8
 // moments are when leaks were found, and when their providers had been asked.
 type moments struct{ detected, verified time.Time }
 
-// verify asks the providers once about each distinct credential. What was live before
-// since, when the occasion came about, may have been ended by then. Of the kinds that a
-// repository's own rules find nobody can be asked, nor of some others; who finds a value as
-// several kinds asks about one that somebody knows.
-func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (map[checks.Fingerprint]provider.Verdict, moments, error) {
+// verify asks the providers about what was found. What was live before since, when the
+// occasion came about, may have been ended by then.
+func (a *App) verify(ctx context.Context, leaks []judged, since time.Time) (provider.VerdictOf, moments, error) {
 	at := moments{detected: a.now()}
-	distinct := map[checks.Fingerprint]checks.Credential{}
-	for _, l := range leaks {
-		if known, ok := distinct[l.Fingerprint]; a.rules[l.Rule.ID] != nil && (!ok || a.betterKind(known.Rule, l.Rule.ID)) {
-			distinct[l.Fingerprint] = l.Credential
-		}
+	findings := make([]checks.Finding, len(leaks))
+	for n, l := range leaks {
+		findings[n] = l.Finding
 	}
-	verdicts := make(map[checks.Fingerprint]provider.Verdict, len(distinct))
-	var mu sync.Mutex
-	g, each := errgroup.WithContext(ctx)
-	g.SetLimit(verifyAtOnce)
-	for fp, cred := range distinct {
-		g.Go(func() error {
-			v, err := a.providers.VerifySince(each, cred, since)
-			mu.Lock()
-			defer mu.Unlock()
-			verdicts[fp] = v
-			return err
-		})
-	}
-	if err := g.Wait(); err != nil {
-		return nil, at, err
-	}
+	verdict, err := a.providers.VerifyAll(ctx, findings, since, verifyAtOnce)
 	at.verified = a.now()
-	// Verify answers "unknown" when it is interrupted. That must not be recorded
-	// as what the provider said.
-	return verdicts, at, ctx.Err()
+	return verdict, at, err
 }
 
 // openIncident finds or makes the incident of a leak, brings it up to date with
@@ -80,8 +56,12 @@ func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak g
 		Grade: string(v.Grade), Evidence: evidence,
 		Pushed: s.Pushed, Received: s.Received, Detected: at.detected, Verified: at.verified,
 	})
-	verb, changed := "open incident", opened
+	other := false
 	if err == nil && !opened {
+		other, err = a.ofOther(ctx, tx, i, leak.Credential, v)
+	}
+	verb, changed := "open incident", opened
+	if err == nil && !opened && !other {
 		verb = "update incident"
 		changed, err = a.learn(ctx, tx, &i, s, v)
 		if i.State() == incident.Open && i.Verb == "" && a.betterKind(i.Rule, leak.Rule.ID) {
@@ -103,7 +83,7 @@ func (a *App) openIncident(ctx context.Context, tx *store.Tx, s scanArgs, leak g
 			return i, false, err
 		}
 	}
-	if leak.Rule.ID != i.Rule { // its credential is of a kind about which nobody can be asked
+	if other || leak.Rule.ID != i.Rule { // its credential is of a kind about which nobody can be asked
 		return i, opened, tx.SaveIncident(ctx, i)
 	}
 	err = a.decide(ctx, tx, &i, leak.Credential, p)

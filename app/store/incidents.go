@@ -121,12 +121,15 @@ func (q queries) Incidents(ctx context.Context, check string) ([]Incident, error
 			select incident from occurrences join scans using (delivery) where check_id = ?) order by opened, id`, check)
 }
 
-// DueIncidents returns the ids of at most so many incidents whose provider is to be
-// asked again by now, those that wait longest first.
+// DueIncidents returns the ids of at most so many incidents whose provider is to be asked
+// again by now, those that wait longest first: also about further accounts, of those that
+// are over.
 func (q queries) DueIncidents(ctx context.Context, now time.Time, most int) ([]string, error) {
 	return collect(q, ctx, func(row scanner) (id string, err error) {
 		return id, row.Scan(&id)
-	}, `select id from incidents where ask_again > 0 and ask_again <= ? order by ask_again, id limit ?`, micros(now), most)
+	}, `select id from (select id, ask_again as due from incidents where ask_again > 0
+			union select id, ask from incidents join accounts on incident = id where resolved > 0) as waiting
+		where due <= ? group by id order by min(due), id limit ?`, micros(now), most)
 }
 
 // Occurrences returns the places found by the scans of a check, each once. Scans that

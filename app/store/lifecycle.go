@@ -22,6 +22,10 @@ func (tx *Tx) EraseRepository(ctx context.Context, id int64) (e Erased, err erro
 			where c.repository_id = ?1)
 		and id not in (select o.incident from occurrences o join scans s on s.delivery = o.delivery join checks c on c.id = s.check_id
 			where c.repository_id <> ?1)`
+	const imported = `id in (select incident from imports where repository_id = ?1)
+		and id not in (select incident from imports where repository_id <> ?1)
+		and id not in (select o.incident from occurrences o join scans s on s.delivery = o.delivery join checks c on c.id = s.check_id
+			where c.repository_id <> ?1)`
 	const idle = ` and verb = '' and sealed_new is null`
 	if err := tx.q.QueryRowContext(ctx, `select count(*) from incidents where resolved = 0 and not (verb = '' and sealed_new is null) and `+own, id).
 		Scan(&e.Kept); err != nil {
@@ -31,11 +35,10 @@ func (tx *Tx) EraseRepository(ctx context.Context, id int64) (e Erased, err erro
 		into  *int
 		query string
 	}{
+		{nil, `delete from accounts where incident in (select id from incidents where ` + own + `)`},
 		{&e.Incidents, `update incidents set sealed_old = null where sealed_old is not null and ` + own + idle},
-		{nil, `update incidents set sealed_old = null where sealed_old is not null and id in (select incident from imports where repository_id = ?1)
-			and id not in (select incident from imports where repository_id <> ?1)
-			and id not in (select o.incident from occurrences o join scans s on s.delivery = o.delivery join checks c on c.id = s.check_id
-				where c.repository_id <> ?1)` + idle},
+		{nil, `delete from accounts where incident in (select id from incidents where ` + imported + `)`},
+		{nil, `update incidents set sealed_old = null where sealed_old is not null and ` + imported + idle},
 		{nil, `delete from imports where repository_id = ?1`},
 		{nil, `delete from occurrences where delivery in (select delivery from scans join checks on checks.id = check_id where repository_id = ?1)`},
 		{nil, `delete from scans where check_id in (select id from checks where repository_id = ?1)`},

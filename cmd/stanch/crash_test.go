@@ -137,7 +137,7 @@ func (w *crashWorld) start() {
 		"STANCH_GITHUB_APP_ID=1", "STANCH_GITHUB_PRIVATE_KEY_FILE=" + filepath.Join(w.dir, "app.pem"),
 		"STANCH_GITHUB_WEBHOOK_SECRETS=changeme", "STANCH_GITHUB_URL=http://127.0.0.1:1",
 		tellVariable + "=" + w.reaper.control.URL,
-	}, w.kind.env(w.reaper.via), w.place.env(w.reaper.via)))}
+	}, w.place.env(w.reaper.via), w.kind.env(w.reaper.via)))}
 	info, err := w.log.Stat()
 	w.must(err)
 	w.must(process.Start())
@@ -151,7 +151,9 @@ func joinURLs(env []string) (joined []string) {
 	var all []string
 	for _, setting := range env {
 		if urls, ok := strings.CutPrefix(setting, name); ok {
-			all = append(all, urls)
+			if !slices.Contains(all, urls) {
+				all = append(all, urls)
+			}
 		} else {
 			joined = append(joined, setting)
 		}
@@ -179,7 +181,13 @@ func (w *crashWorld) ready(from int64) error {
 // leak tells the process of the leaked credential.
 func (w *crashWorld) leak() {
 	w.t.Helper()
-	report, err := json.Marshal([]map[string]any{{"RuleID": w.kind.rule(), "Secret": w.kind.secret(), "Match": w.kind.leak(), "File": "prod.env", "StartLine": 1}})
+	w.report([]map[string]any{{"RuleID": w.kind.rule(), "Secret": w.kind.secret(), "Match": w.kind.leak(), "File": "prod.env", "StartLine": 1}})
+}
+
+// report imports what another scanner found.
+func (w *crashWorld) report(found []map[string]any) {
+	w.t.Helper()
+	report, err := json.Marshal(found)
 	w.must(err)
 	req, err := http.NewRequest("POST", "http://"+w.addr+"/api/v1/import", bytes.NewReader(report))
 	w.must(err)

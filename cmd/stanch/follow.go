@@ -140,7 +140,7 @@ func stepText(detail map[string]string) string {
 	if detail["request"] != "" {
 		texts = append(texts, detail["request"]+": "+detail["answer"])
 	}
-	for _, name := range []string{"places", "copies", "last_use", "confirmed"} {
+	for _, name := range []string{"places", "copies", "left", "last_use", "confirmed"} {
 		if detail[name] != "" {
 			texts = append(texts, detail[name])
 		}

@@ -97,11 +97,15 @@ func (env *environment) printIncident(i app.WholeIncident) error {
 		return fmt.Sprintf("%s %s:%d in %.12s by %s%s", p.Repository, p.File, p.Line, p.Commit, p.Author, gone)
 	})
 	printSection(w, "In secret stores", i.Stored, func(s app.StoredAt) string {
-		if s.Replacement == "" {
+		switch {
+		case s.Left != "":
+			return s.Leaked + "; left as it is: " + s.Left
+		case s.Replacement == "":
 			return s.Leaked
 		}
 		return s.Leaked + "; replaced by " + s.Replacement
 	})
+	printSection(w, "The same password leaked for", i.Accounts, func(account string) string { return account })
 	printSection(w, "Requests", i.Requests, requestText)
 	_, err := fmt.Fprintf(w, "Next\n  %s\n", report.Printable(i.Next))
 	return err

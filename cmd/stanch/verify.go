@@ -3,10 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
-	"sync"
-
-	"golang.org/x/sync/errgroup"
+	"time"
 
 	"github.com/stanch-dev/stanch/app/provider"
 	"github.com/stanch-dev/stanch/checks"
@@ -46,33 +43,18 @@ func (env *environment) verify(ctx context.Context, findings []checks.Finding) e
 	if err != nil {
 		return fmt.Errorf("--verify: %w", err)
 	}
-	said := map[checks.Fingerprint]checks.Validity{}
-	var mu sync.Mutex
-	group, each := errgroup.WithContext(ctx)
-	group.SetLimit(verifyAtOnce)
-	for _, f := range distinct(findings) {
-		if !providers.Can(f.Rule.ID).Verify {
-			continue
-		}
-		group.Go(func() error {
-			verdict, err := providers.Verify(each, f.Credential)
-			if err != nil {
-				return fmt.Errorf("--verify: %s: %w", f.Rule.ID, err)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			said[f.Fingerprint] = meant(verdict)
-			return nil
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return err
+	verdict, err := providers.VerifyAll(ctx, findings, time.Time{}, verifyAtOnce)
+	if err != nil {
+		return fmt.Errorf("--verify: %w", err)
 	}
 	for i, f := range findings {
-		findings[i].Validity = said[f.Fingerprint]
+		v := verdict(f)
+		if v.Reason == provider.ReasonNotAsked && !providers.Can(f.Rule.ID).Verify {
+			continue // nobody can be
+		}
+		findings[i].Validity = meant(v)
 	}
-	// A question that was interrupted has no answer.
-	return ctx.Err()
+	return nil
 }
 
 // meant is what a verdict says about a credential. When only an installation of the
@@ -94,16 +76,6 @@ func undecided(findings []checks.Finding) (notes []string) {
 		notes = append(notes, report.Count(never, "secret")+" not verified: nobody can be asked about credentials of that kind (“stanch rules list” shows which can)")
 	}
 	return notes
-}
-
-// distinct is the first finding of each secret.
-func distinct(findings []checks.Finding) []checks.Finding {
-	seen := map[checks.Fingerprint]bool{}
-	return slices.DeleteFunc(slices.Clone(findings), func(f checks.Finding) bool {
-		again := seen[f.Fingerprint]
-		seen[f.Fingerprint] = true
-		return again
-	})
 }
 
 // isLive says that a provider took the credential.
