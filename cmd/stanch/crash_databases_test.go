@@ -121,7 +121,7 @@ func (c *databaseUser) env(via func(string) string) []string {
 	if c.scheme == "postgres" {
 		admin.Path = "/" + crashDatabaseName
 	}
-	return []string{"STANCH_VERIFY_HOSTS=insecure://" + c.seen, "STANCH_ADMIN_URLS=" + admin.String()}
+	return []string{"STANCH_VERIFY_HOSTS=insecure://" + c.seen + ",insecure://" + c.addr, "STANCH_ADMIN_URLS=" + admin.String()}
 }
 
 // newCrashDatabases starts the servers of some products, or all, and returns kinds of
@@ -129,6 +129,7 @@ func (c *databaseUser) env(via func(string) string) []string {
 func newCrashDatabases(t *testing.T, products ...string) map[string]crashKind {
 	tls := servertest.NewAuthority(t)
 	kinds := map[string]crashKind{}
+	users := &atomic.Int64{} // of all servers: one name at two of them would be one user's, at the same server perhaps
 	for _, d := range []struct {
 		name, scheme, rule string
 		start              func(*testing.T, servertest.Authority) (string, databaseServer)
@@ -144,7 +145,7 @@ func newCrashDatabases(t *testing.T, products ...string) map[string]crashKind {
 			continue
 		}
 		addr, engine := d.start(t, tls)
-		k := crashDatabase{scheme: d.scheme, rule: d.rule, addr: addr, n: &atomic.Int64{}, engine: engine}
+		k := crashDatabase{scheme: d.scheme, rule: d.rule, addr: addr, n: users, engine: engine}
 		kinds[d.name] = k
 		k.asURL = true
 		kinds[d.name+" in a URL"] = k
