@@ -39,16 +39,16 @@ func (a *App) setApart(ctx context.Context, leaked checks.Credential, found []pl
 			}
 			read[at.Store+":"+at.Path] = now
 		}
-		password := leaked.Secret()
-		if at.Superseded {
-			password = checks.Secret{} // another one stands there now, and beside it still whose it is
+		password, stands := leaked.Secret(), !at.Superseded && secretstore.Holds(now.Fields[at.Field], leaked)
+		if !stands { // another one does, perhaps only just, and beside it still whose it is
+			password = checks.Secret{}
 		}
 		told := secretstore.Accounts(now.Fields, at.Field, password)
 		others, mine := a.others(leaked, told)
 		switch {
-		case !at.Superseded && !slices.ContainsFunc(told, func(t secretstore.Account) bool { return t.User != "" }):
+		case stands && !slices.ContainsFunc(told, func(t secretstore.Account) bool { return t.User != "" }):
 			untold = n
-		case len(others) > 0 && mine && !at.Superseded:
+		case len(others) > 0 && mine && stands:
 			return needPerson(fmt.Sprintf("%s holds the leaked password, and the same for another user (%s), in one text: give that user another password first, then press Rotate now.", at, others[0]))
 		case len(others) > 0:
 			found[n].Left = "it is another user’s, " + others[0] + ", who has the same password: change that one too"

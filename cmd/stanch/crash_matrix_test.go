@@ -213,7 +213,8 @@ func crashAt(t *testing.T, row *crashRow, kind crashKind, s crashStore, point st
 	w.leak()
 	died := w.dies()
 	if !died && answer == 0 {
-		t.Fatalf("it was not killed at %s", point)
+		_, stuck := w.over()
+		t.Fatalf("it was not killed at %s: %q\n%s", point, stuck, w.tail())
 	}
 	row.cases++
 	if row.gap == "" && !w.working() {
