@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/stanch-dev/stanch/app/audit"
 	"github.com/stanch-dev/stanch/app/incident"
@@ -38,11 +39,12 @@ func (a *App) ofOther(ctx context.Context, tx *store.Tx, i store.Incident, cred 
 	return true, a.keepOther(ctx, tx, i.ID, cred, v)
 }
 
-// keepOther keeps the credential of another account. The verdict is why.
+// keepOther keeps the credential of another account, once. The verdict is why.
 func (a *App) keepOther(ctx context.Context, tx *store.Tx, id string, cred checks.Credential, v provider.Verdict) error {
 	account := a.providers.AccountName(cred)
-	if account == "" {
-		return nil
+	known, err := tx.Accounts(ctx, id)
+	if err != nil || account == "" || slices.Contains(known, account) {
+		return err
 	}
 	if err := tx.Audit(ctx, audit.Entry{At: a.now(), Actor: "stanch", Verb: "keep account", Subject: id, Detail: map[string]string{
 		"account": account, "request": v.Evidence.Request, "answer": v.Evidence.Answer,

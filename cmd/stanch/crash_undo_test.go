@@ -29,11 +29,16 @@ func (w *crashWorld) undo() {
 
 // cli runs a command of “stanch incidents”, and returns its exit status and what it says.
 func (w *crashWorld) cli(args ...string) (code int, text string) {
+	return w.stanch("", append([]string{"incidents"}, args...)...)
+}
+
+// stanch runs a command that asks the process, with a standard input.
+func (w *crashWorld) stanch(stdin string, args ...string) (code int, text string) {
 	getenv := func(name string) string {
 		return map[string]string{"STANCH_SERVER_URL": "http://" + w.addr, "STANCH_API_TOKEN": crashToken, "STANCH_CALLER": "ada"}[name]
 	}
 	var out, errs strings.Builder
-	code = run(w.t.Context(), append([]string{"incidents"}, args...), strings.NewReader(""), &out, &errs, getenv)
+	code = run(w.t.Context(), args, strings.NewReader(stdin), &out, &errs, getenv)
 	return code, out.String() + errs.String()
 }
 
