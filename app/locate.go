@@ -47,6 +47,7 @@ type place struct {
 	Copies []written `json:"copies,omitempty"` // of the replacement
 	// Consumers are those who were to read the replacement, as it was when it was verified.
 	Consumers []secretstore.Consumer `json:"consumers,omitempty"`
+	ask       string                 // what a person is asked before a replacement is put there
 }
 
 func places(i store.Incident) ([]place, error) {
@@ -118,9 +119,12 @@ func (a *App) whereabouts(ctx context.Context, i store.Incident, leaked checks.C
 	}
 	found, current, err := a.find(ctx, i.Fingerprint, leaked)
 	own := ours(found)
+	asked := slices.IndexFunc(own, func(p place) bool { return p.ask != "" })
 	switch {
 	case err != nil:
 		return whereabouts{}, err
+	case asked >= 0:
+		return whereabouts{}, needPerson(own[asked].ask)
 	case len(own) == 0 && i.WithoutReplacement == string(Adopt):
 		adopted, err := a.adopt(i)
 		if err != nil {

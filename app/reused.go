@@ -18,8 +18,9 @@ import (
 // replacement before it counts as another server: a replica takes seconds to know it.
 const elsewhereAttempts = 4
 
-// setApart marks the places that hold the leaked password for another user: people make
-// the same one for several, and there its text is no copy of what leaked.
+// setApart marks the places that hold the leaked password for another user, or for nobody
+// can tell whom: people make the same one for several, and there its text is no copy of
+// what leaked.
 func (a *App) setApart(ctx context.Context, leaked checks.Credential, found []place) error {
 	if !a.providers.HasAccount(leaked) {
 		return nil
@@ -49,14 +50,14 @@ func (a *App) setApart(ctx context.Context, leaked checks.Credential, found []pl
 		case stands && !slices.ContainsFunc(told, func(t secretstore.Account) bool { return t.User != "" }):
 			untold = n
 		case len(others) > 0 && mine && stands:
-			return needPerson(fmt.Sprintf("%s holds the leaked password, and the same for another user (%s), in one text: give that user another password first, then press Rotate now.", at, others[0]))
+			found[n].ask = fmt.Sprintf("%s holds the leaked password, and the same for another user (%s), in one text: give that user another password first, then press Rotate now.", at, others[0])
 		case len(others) > 0:
 			found[n].Left = "it is another user’s, " + others[0] + ", who has the same password: change that one too"
 		}
 	}
 	if left := leftText(found); left != "" && untold >= 0 {
-		return needPerson(fmt.Sprintf("%s holds the leaked password and does not tell whose it is there, and others have the same (%s). If it is the leaked one, write its user beside it, in a field such as username; else give that user another password. Then press Rotate now.",
-			found[untold].Leaked, left))
+		found[untold].ask = fmt.Sprintf("%s holds the leaked password and does not tell whose it is there, and others have the same (%s). If it is the leaked one, write its user beside it, in a field such as username; else give that user another password. Then press Rotate now.",
+			found[untold].Leaked, left)
 	}
 	return nil
 }
