@@ -68,8 +68,12 @@ func (c *awsKey) env(via func(string) string) []string {
 // inAWS is Secrets Manager.
 type inAWS struct{ *crashAWS }
 
-func (s inAWS) begin(*testing.T, string, checks.FingerprintKey) crashPlace {
-	return &awsPlace{s.crashAWS, fmt.Sprintf("ci/job%d", s.n.Add(1))}
+func (s inAWS) begin(t *testing.T, _ string, _ checks.FingerprintKey) crashPlace {
+	p := &awsPlace{s.crashAWS, fmt.Sprintf("ci/job%d", s.n.Add(1))}
+	t.Cleanup(func() { // or every later case would read it
+		s.Secrets("DeleteSecret", map[string]any{"SecretId": p.name, "ForceDeleteWithoutRecovery": true})
+	})
+	return p
 }
 
 type awsPlace struct {
