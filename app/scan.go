@@ -151,7 +151,7 @@ type sighting struct {
 // conclude judges and verifies what a scan saw, and records it.
 func (a *App) conclude(ctx context.Context, s scanArgs, check store.Check, seen sighting, progress func()) error {
 	shown, allowed := a.sift(&seen, s)
-	a.observeLeaks(Detected, s, shown, nil)
+	a.observeLeaks(Detected, s, shown, provider.NobodyAsked)
 	verdict, at, err := a.verify(ctx, slices.Concat(shown, allowed), s.Received)
 	if err != nil {
 		return err

@@ -14,6 +14,9 @@ import (
 // nobody was asked about, such as what a repository's own rules find.
 type VerdictOf func(checks.Finding) Verdict
 
+// NobodyAsked is what was said before anybody was asked.
+func NobodyAsked(checks.Finding) Verdict { return Verdict{} }
+
 // VerifyAll asks once about each distinct credential among the findings, and about a
 // password once for each account that it is found with; so many at once. What was live
 // before since may have been ended by then. A value that is found as several kinds has the
