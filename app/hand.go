@@ -144,6 +144,9 @@ func (a *App) planHanded(ctx context.Context, found checks.Finding, v provider.V
 		}
 		return a.planWhole(ctx, i, found.Credential, call.Verb, a.cfg.Policy.ordering(i.Rule, call.Order), nil)
 	}
+	if err == nil {
+		err = a.store.InTx(ctx, func(tx *store.Tx) error { return a.mustBeAbout(ctx, tx, i.ID, found.Credential) })
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -128,39 +128,50 @@ func (c *deployKey) env(via func(string) string) []string {
 // copiedToGitHub is the name of inFileAndGitHub in the matrix.
 const copiedToGitHub = "encrypted file, copied to GitHub"
 
-// copiable are the kinds that are one text: two secrets cannot be written at GitHub at
-// once. A process has one App, so that the deploy keys, which have theirs, are not among them.
-func copiable(kind string) bool { return kind == "GitHub token (broker)" || kind == "Vault token" }
+// copiedFields are what is copied of kinds of which one text changes: two secrets cannot be
+// written at GitHub at once. A process has one App, so that the deploy keys, which have
+// theirs, are not among them.
+var copiedFields = map[string]string{
+	"GitHub token (broker)": "token", "Vault token": "token", "Google API key": "token", "AppRole secret id": "secret_id",
+	"Azure storage account key": "key", "Entra client secret": "secret", "Vault database static role": "password",
+	"MySQL user": "password", "MariaDB user": "password", "Redis user": "password",
+	"PostgreSQL user in a URL": "url", "MySQL user in a URL": "url", "MariaDB user in a URL": "url", "Redis user in a URL": "url", "MongoDB user in a URL": "url",
+}
 
-// inFileAndGitHub is the encrypted file, with a copy of the secret at GitHub.
-type inFileAndGitHub struct{ *crashGitHub }
+// inFileAndGitHub is the encrypted file, with a copy of a field at GitHub.
+type inFileAndGitHub struct {
+	*crashGitHub
+	field string
+}
 
 func (s inFileAndGitHub) begin(t *testing.T, dir string, key checks.FingerprintKey) crashPlace {
-	return &copiedFile{inFile{}.begin(t, dir, key), s.app(t, "secrets")}
+	return &copiedFile{inFile{}.begin(t, dir, key), s.app(t, "secrets"), s.field}
 }
 
 type copiedFile struct {
 	crashPlace
-	app crashApp
+	app   crashApp
+	field string
 }
 
 func (p *copiedFile) secret() string { return p.app.repository + ":actions:DEPLOY_TOKEN" }
 
 func (p *copiedFile) put(fields map[string]string) {
 	p.crashPlace.put(fields)
-	if err := p.app.server.SetSecret(p.secret(), fields["token"]); err != nil {
+	if err := p.app.server.SetSecret(p.secret(), fields[p.field]); err != nil {
 		p.app.t.Fatal(err)
 	}
 }
 
 // copies is what a workflow gets.
 func (p *copiedFile) copies() []map[string]string {
-	value, _ := p.app.server.Secret(p.secret())
-	return []map[string]string{{"token": value}}
+	fields := p.fields()
+	fields[p.field], _ = p.app.server.Secret(p.secret())
+	return []map[string]string{fields}
 }
 
 func (p *copiedFile) env(via func(string) string) []string {
-	return append(append(p.crashPlace.env(via), p.app.env(via)...), "STANCH_GITHUB_COPIES="+p.secret()+"=file:ci#token")
+	return append(append(p.crashPlace.env(via), p.app.env(via)...), "STANCH_GITHUB_COPIES="+p.secret()+"=file:ci#"+p.field)
 }
 
 // inKubernetes is a secret of a cluster, in a namespace of its own, with a workload that is

@@ -95,7 +95,8 @@ type staticRole struct {
 
 // password is the one that the role has now.
 func (c *staticRole) password() string {
-	password, _ := c.Must("GET", "database/static-creds/"+c.user, nil)["password"].(string)
+	_, given := c.Do(c.Root, "GET", "database/static-creds/"+c.user, nil) // refused while it is rotated
+	password, _ := given["password"].(string)
 	return password
 }
 

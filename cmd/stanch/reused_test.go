@@ -268,9 +268,11 @@ func TestReusedPasswordAsks(t *testing.T) {
 				t.Errorf("a person is told %q\n%s", stuck, r.tail())
 			}
 			// Meanwhile nobody acts on one by what is known of the other.
-			code, out := r.stanch(r.url(neighbour, r.user.seen), "revoke", "--yes", "--reason", "a drill")
-			if code != exitFailed || !strings.Contains(out, "is about the same password of "+r.user.user+" at ") {
-				t.Errorf("revoke of another account’s: %d %s", code, out)
+			for _, how := range []string{"--yes", "--dry-run"} {
+				code, out := r.stanch(r.url(neighbour, r.user.seen), "revoke", how, "--reason", "a drill")
+				if code != exitFailed || !strings.Contains(out, "is about the same password of "+r.user.user+" at ") {
+					t.Errorf("revoke %s of another account’s: %d %s", how, code, out)
+				}
 			}
 			if !r.leakedWorks() || !r.user.engine.logsIn(neighbour, crashLeaked) {
 				t.Error("one of them is dead")
