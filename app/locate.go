@@ -131,7 +131,7 @@ func (a *App) whereabouts(ctx context.Context, i store.Incident, leaked checks.C
 			return whereabouts{}, err
 		}
 		found = append(adopted, found...)
-	case len(own) == 0 && len(found) > 0:
+	case len(own) == 0 && leftText(found) != "":
 		return withoutReplacement(i, fmt.Sprintf("No secret store that Stanch knows holds this credential. (%s.)", leftText(found)))
 	case len(own) == 0:
 		return withoutReplacement(i, "No secret store that Stanch knows holds this credential.")

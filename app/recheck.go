@@ -97,8 +97,9 @@ func (w recheckWorker) Work(ctx context.Context, job *river.Job[recheckArgs]) er
 var ErrNoRecheck = errors.New("nobody is asked about it again")
 
 // Recheck asks the provider about an open incident's credential now, whatever it said
-// before, or about another account's with the same secret once that is over, and records what it says: the incident, its checks and what is done about it
-// follow. It returns that verdict.
+// before, or about another account's with the same secret once that is over. It records
+// what it says: the incident, its checks and what is done about it follow. It returns
+// that verdict.
 func (a *App) Recheck(ctx context.Context, id string) (provider.Verdict, error) {
 	i, err := a.store.Incident(ctx, id)
 	if err != nil {

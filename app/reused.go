@@ -51,8 +51,12 @@ func (a *App) setApart(ctx context.Context, leaked checks.Credential, found []pl
 			untold = n
 		case len(others) > 0 && mine && stands:
 			found[n].ask = fmt.Sprintf("%s holds the leaked password, and the same for another user (%s), in one text: give that user another password first, then press Rotate now.", at, others[0])
-		case len(others) > 0:
+		case len(others) > 0 && !mine:
 			found[n].Left = "it is another user’s, " + others[0] + ", who has the same password: change that one too"
+		case at.Superseded && slices.ContainsFunc(told, func(t secretstore.Account) bool {
+			return a.providers.Compare(leaked, t.User, t.Host) == provider.OtherServer
+		}):
+			found[n].Left = "it was another server’s, which cannot be asked any more"
 		}
 	}
 	if left := leftText(found); left != "" && untold >= 0 {
@@ -120,7 +124,8 @@ func ours(ps []place) []place {
 	return slices.DeleteFunc(slices.Clone(ps), func(p place) bool { return p.Left != "" })
 }
 
-// leftText names the places that are left as they are, for people.
+// leftText names the places that are left as they are, for people; not the versions that
+// nobody reads.
 func leftText(ps []place) string {
 	var texts []string
 	for _, p := range ps {
@@ -145,7 +150,7 @@ func leftOf(i store.Incident) string {
 func withoutLeft(now secretstore.Content, at secretstore.Location, ps []place) map[string]checks.Secret {
 	fields := maps.Clone(now.Fields)
 	for _, p := range ps {
-		if p.Left != "" && p.Leaked.Store == at.Store && p.Leaked.Path == at.Path {
+		if p.Left != "" && !p.Leaked.Superseded && p.Leaked.Store == at.Store && p.Leaked.Path == at.Path {
 			delete(fields, p.Leaked.Field)
 		}
 	}

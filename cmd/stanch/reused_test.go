@@ -253,6 +253,11 @@ func TestReusedPasswordAsks(t *testing.T) {
 		"another user’s alone": {func(r *reused) {
 			r.keep("ci", map[string]string{"username": neighbour, "password": crashLeaked})
 		}, "No secret store that Stanch knows holds this credential"},
+		"another server’s before": {func(r *reused) {
+			r.keep("ci", map[string]string{"username": neighbour, "password": "of somebody else"})
+			r.keep("second", map[string]string{"username": r.user.user, "password": crashLeaked, "host": second})
+			r.keep("second", map[string]string{"username": r.user.user, "password": "a newer one", "host": second})
+		}, "No secret store that Stanch knows holds this credential"},
 		"two in one text": {func(r *reused) {
 			r.keep("text", map[string]string{"env": "A=" + r.url(r.user.user, r.user.addr) + "\nB=" + r.url(neighbour, r.user.addr)})
 		}, "in one text"},
