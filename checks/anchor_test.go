@@ -77,13 +77,15 @@ func FuzzAnchor(f *testing.F) {
 	whole := s.rules[0].expressions().pattern
 	f.Add("key_abcé ky-aax")
 	f.Add("a12 word3 akey word4")
+	f.Add("ky_aa 7720772077207720")
 	f.Fuzz(func(t *testing.T, text string) {
 		if len(text) > rules.DefaultReach {
 			return
 		}
 		x := s.borrow()
 		defer s.giveBack(x)
-		x.look("", []byte(text))
+		x.begin("", len(text)) // and not what it may be decoded to
+		x.plain([]byte(text), window{0, len(text)})
 		sorted(x.found)
 		var got, want [][]int
 		for _, c := range x.found {
