@@ -2,7 +2,6 @@ package secretstore
 
 import (
 	"maps"
-	"net/url"
 	"regexp"
 	"slices"
 	"strings"
@@ -39,14 +38,14 @@ func Accounts(fields map[string]checks.Secret, field string, password checks.Sec
 	return all
 }
 
-// accountInURL is a password in a URL with all that stands around it; setting is one of a
-// connection string of settings, such as libpq's, JDBC's or ADO.NET's.
+// What stands beside a password: behind it in a URL, and in a connection string of
+// settings, such as libpq's, JDBC's or ADO.NET's.
 var (
-	accountInURL = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://([^\s/?#@:]*):([^\s/?#@]+)@([^\s/?#"'` + "`" + `<>]*)`)
-	hostInURL    = regexp.MustCompile(`://([^\s/?#@"'` + "`" + `<>;]+)`)
-	userSetting  = regexp.MustCompile(`(?i)\b(?:user[ _]?(?:name|id)?|uid)[ ]*=[ ]*["']?([^\s;&"']+)`)
-	hostSetting  = regexp.MustCompile(`(?i)\b(?:host|hostaddr|server|data source|address|addr)[ ]*=[ ]*["']?(?:tcp:)?([^\s;&"']+)`)
-	portSetting  = regexp.MustCompile(`(?i)\bport[ ]*=[ ]*["']?([0-9]+)`)
+	hostBehind  = regexp.MustCompile(`^[^\s/?#"'` + "`" + `<>]*`)
+	hostInURL   = regexp.MustCompile(`://([^\s/?#@"'` + "`" + `<>;]+)`)
+	userSetting = regexp.MustCompile(`(?i)\b(?:user[ _]?(?:name|id)?|uid)[ ]*=[ ]*["']?([^\s;&"']+)`)
+	hostSetting = regexp.MustCompile(`(?i)\b(?:host|hostaddr|server|data source|address|addr)[ ]*=[ ]*["']?(?:tcp:)?([^\s;&"']+)`)
+	portSetting = regexp.MustCompile(`(?i)\bport[ ]*=[ ]*["']?([0-9]+)`)
 )
 
 // accountsInText are those of the connection strings in a text that hold a password.
@@ -56,9 +55,9 @@ func accountsInText(text, password string) (all []Account) {
 	}
 	is := func(found string) bool { return password == "" || found == password || plain(found) == password }
 	for line := range strings.Lines(text) {
-		for _, m := range accountInURL.FindAllStringSubmatch(line, maxPasswords) {
-			if is(m[2]) {
-				all = append(all, Account{User: plain(m[1]), Host: m[3]})
+		for _, at := range inURL.FindAllStringSubmatchIndex(line, maxPasswords) {
+			if is(line[at[4]:at[5]]) {
+				all = append(all, Account{User: plain(line[at[2]:at[3]]), Host: hostBehind.FindString(line[at[1]:])})
 			}
 		}
 		for _, m := range inSettings.FindAllStringSubmatch(line, maxPasswords) {
@@ -68,13 +67,6 @@ func accountsInText(text, password string) (all []Account) {
 		}
 	}
 	return all
-}
-
-func plain(text string) string {
-	if unescaped, err := url.PathUnescape(text); err == nil {
-		return unescaped
-	}
-	return text
 }
 
 // accountInSettings is what the settings of a line tell, beside a password.

@@ -24,6 +24,7 @@ func TestAccounts(t *testing.T) {
 		"ADO.NET":           {map[string]string{"": "Server=tcp:db,1433;User Id=shop;Password='changeme1'"}, "", []Account{{"shop", "db:1433"}}},
 		"JDBC":              {map[string]string{"": "jdbc:mysql://db:3307/shop?user=shop&password=changeme1"}, "", []Account{{"shop", "db:3307"}}},
 		"lines":             {map[string]string{"": "A=redis://a:changeme1@x\nB=redis://b:changeme1@y\nC=redis://c:changeme2@z"}, "", []Account{{"a", "x"}, {"b", "y"}}},
+		"side by side":      {map[string]string{"": "redis://a:changeme1@x,redis://b:changeme1@y"}, "", []Account{{"a", "x,redis:"}, {"b", "y"}}},
 		"fields":            {map[string]string{"username": "shop", "password": password, "host": "db", "port": "5433", "engine": "postgres"}, "password", []Account{{"shop", "db:5433"}}},
 		"of one name":       {map[string]string{"DB_USER": "shop", "DB_PASSWORD": password, "ADMIN_USER": "boss", "ADMIN_PASSWORD": password}, "ADMIN_PASSWORD", []Account{{"boss", ""}}},
 		"of another's name": {map[string]string{"ADMIN_USER": "boss", "DB_PASSWORD": password}, "DB_PASSWORD", nil},

@@ -14,10 +14,10 @@ const (
 	maxPasswords = 32
 )
 
-// inURL is a password in a URL, as it stands there; inSettings is one of a connection
-// string of settings, such as libpq's or ADO.NET's.
+// inURL is a user and a password in a URL, as they stand there; inSettings is a password
+// of a connection string of settings, such as libpq's or ADO.NET's.
 var (
-	inURL      = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://[^\s/?#@:]*:([^\s/?#@]+)@`)
+	inURL      = regexp.MustCompile(`[a-zA-Z][a-zA-Z0-9+.-]*://([^\s/?#@:]*):([^\s/?#@]+)@`)
 	inSettings = regexp.MustCompile(`(?i)\b(?:password|pwd)[ ]*=[ ]*(?:"([^"\s]+)"|'([^'\s]+)'|([^\s;&"']+))`)
 )
 
@@ -28,13 +28,21 @@ func connectionPasswords(text string) (all []string) {
 		return nil
 	}
 	for _, m := range inURL.FindAllStringSubmatch(text, maxPasswords) {
-		all = append(all, m[1])
-		if plain, err := url.PathUnescape(m[1]); err == nil && plain != m[1] {
-			all = append(all, plain)
+		all = append(all, m[2])
+		if text := plain(m[2]); text != m[2] {
+			all = append(all, text)
 		}
 	}
 	for _, m := range inSettings.FindAllStringSubmatch(text, maxPasswords) {
 		all = append(all, strings.Join(m[1:], "")) // one of them matched
 	}
 	return all
+}
+
+// plain is a part of a URL without escapes.
+func plain(text string) string {
+	if unescaped, err := url.PathUnescape(text); err == nil {
+		return unescaped
+	}
+	return text
 }
