@@ -23,11 +23,10 @@ import (
 // or, if the one before is not known to be, that is kept, and the incident is about the
 // live one from then on.
 func (a *App) ofOther(ctx context.Context, tx *store.Tx, i store.Incident, cred checks.Credential, v provider.Verdict) (bool, error) {
-	sealed, err := tx.Unseal(ctx, i.ID, store.Leaked)
-	if errors.Is(err, store.ErrErased) {
+	if !a.providers.HasAccounts(i.Rule) {
 		return false, nil
 	}
-	name := a.providers.AccountName(sealed)
+	sealed, name, err := a.accountOf(ctx, tx, i.ID)
 	switch {
 	case err != nil || name == "" || name == a.providers.AccountName(cred):
 		return false, err
@@ -37,6 +36,16 @@ func (a *App) ofOther(ctx context.Context, tx *store.Tx, i store.Incident, cred 
 		return false, a.keepOther(ctx, tx, i.ID, sealed, v)
 	}
 	return true, a.keepOther(ctx, tx, i.ID, cred, v)
+}
+
+// accountOf is the credential that an incident is about, and whose it is: nobody's once
+// the incident is over.
+func (a *App) accountOf(ctx context.Context, tx *store.Tx, id string) (sealed checks.Credential, name string, err error) {
+	sealed, err = tx.Unseal(ctx, id, store.Leaked)
+	if errors.Is(err, store.ErrErased) {
+		return sealed, "", nil
+	}
+	return sealed, a.providers.AccountName(sealed), err
 }
 
 // keepOther keeps the credential of another account, once. The verdict is why.
@@ -56,13 +65,9 @@ func (a *App) keepOther(ctx context.Context, tx *store.Tx, id string, cred check
 
 // mustBeAbout refuses to act by hand on one account by what is known of another.
 func (a *App) mustBeAbout(ctx context.Context, tx *store.Tx, id string, cred checks.Credential) error {
-	sealed, err := tx.Unseal(ctx, id, store.Leaked)
-	if errors.Is(err, store.ErrErased) {
-		return nil
-	}
-	if err == nil && a.providers.OtherAccounts(sealed, cred) {
-		err = &refusal{http.StatusConflict, fmt.Sprintf("incident %s is about the same password of %s: finish that first (“stanch incidents show %[1]s”), then order this for %[3]s again",
-			id, a.providers.AccountName(sealed), a.providers.AccountName(cred))}
+	_, name, err := a.accountOf(ctx, tx, id)
+	if other := a.providers.AccountName(cred); err == nil && name != "" && other != "" && name != other {
+		err = &refusal{http.StatusConflict, fmt.Sprintf("incident %s is about the same password of %s: finish that first (“stanch incidents show %[1]s”), then order this for %[3]s again", id, name, other)}
 	}
 	return err
 }
@@ -123,13 +128,5 @@ func (a *App) recordOther(ctx context.Context, tx *store.Tx, id, account string,
 		return err
 	}
 	i.Rule, i.AskAgain = cred.Rule, noTime
-	if err := tx.SaveIncident(ctx, i); err != nil {
-		return err
-	}
-	for _, p := range policies {
-		if err := a.decide(ctx, tx, &i, cred, p); err != nil {
-			return err
-		}
-	}
-	return a.enqueueReports(ctx, tx, id)
+	return a.decideAgain(ctx, tx, &i, cred, policies)
 }

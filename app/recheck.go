@@ -175,11 +175,17 @@ func (a *App) recordRecheck(ctx context.Context, tx *store.Tx, id string, cred c
 		i.AskAgain = noTime
 		return errors.Join(tx.SaveIncident(ctx, i), tx.EraseSealed(ctx, i.ID))
 	}
-	if err := tx.SaveIncident(ctx, i); err != nil {
+	return a.decideAgain(ctx, tx, &i, cred, policies)
+}
+
+// decideAgain decides by all policies what becomes of an incident of which something new
+// is known.
+func (a *App) decideAgain(ctx context.Context, tx *store.Tx, i *store.Incident, cred checks.Credential, policies []Policy) error {
+	if err := tx.SaveIncident(ctx, *i); err != nil {
 		return err
 	}
 	for _, p := range policies {
-		if err := a.decide(ctx, tx, &i, cred, p); err != nil {
+		if err := a.decide(ctx, tx, i, cred, p); err != nil {
 			return err
 		}
 	}

@@ -22,7 +22,7 @@ const elsewhereAttempts = 4
 // can tell whom: people make the same one for several, and there its text is no copy of
 // what leaked.
 func (a *App) setApart(ctx context.Context, leaked checks.Credential, found []place) error {
-	if !a.providers.HasAccount(leaked) {
+	if a.providers.AccountName(leaked) == "" {
 		return nil
 	}
 	read := map[string]secretstore.Content{}

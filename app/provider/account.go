@@ -25,15 +25,22 @@ const (
 	OtherAccount
 )
 
-// HasAccount reports whether a credential is a password of one account at one server, so
-// that the same text may be another account's as well.
-func (p *Providers) HasAccount(cred checks.Credential) bool {
-	_, _, ok := p.account(cred)
-	return ok
+// HasAccounts reports whether what a rule finds are passwords, each of one account at one
+// server, so that the same text may be another account's as well.
+func (p *Providers) HasAccounts(rule string) bool { return p.logins(rule) != nil }
+
+// logins is where the passwords that a rule finds are tried; nil for other kinds.
+func (p *Providers) logins(rule string) *database {
+	if r := p.rules[rule]; r != nil {
+		if s, ok := p.verifier(r).(served); ok {
+			return s.logins()
+		}
+	}
+	return nil
 }
 
 // AccountName tells the account of a credential from others with the same password. It is
-// empty for what has none; see HasAccount.
+// empty for kinds that have none, and where the operator has not named its server.
 func (p *Providers) AccountName(cred checks.Credential) string {
 	d, l, ok := p.account(cred)
 	if !ok {
@@ -42,25 +49,14 @@ func (p *Providers) AccountName(cred checks.Credential) string {
 	return d.userOf(l) + " at " + l.address()
 }
 
-// OtherAccounts reports whether two credentials with the same secret are of different
-// accounts, as far as they tell.
-func (p *Providers) OtherAccounts(a, b checks.Credential) bool {
-	nameA, nameB := p.AccountName(a), p.AccountName(b)
-	return nameA != "" && nameB != "" && nameA != nameB
-}
-
 // account is where a credential logs in, and with what.
 func (p *Providers) account(cred checks.Credential) (*database, login, bool) {
-	rule, err := p.rule(cred)
-	if err != nil {
+	d := p.logins(cred.Rule)
+	if d == nil || cred.Secret().Len() == 0 {
 		return nil, login{}, false
 	}
-	s, ok := p.verifier(rule).(served)
-	if !ok {
-		return nil, login{}, false
-	}
-	l, why := s.logins().login(cred)
-	return s.logins(), l, why == ""
+	l, why := d.login(cred)
+	return d, l, why == ""
 }
 
 // Compare compares a credential's account with one that a place tells of by a user and a
@@ -126,7 +122,7 @@ func (p *Providers) TakenAt(ctx context.Context, cred checks.Credential, host st
 		cred.Parts["settings"] = checks.NewSecret(strings.Join(kept, "&"))
 	}
 	cred.Parts["host"] = checks.NewSecret(host)
-	if !p.HasAccount(cred) {
+	if _, _, ok := p.account(cred); !ok {
 		return Verdict{}, ErrNotAllowed
 	}
 	return p.VerifyAgain(ctx, cred)

@@ -27,7 +27,7 @@ func (p *Providers) VerifyAll(ctx context.Context, findings []checks.Finding, si
 		account string
 	}
 	about := func(f checks.Finding) asked { return asked{f.Fingerprint, p.AccountName(f.Credential)} }
-	verifies := func(rule string) bool { return p.Can(rule).Verify }
+	verifies := func(rule string) bool { return p.rules[rule] != nil && p.whyNoVerify(p.rules[rule]) == "" }
 	distinct := map[asked]checks.Credential{}
 	for _, f := range findings {
 		known, ok := distinct[about(f)]
