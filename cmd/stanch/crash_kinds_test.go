@@ -162,17 +162,18 @@ func (inFile) begin(t *testing.T, dir string, key checks.FingerprintKey) crashPl
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &filePlace{t, path, file}
+	return &filePlace{t, path, file, "ci"}
 }
 
 type filePlace struct {
 	t    *testing.T
 	path string
 	file *secretstore.File
+	name string // of the secret
 }
 
 func (p *filePlace) at() secretstore.Location {
-	return secretstore.Location{Store: p.file.Name(), Path: "ci", Field: "token"}
+	return secretstore.Location{Store: p.file.Name(), Path: p.name, Field: "token"}
 }
 
 func (p *filePlace) put(fields map[string]string) {
@@ -180,7 +181,11 @@ func (p *filePlace) put(fields map[string]string) {
 	for name, value := range fields {
 		values[name] = checks.NewSecret(value)
 	}
-	if _, err := p.file.Put(p.t.Context(), p.at(), values, "test"); err != nil {
+	at := p.at()
+	if now, err := p.file.Get(p.t.Context(), at); err == nil {
+		at.Version = now.Version
+	}
+	if _, err := p.file.Put(p.t.Context(), at, values, "test"); err != nil {
 		p.t.Fatal(err)
 	}
 }

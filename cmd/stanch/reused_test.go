@@ -11,8 +11,6 @@ import (
 
 	"github.com/stanch-dev/stanch/app/incident"
 	"github.com/stanch-dev/stanch/app/provider/servertest"
-	"github.com/stanch-dev/stanch/app/secretstore"
-	"github.com/stanch-dev/stanch/checks"
 )
 
 // neighbour is a user who has the password that leaks for another one.
@@ -70,29 +68,17 @@ func (r *reused) url(user, host string) string {
 // keep keeps something at another path of the store.
 func (r *reused) keep(path string, fields map[string]string) {
 	r.t.Helper()
-	p := *r.place.(*filePlace)
-	values := map[string]checks.Secret{}
-	for name, value := range fields {
-		values[name] = checks.NewSecret(value)
-	}
-	at := secretstore.Location{Store: p.file.Name(), Path: path}
-	if now, err := p.file.Get(r.t.Context(), at); err == nil {
-		at.Version = now.Version
-	}
-	_, err := p.file.Put(r.t.Context(), at, values, "test")
-	r.must(err)
+	r.of(path).put(fields)
 	r.put[path] = fields
 }
 
-func (r *reused) at(path string) map[string]string {
-	p := r.place.(*filePlace)
-	now, err := p.file.Get(r.t.Context(), secretstore.Location{Store: p.file.Name(), Path: path})
-	r.must(err)
-	fields := map[string]string{}
-	for name, value := range now.Fields {
-		fields[name] = value.Expose()
-	}
-	return fields
+func (r *reused) at(path string) map[string]string { return r.of(path).fields() }
+
+// of is another path of the store.
+func (r *reused) of(path string) *filePlace {
+	p := *r.place.(*filePlace)
+	p.name = path
+	return &p
 }
 
 // ends has the password leak, and returns what a person is told in the end.
